@@ -1,0 +1,1 @@
+"""What makes pipelines run: one contract (base.py), one folder or file per executor."""

@@ -1,0 +1,1 @@
+"""What all parts of nexthos agree on: models, names, errors, stores, engine."""

@@ -1,0 +1,173 @@
+"""The status of a pipeline: the value that the controller keeps in the bucket `<ns>-status`.
+
+Two parts. The report, at the top level, is for readers. The memory, under `memory`, is what the
+controller must know after a restart; it is written by compare-and-set before the effect it allows.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nexthos_shared.models.pipeline import Pipeline, Wanted
+from nexthos_shared.reasons import Problem, Reason
+
+LISTED_EXECUTIONS = 50  # more are only counted: a status must stay far below NATS's 1 MiB
+
+
+class Phase(StrEnum):
+    """One word for where a pipeline is. `Invalid`: nothing of it runs."""
+
+    DRAFT = "Draft"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    STOPPING = "Stopping"
+    PAUSED = "Paused"
+    COMPLETED = "Completed"
+    CRASH_LOOP = "CrashLoop"  # retried
+    FAILED = "Failed"  # not retried
+    INVALID = "Invalid"
+    UNKNOWN = "Unknown"
+
+
+class ConditionType(StrEnum):
+    """What a condition speaks of."""
+
+    VALID = "Valid"
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    REACHABLE = "Reachable"
+    NAME_CONFLICT = "NameConflict"
+    ORPHANED = "Orphaned"
+    OUTDATED = "Outdated"
+    WARNING = "Warning"
+
+
+class Stored(BaseModel):
+    """Written by the controller only; unknown fields are ignored so that an older one can read it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Condition(Stored):
+    """One observation, with the reason (see `nexthos explain`) and where the cause stands."""
+
+    type: ConditionType
+    status: Literal["True", "False", "Unknown"]
+    reason: Reason
+    message: str = ""
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    since: float = Field(
+        0.0, description="seconds since the epoch at which status or reason changed"
+    )
+
+
+class ExecutionReport(Stored):
+    """One execution as readers see it."""
+
+    name: str
+    uid: str
+    executor: str
+    place: str
+    replica: int
+    spec_hash: str
+    state: Literal["prepared", "running", "stopped"]
+    ready: bool | None = None
+    restarts: int = 0
+    exit_code: int | None = None
+    reason: Reason | None = None
+    started_at: float | None = Field(None, description="seconds since the epoch")
+    endpoint: str | None = Field(None, description="base URL of the engine's own HTTP")
+
+
+class Accepted(Stored):
+    """A definition that may run, with the digest that was pinned when it was accepted."""
+
+    revision: int
+    spec_hash: str
+    digest: str
+    definition: Pipeline
+    was_ready: bool = False
+
+
+class Held(Stored):
+    """A spec that was tried and refused: not tried again until it changes."""
+
+    spec_hash: str
+    problem: Problem
+
+
+class Slot(Stored):
+    """What is remembered of one replica of the current spec."""
+
+    uid: str = Field("", description="the execution last seen running here; empty: none yet")
+    executor: str = ""
+    place: str = Field("", description="where it lived: only that place can say that it is gone")
+    ended: bool = Field(False, description="the end of `uid` has been counted")
+    running_since: float = Field(0.0, description="seconds since the epoch")
+    restarts: int = Field(0, description="all ends of this spec that were not asked for")
+    failures: int = Field(0, description="ends in a row without a healthy time in between")
+    not_before: float = Field(0.0, description="seconds since the epoch; no start earlier")
+    problem: Problem | None = Field(None, description="why it ended last")
+
+
+class Memory(Stored):
+    """What the controller must know after a restart to go on as if there had been none."""
+
+    wanted: Wanted | None = Field(None, description="the last status that was understood")
+    current: Accepted | None = None
+    last_good: Accepted | None = None
+    held: Held | None = None
+    completed: str | None = Field(None, description="spec hash of a job that finished")
+    failed: str | None = Field(None, description="spec hash of a job that used up its retries")
+    slots: dict[int, Slot] = Field(default_factory=dict, description="by replica")
+
+
+class PipelineStatus(Stored):
+    """The report, and the memory below it."""
+
+    observed_revision: int = Field(0, description="revision of the entry this speaks of")
+    phase: Phase
+    ready: int = Field(0, description="executions ready now")
+    replicas: int = Field(0, description="executions wanted now")
+    version: str | None = Field(None, description="version that runs, or is being started")
+    digest: str | None = None
+    restarts: int = 0
+    conditions: list[Condition] = Field(default_factory=list)
+    executions: list[ExecutionReport] = Field(default_factory=list)
+    executions_total: int = 0
+    controller: str = ""
+    updated_at: float = Field(0.0, description="seconds since the epoch")
+    memory: Memory = Field(default_factory=Memory)
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of that type, if it is reported."""
+        return next((c for c in self.conditions if c.type is kind), None)
+
+    @property
+    def complaint(self) -> Condition | None:
+        """The condition that a one-line summary should name, or None if all is well."""
+        bad = [c for c in self.conditions if (c.status == "True") is (c.type in _BAD_WHEN_TRUE)]
+        return min(bad, key=lambda c: _URGENCY.index(c.type), default=None)
+
+
+_BAD_WHEN_TRUE = {
+    ConditionType.NAME_CONFLICT,
+    ConditionType.ORPHANED,
+    ConditionType.OUTDATED,
+    ConditionType.WARNING,
+}
+_URGENCY = [
+    ConditionType.REACHABLE,
+    ConditionType.NAME_CONFLICT,
+    ConditionType.VALID,
+    ConditionType.ORPHANED,
+    ConditionType.READY,
+    ConditionType.PROGRESSING,
+    ConditionType.OUTDATED,
+    ConditionType.WARNING,
+]

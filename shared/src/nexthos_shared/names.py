@@ -1,0 +1,137 @@
+"""Every name that is stored, sent or shown: buckets, keys, subjects, labels, variables, and their rules.
+
+Nothing else spells a bucket, a subject or a label. Names that users choose are checked here, and a
+name that was not checked never becomes part of a path, a subject or an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from nexthos_shared.errors import InvalidName
+
+ID_RULE = "1 to 36 lower-case letters, digits and inner hyphens"
+_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,34}[a-z0-9])?")
+NAMESPACE_RULE = "1 to 12 lower-case letters, digits and inner hyphens"
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?")
+VERSION_RULE = "1 to 128 letters, digits and ._=- characters"
+_VERSION = re.compile(r"[A-Za-z0-9._=-]{1,128}")
+ENV_NAME_RULE = "letters, digits and underscores, no digit first"
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+DEFAULT_NAMESPACE = "nexthos"
+
+# KV keys are subjects below $KV.<bucket>. and the bucket names below are streams KV_* and OBJ_*.
+LEASE_KEY = "lease"
+INSTALLATION_KEY = "installation"
+
+# What an engine finds in its environment (architecture.md, "What an engine is given").
+ENV_NATS_URL = "NATS_URL"
+ENV_NATS_CREDS = "NATS_CREDS"
+ENV_PIPELINE = "NEXTHOS_PIPELINE"
+ENV_VERSION = "NEXTHOS_VERSION"
+ENV_REPLICA = "NEXTHOS_REPLICA"
+
+
+def check_id(value: str) -> str:
+    """Return `value` if it is a pipeline id, else raise InvalidName with the rule."""
+    return _check("pipeline id", value, _ID, ID_RULE)
+
+
+def is_id(value: str) -> bool:
+    """Whether `value` is a pipeline id."""
+    return _ID.fullmatch(value) is not None
+
+
+def check_namespace(value: str) -> str:
+    """Return `value` if it is a namespace, else raise InvalidName with the rule."""
+    return _check("namespace", value, _NAMESPACE, NAMESPACE_RULE)
+
+
+def check_version(value: str) -> str:
+    """Return `value` if it is a version (safe in an object name), else raise InvalidName."""
+    return _check("version", value, _VERSION, VERSION_RULE)
+
+
+def check_env_name(value: str) -> str:
+    """Return `value` if it names an environment variable, else raise InvalidName."""
+    return _check("environment variable", value, _ENV_NAME, ENV_NAME_RULE)
+
+
+def _check(what: str, value: str, rule: re.Pattern[str], words: str) -> str:
+    if rule.fullmatch(value):
+        return value
+    shown = value if len(value) <= 60 else f"{value[:57]}..."
+    raise InvalidName(f"{what} {shown!r}: must be {words}")
+
+
+def config_object(pipeline_id: str, version: str) -> str:
+    """The object name of a configuration: `<id>/<version>`."""
+    return f"{pipeline_id}/{version}"
+
+
+def split_config_object(name: str) -> tuple[str, str] | None:
+    """(id, version) of a configuration's object name, or None if it is not one."""
+    pipeline_id, slash, version = name.partition("/")
+    if slash and is_id(pipeline_id) and _VERSION.fullmatch(version):
+        return pipeline_id, version
+    return None
+
+
+def version_of(content: bytes) -> str:
+    """The CLI's default version: the first 12 hex digits of the content's SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def digest_of(content: bytes) -> str:
+    """`sha256:<64 hex digits>` of the content, the form used everywhere here."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def execution_name(
+    namespace: str, pipeline_id: str, replica: int, installation: str, spec_hash: str
+) -> str:
+    """`<ns>-<id>-<replica>-<hash8>`, at most 63 characters; never parsed, labels decide."""
+    hash8 = hashlib.sha256(f"{installation}\n{spec_hash}".encode()).hexdigest()[:8]
+    return f"{namespace}-{pipeline_id}-{replica}-{hash8}"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All names of one namespace."""
+
+    namespace: str = DEFAULT_NAMESPACE
+
+    def __post_init__(self) -> None:
+        check_namespace(self.namespace)
+
+    @property
+    def pipelines(self) -> str:
+        """KV bucket of definitions."""
+        return f"{self.namespace}-pipelines"
+
+    @property
+    def configs(self) -> str:
+        """Object store bucket of configurations."""
+        return f"{self.namespace}-configs"
+
+    @property
+    def status(self) -> str:
+        """KV bucket of statuses."""
+        return f"{self.namespace}-status"
+
+    @property
+    def control(self) -> str:
+        """KV bucket of the controllers' own keys."""
+        return f"{self.namespace}-control"
+
+    @property
+    def service(self) -> str:
+        """Name of the NATS micro service."""
+        return self.namespace
+
+    def endpoint(self, name: str) -> str:
+        """Subject of an endpoint of the micro service."""
+        return f"{self.namespace}.svc.{name}"

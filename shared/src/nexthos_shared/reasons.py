@@ -1,0 +1,295 @@
+"""Every reason that a condition, event, error or reply may carry, with what it means and what to do.
+
+`nexthos explain REASON` prints a row of this table. A reason that is not here can't be used: code
+refers to `Reason`, and a test keeps `Reason` and `EXPLANATIONS` equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """CamelCase, as Kubernetes users know them."""
+
+    # definition and configuration
+    VALID = "Valid"
+    INVALID_NAME = "InvalidName"
+    INVALID_DEFINITION = "InvalidDefinition"
+    UNKNOWN_STATUS = "UnknownStatus"
+    CONFIG_MISSING = "ConfigMissing"
+    CONFIG_CHANGED = "ConfigChanged"
+    CONFIG_UNAVAILABLE = "ConfigUnavailable"
+    CONFIG_TOO_LARGE = "ConfigTooLarge"
+    CONFIG_NOT_TEXT = "ConfigNotText"
+    DIGEST_MISMATCH = "DigestMismatch"
+    LINT_FAILED = "LintFailed"
+    NOT_LINTED = "NotLinted"
+    COMPONENT_MISSING = "ComponentMissing"
+    VARIABLE_MISSING = "VariableMissing"
+    UNKNOWN_EXECUTOR = "UnknownExecutor"
+    UNKNOWN_ENGINE = "UnknownEngine"
+    UNKNOWN_CONNECTION = "UnknownConnection"
+    CANNOT_RUN_HERE = "CannotRunHere"
+    ENGINE_MISSING = "EngineMissing"
+    # running
+    READY = "Ready"
+    STARTING = "Starting"
+    NOT_CONNECTED = "NotConnected"
+    EXITED = "Exited"
+    EXITED_CLEANLY = "ExitedCleanly"
+    KILLED = "Killed"
+    VANISHED = "Vanished"
+    CRASH_LOOP = "CrashLoop"
+    COMPLETED = "Completed"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
+    START_FAILED = "StartFailed"
+    PORT_IN_USE = "PortInUse"
+    STILL_RUNNING = "StillRunning"
+    UPDATING = "Updating"
+    STOPPING = "Stopping"
+    PAUSED = "Paused"
+    DRAFT = "Draft"
+    # knowing
+    NAME_CONFLICT = "NameConflict"
+    ORPHANED = "Orphaned"
+    EXECUTOR_UNREACHABLE = "ExecutorUnreachable"
+    PLACE_LOST = "PlaceLost"
+    METRICS_NOT_SCRAPED = "MetricsNotScraped"
+    SHARED_HTTP_ADDRESS = "SharedHttpAddress"
+    # store, control plane, settings
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_MISSING = "StoreMissing"
+    STORE_CONFLICT = "StoreConflict"
+    NOT_PERMITTED = "NotPermitted"
+    NOT_FOUND = "NotFound"
+    INVALID_REQUEST = "InvalidRequest"
+    INVALID_SETTINGS = "InvalidSettings"
+    ANOTHER_CONTROLLER = "AnotherController"
+    TIMED_OUT = "TimedOut"
+    TEMPORARY = "Temporary"
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, where, in a sentence. Values of variables never stand in `message`."""
+
+    reason: Reason
+    message: str
+    field: str | None = None  # dotted path in the definition, e.g. "resources.memory"
+    file: str | None = None
+    line: int | None = None  # 1-based
+    column: int | None = None  # 1-based
+
+    @property
+    def where(self) -> str:
+        """`file:line:column`, as far as known; empty if nothing is."""
+        parts = [self.file or "", *(str(n) for n in (self.line, self.column) if n is not None)]
+        return ":".join(p for p in parts if p)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One row: what a reason means, and what the reader can do next."""
+
+    meaning: str
+    remedy: str
+
+
+EXPLANATIONS: dict[Reason, Explanation] = {
+    Reason.VALID: Explanation(
+        "The definition and its configuration are understood and can run.", "Nothing to do."
+    ),
+    Reason.INVALID_NAME: Explanation(
+        "An id, version, namespace or key breaks its rule.",
+        "Ids are 1 to 36 lower-case letters, digits and inner hyphens; delete the key and put it "
+        "under a valid one.",
+    ),
+    Reason.INVALID_DEFINITION: Explanation(
+        "The entry is not JSON, or a field is unknown or has the wrong type.",
+        "Correct the field that the message names and put the entry again; "
+        "`nexthos apply --dry-run` checks it beforehand.",
+    ),
+    Reason.UNKNOWN_STATUS: Explanation(
+        "`status` is missing or none of published, paused, draft: nothing was changed.",
+        "Set `status` to published, paused or draft.",
+    ),
+    Reason.CONFIG_MISSING: Explanation(
+        "No object `<id>/<version>` is in the configuration bucket.",
+        "Put the configuration; the pipeline starts when it arrives, the entry needs no new put.",
+    ),
+    Reason.CONFIG_CHANGED: Explanation(
+        "The object was overwritten after its digest had been pinned; the old bytes run on.",
+        "Put the new bytes under a new version and name that version in the entry.",
+    ),
+    Reason.CONFIG_UNAVAILABLE: Explanation(
+        "The configuration could not be read just now.", "It is tried again; check NATS."
+    ),
+    Reason.CONFIG_TOO_LARGE: Explanation(
+        "The configuration is larger than 1 MiB.",
+        "Split the pipeline, or move data such as lookup tables out of the configuration.",
+    ),
+    Reason.CONFIG_NOT_TEXT: Explanation(
+        "The configuration is not UTF-8 text.", "Save the file as UTF-8 and put it again."
+    ),
+    Reason.DIGEST_MISMATCH: Explanation(
+        "The object's SHA-256 is not the `digest` of the entry.",
+        "Put the right bytes, or correct or leave out `digest`.",
+    ),
+    Reason.LINT_FAILED: Explanation(
+        "The engine refuses the configuration at the line given.",
+        "Correct that line; `nexthos lint FILE` runs the same check.",
+    ),
+    Reason.NOT_LINTED: Explanation(
+        "The engine that will run this can't be asked from here.",
+        "Nothing, if it runs; otherwise read the pipeline's logs.",
+    ),
+    Reason.COMPONENT_MISSING: Explanation(
+        "The engine was built without a component that the configuration uses.",
+        "Use another engine (`engine:` in the entry, or NEXTHOS_ENGINE), or add the component to "
+        "engine/main.go and rebuild.",
+    ),
+    Reason.VARIABLE_MISSING: Explanation(
+        "The configuration uses a ${VARIABLE} that nobody gives it.",
+        "Set it with `nexthos apply -e NAME=VALUE` or in `env`, or write a default: ${NAME:value}.",
+    ),
+    Reason.UNKNOWN_EXECUTOR: Explanation(
+        "The controller does not offer the executor that the entry names.",
+        "Leave `executor` out, or use one that `nexthos status` lists.",
+    ),
+    Reason.UNKNOWN_ENGINE: Explanation(
+        "The controller's settings have no engine of that name.",
+        "Leave `engine` out, or add the engine to the controller's settings.",
+    ),
+    Reason.UNKNOWN_CONNECTION: Explanation(
+        "The controller's settings have no connection of that name.",
+        "Leave `connection` out, or add the connection to the controller's settings.",
+    ),
+    Reason.CANNOT_RUN_HERE: Explanation(
+        "The executor can't do what the definition asks.",
+        "Remove the field that the message names, or choose another executor.",
+    ),
+    Reason.ENGINE_MISSING: Explanation(
+        "No engine binary is where the settings say.",
+        "Install the nexthos-engine package, or point NEXTHOS_ENGINE at an engine.",
+    ),
+    Reason.READY: Explanation(
+        "Every input and output is connected, or the job has finished.", "Nothing to do."
+    ),
+    Reason.STARTING: Explanation(
+        "It runs, and its inputs and outputs are not all connected yet.", "Wait, or read its logs."
+    ),
+    Reason.NOT_CONNECTED: Explanation(
+        "It runs, but an input or output is not connected now.",
+        "Check what the configuration connects to; the engine retries for ever by itself.",
+    ),
+    Reason.EXITED: Explanation(
+        "The engine ended with an error; it is started again after a growing delay.",
+        "Read `nexthos logs`; the last error line is in the message.",
+    ),
+    Reason.EXITED_CLEANLY: Explanation(
+        "A `lifecycle: service` ended with exit code 0, for example because its input ended.",
+        "If it is meant to end, set `lifecycle: job`.",
+    ),
+    Reason.KILLED: Explanation(
+        "The engine was killed from outside, or by the system for want of memory.",
+        "Check who kills it, and the machine's memory.",
+    ),
+    Reason.VANISHED: Explanation(
+        "The execution was running and its place no longer knows it.",
+        "Find out who removed it; it is started again after a growing delay.",
+    ),
+    Reason.CRASH_LOOP: Explanation(
+        "It ended soon after its start several times in a row; starts are now five minutes apart.",
+        "Read the last error line; a corrected version starts at once.",
+    ),
+    Reason.COMPLETED: Explanation(
+        "The job finished; it runs again only with a new version or definition.", "Nothing to do."
+    ),
+    Reason.RETRIES_EXHAUSTED: Explanation(
+        "The job failed more often than `retries` allows.",
+        "Correct the cause; publish a new version or raise `restart_nonce`.",
+    ),
+    Reason.START_FAILED: Explanation(
+        "The platform refused to start it; it is tried again after a growing delay.",
+        "The message names the cause, such as a full disk or too many processes.",
+    ),
+    Reason.PORT_IN_USE: Explanation(
+        "Another program took the port of the engine's own HTTP endpoint.",
+        "Nothing: it is started again with another port.",
+    ),
+    Reason.STILL_RUNNING: Explanation(
+        "It did not end, not even after a kill.", "Look at the process or container by hand."
+    ),
+    Reason.UPDATING: Explanation("A newer definition is being put in place.", "Wait."),
+    Reason.STOPPING: Explanation("It was told to end and has not ended yet.", "Wait."),
+    Reason.PAUSED: Explanation(
+        "Stopped and kept, as asked.", "`nexthos publish ID` lets it run again."
+    ),
+    Reason.DRAFT: Explanation(
+        "Stored, and nothing of it runs, as asked.", "`nexthos publish ID` starts it."
+    ),
+    Reason.NAME_CONFLICT: Explanation(
+        "Something that this controller does not own carries the execution's name.",
+        "Remove or rename it by hand; it is never touched from here.",
+    ),
+    Reason.ORPHANED: Explanation(
+        "Executions exist whose key is gone without a delete marker: they are left alone.",
+        "Put the pipeline again to own them, or delete its key once more to remove them.",
+    ),
+    Reason.EXECUTOR_UNREACHABLE: Explanation(
+        "The executor did not answer: what runs there is unknown, so nothing is started or removed.",
+        "Bring it back; see `nexthos doctor`.",
+    ),
+    Reason.PLACE_LOST: Explanation(
+        "The machine or daemon on which it ran does not answer.",
+        "Bring it back, or declare it gone with `nexthos abandon PLACE`.",
+    ),
+    Reason.METRICS_NOT_SCRAPED: Explanation(
+        "The configuration sends its metrics elsewhere, so they can't be read here.",
+        "Nothing, if that is meant; otherwise remove `metrics` from the configuration.",
+    ),
+    Reason.SHARED_HTTP_ADDRESS: Explanation(
+        "An http_server in the configuration has no address of its own and shares the engine's.",
+        "Give the http_server an `address` if others are to reach it.",
+    ),
+    Reason.STORE_UNAVAILABLE: Explanation(
+        "NATS or JetStream did not answer in time.", "Check the server; it is tried again."
+    ),
+    Reason.STORE_MISSING: Explanation(
+        "A bucket is missing while others of the namespace exist: nothing is created or removed.",
+        "Restore it, or create it with `nexthos setup`.",
+    ),
+    Reason.STORE_CONFLICT: Explanation(
+        "Somebody else wrote the same key at the same moment.", "It is tried again."
+    ),
+    Reason.NOT_PERMITTED: Explanation(
+        "NATS refuses these credentials, or refuses them a subject.",
+        "Grant the subject that the message names, or use other credentials.",
+    ),
+    Reason.NOT_FOUND: Explanation(
+        "There is nothing of that name.", "`nexthos ls` shows what there is."
+    ),
+    Reason.INVALID_REQUEST: Explanation(
+        "The request is not JSON of the endpoint's schema.",
+        "`nats micro info` shows the schema; correct the field that the message names.",
+    ),
+    Reason.INVALID_SETTINGS: Explanation(
+        "A setting, context or variable can't be used.", "Correct what the message names."
+    ),
+    Reason.ANOTHER_CONTROLLER: Explanation(
+        "A controller of this namespace already runs.",
+        "Stop it, or give this one another namespace (NEXTHOS_NAMESPACE).",
+    ),
+    Reason.TIMED_OUT: Explanation(
+        "It did not get there in time; it may still get there.",
+        "Look again with `nexthos status ID`, or allow more with --timeout.",
+    ),
+    Reason.TEMPORARY: Explanation("It did not work this time.", "It is tried again."),
+    Reason.INTERNAL_ERROR: Explanation(
+        "A defect of nexthos; only this pipeline is affected and it is tried again.",
+        "Please report it with the controller's log.",
+    ),
+}
