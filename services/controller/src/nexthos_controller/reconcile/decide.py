@@ -1,0 +1,119 @@
+"""Decide: from a view of one pipeline to the next steps. Pure; called until no step is left."""
+
+from __future__ import annotations
+
+from nexthos_controller.executors.base import Spec
+from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh
+from nexthos_controller.reconcile.steps import is_over, sort_out, steps_towards
+from nexthos_controller.reconcile.target import aim
+from nexthos_controller.reconcile.view import Decision, Lint, Target, View
+from nexthos_shared.models import Accepted, Held, Memory, Wanted
+from nexthos_shared.reasons import Reason
+
+WATCH_STARTING = 5.0  # seconds: hints of becoming ready may be lost, so look again meanwhile
+WATCH_SILENT = 5.0  # seconds between looks at a place that does not answer
+
+
+def decide(view: View) -> Decision:
+    """What to do next about one pipeline, and what must be remembered before it is done."""
+    memory = _remember_wanted(view)
+    target = aim(view)
+    if target.mode == "none":
+        return _let_go(view, target, memory)
+    if target.mode != "run" or target.spec is None:
+        return Decision(
+            target,
+            memory,
+            _lint_first(target) + steps_towards(view, target, memory),
+            _when_silent(view),
+        )
+    spec = target.spec
+    memory = _accept(view, target, spec, memory)
+    mine = sort_out(view.executions, target).mine
+    memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
+    if any(e.ready for e in mine) and memory.current and not memory.current.was_ready:
+        ready = memory.current.model_copy(update={"was_ready": True})
+        memory = memory.model_copy(update={"current": ready})
+    if doubtful(spec, mine, memory):
+        if spec.spec_hash not in view.lints:
+            return Decision(target, memory, (Lint(spec),))
+        if held := _refused_by_lint(view, spec):
+            return _hold(view, memory, held)
+    steps = _lint_first(target) + steps_towards(view, target, memory)
+    return Decision(target, memory, steps, _look_again(view, target, spec, memory))
+
+
+def _lint_first(target: Target) -> tuple[Lint, ...]:
+    return (Lint(target.to_lint),) if target.to_lint is not None else ()
+
+
+def _remember_wanted(view: View) -> Memory:
+    entry, memory = view.entry, view.memory
+    if entry is None or entry.wanted is None:
+        return memory
+    if memory.wanted is Wanted.PAUSED and entry.wanted is Wanted.PUBLISHED:
+        memory = tried_afresh(memory)  # who resumes it wants to see it run, not its old backoff
+    return memory.model_copy(update={"wanted": entry.wanted})
+
+
+def _let_go(view: View, target: Target, memory: Memory) -> Decision:
+    """Remove everything; forget it once every place has confirmed that nothing is left."""
+    steps = steps_towards(view, target, memory)
+    gone = not steps and not view.silent
+    if gone and not target.refused:
+        memory = Memory(wanted=memory.wanted)
+    deleted = view.entry is not None and view.entry.deleted
+    return Decision(target, memory, steps, _when_silent(view), forget=gone and deleted)
+
+
+def _when_silent(view: View) -> float | None:
+    return WATCH_SILENT if view.silent else None
+
+
+def _accept(view: View, target: Target, spec: Spec, memory: Memory) -> Memory:
+    """Make the target's spec the current one; what was good before it stays known."""
+    current = memory.current
+    if current is not None and current.spec_hash == spec.spec_hash:
+        wanted = view.entry.pipeline if view.entry else None
+        if wanted is None or target.refused or target.to_lint or wanted == current.definition:
+            return memory
+        current = current.model_copy(update={"definition": wanted})
+        return memory.model_copy(update={"current": current})
+    accepted = Accepted(
+        revision=spec.revision,
+        spec_hash=spec.spec_hash,
+        digest=spec.digest,
+        definition=spec.definition,
+    )
+    good = current if current is not None and current.was_ready else memory.last_good
+    return Memory(wanted=memory.wanted, current=accepted, last_good=good)
+
+
+def _refused_by_lint(view: View, spec: Spec) -> Held | None:
+    problems = [p for p in view.lints[spec.spec_hash] if p.reason is not Reason.NOT_LINTED]
+    return Held(spec_hash=spec.spec_hash, problem=problems[0]) if problems else None
+
+
+def _hold(view: View, memory: Memory, held: Held) -> Decision:
+    """The spec was tried and the engine refuses its bytes: leave nothing of it, do not try again."""
+    memory = Memory(wanted=memory.wanted, held=held)
+    target = Target("none", refused=held.problem)
+    return Decision(target, memory, steps_towards(view, target, memory))
+
+
+def _look_again(view: View, target: Target, spec: Spec, memory: Memory) -> float | None:
+    """The nearest moment at which this pipeline may need something without a hint."""
+    if view.silent:
+        return WATCH_SILENT
+    if is_over(spec, memory):
+        return None
+    mine = {e.replica: e for e in sort_out(view.executions, target).mine}
+    moments: list[float] = []
+    for replica in range(target.replicas):
+        execution, slot = mine.get(replica), memory.slots.get(replica)
+        if execution is not None and execution.state == "running":
+            if not execution.ready:
+                moments.append(WATCH_STARTING)
+        elif slot is not None and slot.not_before > view.now:
+            moments.append(slot.not_before - view.now)
+    return min(moments, default=None)

@@ -1,0 +1,132 @@
+"""Part C of architecture.md: ends that nobody asked for, counted once each, and the delay they cost.
+
+What a replica's executions did is kept in its `Slot`: the uid last seen running, whether its end was
+counted, and before when nothing is started. The slot survives the controller, so counts and delays do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nexthos_controller.executors.base import Execution, Exit, Spec
+from nexthos_shared.models import Memory, Slot
+from nexthos_shared.reasons import Problem, Reason
+
+FIRST_DELAY = 1.0  # seconds, doubling with each end in a row
+LAST_DELAY = 300.0  # seconds
+HEALTHY_AFTER = 600.0  # seconds of running after which earlier ends no longer count
+CRASH_LOOP_AFTER = 5  # ends in a row
+
+
+def delay_after(failures: int) -> float:
+    """Seconds to wait before the start that follows that many ends in a row."""
+    if failures >= CRASH_LOOP_AFTER:
+        return LAST_DELAY
+    return min(FIRST_DELAY * 2.0 ** max(failures - 1, 0), LAST_DELAY)
+
+
+def account(
+    spec: Spec, replicas: int, mine: Sequence[Execution], memory: Memory, now: float, *, known: bool
+) -> Memory:
+    """Memory after taking note of what this spec's executions did.
+
+    `mine` are the executions of `spec`. `known`: every place answered, so that what is not in `mine`
+    is really gone.
+    """
+    slots = {r: s for r, s in memory.slots.items() if r < replicas}
+    memory = memory.model_copy(update={"slots": slots})
+    by_replica = {e.replica: e for e in mine}
+    for replica in range(replicas):
+        execution = by_replica.get(replica)
+        slot = memory.slots.get(replica, Slot())
+        memory = _note(memory, spec, replica, slot, execution, now, known)
+    return memory
+
+
+def _note(
+    memory: Memory,
+    spec: Spec,
+    replica: int,
+    slot: Slot,
+    execution: Execution | None,
+    now: float,
+    known: bool,
+) -> Memory:
+    if execution is None:
+        if known and slot.uid and not slot.ended:
+            gone = Problem(Reason.VANISHED, f"{slot.place} no longer knows replica {replica}")
+            return _ended(memory, spec, replica, slot, Exit(None, False, gone), now)
+        return memory
+    if execution.state == "prepared":
+        return memory
+    seen = slot.uid == execution.uid
+    if not seen:
+        slot = slot.model_copy(
+            update={
+                "uid": execution.uid,
+                "executor": execution.executor,
+                "place": execution.place,
+                "ended": False,
+                "running_since": execution.started_at or now,
+            }
+        )
+        memory = _with(memory, replica, slot)
+    if execution.state == "stopped" and not slot.ended:
+        exit = execution.exit or Exit(None, False)
+        return _ended(memory, spec, replica, slot, exit, now)
+    return memory
+
+
+def _ended(memory: Memory, spec: Spec, replica: int, slot: Slot, exit: Exit, now: float) -> Memory:
+    """Count one end."""
+    if exit.signalled:
+        return _with(memory, replica, slot.model_copy(update={"ended": True, "problem": None}))
+    job = spec.definition.lifecycle == "job"
+    if job and exit.code == 0:
+        done = slot.model_copy(update={"ended": True, "problem": None})
+        return _with(memory, replica, done).model_copy(update={"completed": spec.spec_hash})
+    healthy = now - slot.running_since >= HEALTHY_AFTER
+    failures = 1 if healthy else slot.failures + 1
+    slot = slot.model_copy(
+        update={
+            "ended": True,
+            "restarts": slot.restarts + 1,
+            "failures": failures,
+            "not_before": now + delay_after(failures),
+            "problem": _cause(exit),
+        }
+    )
+    memory = _with(memory, replica, slot)
+    if job and slot.restarts > spec.definition.retries:
+        memory = memory.model_copy(update={"failed": spec.spec_hash})
+    return memory
+
+
+def _cause(exit: Exit) -> Problem:
+    if exit.code == 0:
+        words = "the engine ended with exit code 0, though a service runs for ever"
+        return Problem(Reason.EXITED_CLEANLY, words)
+    if exit.problem is not None:
+        return exit.problem
+    if exit.code is None or exit.code > 128:
+        return Problem(Reason.KILLED, "the engine was killed from outside")
+    return Problem(Reason.EXITED, f"the engine ended with exit code {exit.code}")
+
+
+def _with(memory: Memory, replica: int, slot: Slot) -> Memory:
+    return memory.model_copy(update={"slots": {**memory.slots, replica: slot}})
+
+
+def tried_afresh(memory: Memory) -> Memory:
+    """Memory after somebody asked for it again: counts stay, delays and failures in a row go."""
+    fresh = {
+        replica: slot.model_copy(update={"failures": 0, "not_before": 0.0})
+        for replica, slot in memory.slots.items()
+    }
+    return memory.model_copy(update={"slots": fresh})
+
+
+def doubtful(spec: Spec, mine: Sequence[Execution], memory: Memory) -> bool:
+    """Whether lint should say if the bytes are to blame: exit 1 before it was ever ready."""
+    was_ready = memory.current is not None and memory.current.was_ready
+    return not was_ready and any(e.exit is not None and e.exit.code == 1 for e in mine)

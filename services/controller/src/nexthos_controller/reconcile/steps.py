@@ -1,0 +1,142 @@
+"""Table B of architecture.md: per execution, the next step that brings it towards the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nexthos_controller.executors.base import Execution, Spec
+from nexthos_controller.reconcile.view import Prepare, Remove, Start, Step, Stop, Target, View
+from nexthos_shared.models import Memory, Slot
+from nexthos_shared.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The executions of one pipeline, as the target sees them."""
+
+    mine: tuple[Execution, ...]  # the target's own, one per replica
+    others: tuple[Execution, ...]  # older specs, other executors, replicas and twins too many
+
+
+def sort_out(executions: Sequence[Execution], target: Target) -> Sorted:
+    """Which executions the target asks for. Of twins, the oldest that runs stays."""
+    mine: dict[int, Execution] = {}
+    others: list[Execution] = []
+    for execution in sorted(executions, key=_oldest_running_first):
+        if _asked_for(execution, target) and execution.replica not in mine:
+            mine[execution.replica] = execution
+        else:
+            others.append(execution)
+    return Sorted(tuple(mine[r] for r in sorted(mine)), tuple(others))
+
+
+def _oldest_running_first(execution: Execution) -> tuple[bool, float, str]:
+    return execution.state != "running", execution.started_at or 0.0, execution.uid
+
+
+def _asked_for(execution: Execution, target: Target) -> bool:
+    return (
+        target.mode == "run"
+        and target.spec is not None
+        and execution.spec_hash == target.spec.spec_hash
+        and execution.executor == target.spec.executor
+        and execution.replica < target.replicas
+    )
+
+
+def steps_towards(view: View, target: Target, memory: Memory) -> tuple[Step, ...]:
+    """The steps to take now. While a place is silent nothing is started: it might run there."""
+    grace = _grace(target, memory)
+    match target.mode:
+        case "none":
+            return tuple(_clear(view.executions, grace))
+        case "keep":
+            return tuple(Stop(e, grace) for e in view.executions if e.state == "running")
+        case "run" if target.spec is not None and not view.silent:
+            return tuple(_run(view, target, target.spec, memory, grace))
+        case _:
+            return ()
+
+
+def _grace(target: Target, memory: Memory) -> float:
+    """Seconds to drain: of the definition that runs, since the old one is what is stopped."""
+    if memory.current is not None:
+        return memory.current.definition.stop_timeout
+    return target.spec.definition.stop_timeout if target.spec else 30.0
+
+
+def _clear(executions: Iterable[Execution], grace: float) -> Iterable[Step]:
+    for execution in executions:
+        if execution.state == "running":
+            yield Stop(execution, grace)
+        yield Remove(execution)
+
+
+def _run(view: View, target: Target, spec: Spec, memory: Memory, grace: float) -> Iterable[Step]:
+    sorted_out = sort_out(view.executions, target)
+    by_replica = {e.replica: e for e in sorted_out.mine}
+    for replica in range(target.replicas):
+        mine = by_replica.get(replica)
+        olds = [e for e in sorted_out.others if e.replica == replica]
+        yield from _replace(view, target, spec, memory, mine, replica, olds, grace)
+        rolling = rolls(target, spec) and any(e.state == "running" for e in olds)
+        if rolling and not (mine is not None and is_settled(mine, spec, memory)):
+            break  # one replica at a time: the next one when this one is ready
+    yield from _clear((e for e in sorted_out.others if e.replica >= target.replicas), grace)
+
+
+def _replace(
+    view: View,
+    target: Target,
+    spec: Spec,
+    memory: Memory,
+    mine: Execution | None,
+    replica: int,
+    olds: list[Execution],
+    grace: float,
+) -> Iterable[Step]:
+    """Steps for one replica: start it, and let what it replaces go in the order of the strategy."""
+    moved = [e for e in olds if e.executor != spec.executor]
+    stay = [e for e in olds if e.executor == spec.executor]
+    if may_start(mine, memory.slots.get(replica, Slot()), spec, memory, view.now):
+        if olds:
+            yield Prepare(spec, replica)
+        yield from _clear(moved, grace)  # never on two executors at once, whatever the strategy
+        if not rolls(target, spec):
+            yield from (Stop(e, grace) for e in stay if e.state == "running")
+        yield Start(spec, replica)
+    elif mine is not None and mine.state == "running" and _port_taken(mine):
+        yield Stop(mine, grace)
+    elif mine is not None and is_settled(mine, spec, memory):
+        yield from _clear(olds, grace)
+    elif not rolls(target, spec):
+        yield from (Stop(e, grace) for e in olds if e.state == "running")
+
+
+def rolls(target: Target, spec: Spec) -> bool:
+    """Whether old and new of one replica may run together for a while."""
+    return target.update.strategy == "rolling" and spec.definition.lifecycle == "service"
+
+
+def may_start(mine: Execution | None, slot: Slot, spec: Spec, memory: Memory, now: float) -> bool:
+    """Whether this replica should be started at this moment."""
+    if mine is not None and mine.state == "running":
+        return False
+    if is_over(spec, memory):
+        return False
+    return now >= slot.not_before
+
+
+def is_over(spec: Spec, memory: Memory) -> bool:
+    """A job that has finished, or has used up its retries, is not revived."""
+    return spec.spec_hash in (memory.completed, memory.failed)
+
+
+def is_settled(mine: Execution, spec: Spec, memory: Memory) -> bool:
+    """Whether the replica has got where it should be, so that what it replaced can go."""
+    return mine.ready is True or is_over(spec, memory)
+
+
+def _port_taken(execution: Execution) -> bool:
+    return execution.problem is not None and execution.problem.reason is Reason.PORT_IN_USE

@@ -1,0 +1,177 @@
+"""Table A of architecture.md: what should be there, from the entry, the facts and the memory."""
+
+from __future__ import annotations
+
+from nexthos_controller.executors.base import Spec
+from nexthos_controller.reconcile.view import Target, View
+from nexthos_shared.models import Accepted, Pipeline, Wanted
+from nexthos_shared.reasons import Problem, Reason
+
+
+def aim(view: View) -> Target:
+    """The target of this pipeline."""
+    entry = view.entry
+    if entry is None:
+        return Target("leave")
+    if entry.deleted:
+        return Target("none")
+    match entry.wanted:
+        case Wanted.DRAFT:
+            return Target("none")
+        case Wanted.PAUSED:
+            return Target("keep", refused=entry.problem)
+        case Wanted.PUBLISHED if entry.pipeline is not None:
+            return _aim_at(view, entry.pipeline)
+        case Wanted.PUBLISHED:
+            return _accepted_before(view, entry.problem)
+        case _:
+            return _go_on(view, entry.problem)
+
+
+def _go_on(view: View, problem: Problem | None) -> Target:
+    """The status can't be read: what the last readable one wanted goes on unchanged."""
+    if view.memory.wanted is Wanted.PUBLISHED:
+        return _accepted_before(view, problem)
+    if view.memory.wanted is Wanted.PAUSED:
+        return Target("keep", refused=problem)
+    return Target("leave", refused=problem)
+
+
+def _accepted_before(view: View, refused: Problem | None, to_lint: Spec | None = None) -> Target:
+    """A valid running version is never stopped by an invalid change."""
+    current = view.memory.current
+    if current is None:
+        return Target("leave", refused=refused, to_lint=to_lint)
+    definition = current.definition
+    return Target(
+        "run",
+        _spec_of(view, current),
+        definition.replicas,
+        definition.update,
+        refused=refused,
+        to_lint=to_lint,
+    )
+
+
+def _aim_at(view: View, wanted: Pipeline) -> Target:
+    current = view.memory.current or _accepted_by_what_runs(view, wanted)
+    if (
+        current
+        and wanted.same_shape(current.definition)
+        and wanted.digest in (None, current.digest)
+    ):
+        return Target(
+            "run",
+            _spec_of(view, current),
+            wanted.replicas,
+            wanted.update,
+            refused=_object_differs(view, current),
+        )
+    spec, refused = _candidate(view, wanted)
+    if spec is None:
+        return _accepted_before(view, refused)
+    if refused is not None and current is None and _is_held(view, spec):
+        # Only what was refused can be there: it was started to find out, and leaves no trace.
+        return Target("none", refused=refused)
+    if refused is not None:
+        return _accepted_before(view, refused)
+    if spec.spec_hash not in view.lints and (current is not None or view.executions):
+        return _accepted_before(view, None, to_lint=spec)
+    return Target("run", spec, wanted.replicas, wanted.update)
+
+
+def _accepted_by_what_runs(view: View, wanted: Pipeline) -> Accepted | None:
+    """Rebuild lost memory: an execution of this very definition carries the digest it was given."""
+    for execution in view.executions:
+        if wanted.spec_hash(execution.digest) == execution.spec_hash:
+            return Accepted(
+                revision=execution.revision,
+                spec_hash=execution.spec_hash,
+                digest=execution.digest,
+                definition=wanted,
+            )
+    return None
+
+
+def _candidate(view: View, wanted: Pipeline) -> tuple[Spec | None, Problem | None]:
+    """The spec that the entry asks for, and why it may not be run."""
+    version = wanted.version or ""
+    if view.config.problem is not None:
+        return None, view.config.problem
+    digest = view.config.digest
+    if digest is None:
+        return None, Problem(
+            Reason.CONFIG_MISSING,
+            f"no configuration {view.key}/{version} is stored; it starts when the object arrives",
+            field="version",
+        )
+    if wanted.digest not in (None, digest):
+        return None, Problem(
+            Reason.DIGEST_MISMATCH,
+            f"configuration {view.key}/{version} has digest {digest}, the entry asks for "
+            f"{wanted.digest}",
+            field="digest",
+        )
+    executor = wanted.executor or _where_it_runs(view)
+    spec = _spec(view, wanted, digest, executor)
+    if executor not in view.checks:
+        offered = ", ".join(sorted(view.checks)) or "none"
+        return spec, Problem(
+            Reason.UNKNOWN_EXECUTOR,
+            f"executor: {executor!r} is not offered by this controller (offered: {offered})",
+            field="executor",
+        )
+    refusals = [*view.checks[executor], *_linted(view, spec), *_held(view, spec)]
+    return spec, refusals[0] if refusals else None
+
+
+def _linted(view: View, spec: Spec) -> list[Problem]:
+    problems = view.lints.get(spec.spec_hash, ())
+    return [p for p in problems if p.reason is not Reason.NOT_LINTED]
+
+
+def _held(view: View, spec: Spec) -> list[Problem]:
+    held = view.memory.held
+    return [held.problem] if held is not None and _is_held(view, spec) else []
+
+
+def _is_held(view: View, spec: Spec) -> bool:
+    return view.memory.held is not None and view.memory.held.spec_hash == spec.spec_hash
+
+
+def _object_differs(view: View, current: Accepted) -> Problem | None:
+    """The accepted bytes are pinned; what happened to the object since is only reported."""
+    stored = f"configuration {view.key}/{current.definition.version}"
+    if view.config.problem is not None:
+        return None
+    if view.config.digest is None:
+        return Problem(
+            Reason.CONFIG_MISSING, f"{stored} was removed; what runs has its own copy", "version"
+        )
+    if view.config.digest != current.digest:
+        return Problem(
+            Reason.CONFIG_CHANGED,
+            f"{stored} was overwritten ({current.digest[:19]} -> {view.config.digest[:19]}); "
+            "the bytes that were accepted run on: put changes under a new version",
+            "version",
+        )
+    return None
+
+
+def _where_it_runs(view: View) -> str:
+    running = [e.executor for e in view.executions if e.state == "running"]
+    slots = [s.executor for s in view.memory.slots.values() if s.executor]
+    return next(iter([*running, *slots]), view.default_executor)
+
+
+def _spec_of(view: View, accepted: Accepted) -> Spec:
+    definition = accepted.definition
+    executor = definition.executor or _where_it_runs(view)
+    return Spec(
+        view.key, accepted.revision, accepted.spec_hash, accepted.digest, executor, definition
+    )
+
+
+def _spec(view: View, wanted: Pipeline, digest: str, executor: str) -> Spec:
+    revision = view.entry.revision if view.entry else 0
+    return Spec(view.key, revision, wanted.spec_hash(digest), digest, executor, wanted)

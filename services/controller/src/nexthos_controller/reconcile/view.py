@@ -1,0 +1,115 @@
+"""What deciding looks at, and what it answers: values only.
+
+A `View` is everything that is known of one pipeline at one moment. A `Decision` is what to do next,
+what to remember before doing it, and when to look again. Nobody here asks the time, the store or an
+executor: the controller fills the view and carries out the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nexthos_controller.executors.base import Execution, Spec
+from nexthos_shared.models import Entry, Memory, Update
+from nexthos_shared.reasons import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFacts:
+    """What is known of the configuration object that the entry names."""
+
+    digest: str | None = None  # None: there is no such object
+    problem: Problem | None = None  # it can't be used (too large), or can't be asked for right now
+    warnings: tuple[Problem, ...] = ()  # of the bytes that run: worth knowing, no reason to refuse
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that is known of one pipeline at one moment."""
+
+    key: str
+    entry: Entry | None  # None: the key has no entry and no marker, which proves nothing
+    memory: Memory
+    now: float  # seconds since the epoch
+    executions: tuple[Execution, ...] = ()
+    config: ConfigFacts = ConfigFacts()
+    lints: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    #   spec hash -> what the engine's lint says; a missing hash was not asked yet
+    checks: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    #   executor offered -> what it can't do of the entry's definition
+    default_executor: str = "process"
+    silent: tuple[Problem, ...] = ()  # executors and places of this pipeline that did not answer
+    fault: Problem | None = None  # what the last attempt to act ran into
+
+
+Mode = Literal["run", "keep", "none", "leave"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What should be there (architecture.md, table A).
+
+    run: `spec`, `replicas` times. keep: nothing runs, what exists is kept. none: no trace.
+    leave: nothing may be concluded, so whatever is there stays as it is.
+    """
+
+    mode: Mode
+    spec: Spec | None = None
+    replicas: int = 0
+    update: Update = field(default_factory=Update)
+    refused: Problem | None = None  # why the entry's own spec is not the target
+    to_lint: Spec | None = None  # must pass the engine's lint before it may become the target
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """Ask the engine whether it takes this configuration."""
+
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Executor.prepare."""
+
+    spec: Spec
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Executor.start."""
+
+    spec: Spec
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Executor.stop."""
+
+    execution: Execution
+    grace: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Executor.remove."""
+
+    execution: Execution
+
+
+Step = Lint | Prepare | Start | Stop | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Carry out `steps` in order after writing `memory`; the first that fails ends the attempt."""
+
+    target: Target
+    memory: Memory
+    steps: tuple[Step, ...] = ()
+    look_again: float | None = None  # seconds from now; None: only when something changes
+    forget: bool = False  # nothing is left of it: its status key goes too
