@@ -1,0 +1,45 @@
+"""The engine as the rest of the house sees it: which one it is, how it is called, what it says.
+
+Comes in: a binary's path, configuration bytes, an environment. Goes out: argv, an environment, what a
+configuration contains, problems with line and column, readiness. Must not know executors, NATS or
+where anything is stored. The measured facts behind it stand in the modules, next to what rests on them.
+
+    profile     which distribution a binary is, its version, its command lines
+    overlay     the flags and the environment that an execution gets
+    shape       what a configuration contains that matters here
+    lint        the engine's own check, in a child that can't hang or leak
+    messages    the engine's words, read as problems
+    readiness   HTTP: is the process behind that port ours, and is it connected?
+"""
+
+from nexthos_shared.engine.lint import MAX_CONFIG_BYTES, lint
+from nexthos_shared.engine.messages import last_error
+from nexthos_shared.engine.overlay import environment, overlay
+from nexthos_shared.engine.profile import (
+    Distribution,
+    EngineProfile,
+    engine_version,
+    locate_engine,
+    profile_of,
+)
+from nexthos_shared.engine.readiness import Readiness, Ready, is_ready, scrape
+from nexthos_shared.engine.shape import ConfigShape, read_shape
+
+__all__ = [
+    "MAX_CONFIG_BYTES",
+    "ConfigShape",
+    "Distribution",
+    "EngineProfile",
+    "Readiness",
+    "Ready",
+    "engine_version",
+    "environment",
+    "is_ready",
+    "last_error",
+    "lint",
+    "locate_engine",
+    "overlay",
+    "profile_of",
+    "read_shape",
+    "scrape",
+]

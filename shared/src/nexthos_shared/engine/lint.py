@@ -1,0 +1,140 @@
+"""The engine's own check of a configuration, in a child that can't hang, flood or leak.
+
+Comes in: the binary, bytes, the environment that a run would get. Goes out: problems with line and
+column; none means that it passes. Must not know where the bytes come from.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from nexthos_shared.engine.child import Finished, run_child
+from nexthos_shared.engine.messages import plain, read_message, without_values
+from nexthos_shared.engine.profile import EngineProfile
+from nexthos_shared.engine.shape import Unreadable, parse_bounded
+from nexthos_shared.errors import EngineMissing
+from nexthos_shared.reasons import Problem, Reason
+
+MAX_CONFIG_BYTES = 1024 * 1024
+MAX_PROBLEMS = 50
+_ANY_DISTRIBUTION = EngineProfile(
+    "bento"
+)  # `lint FILE` is the same for all: asking would cost 30 ms
+
+
+async def lint(
+    binary: Path,
+    config: bytes,
+    env: Mapping[str, str],
+    *,
+    file: str = "config.yaml",
+    timeout: float = 10.0,
+    workdir: Path | None = None,
+) -> list[Problem]:
+    """What the engine has against `config`; empty if it passes.
+
+    `env` is all that the child gets, so it must be the run's. `file` is the name shown in problems,
+    `workdir` the folder that relative paths start from (default: a private, empty one), `timeout` in
+    seconds. Values of variables never stand in a message. Raises EngineMissing if `binary` can't be
+    started; an engine that does not answer in time gives NotLinted.
+    """
+    if problem := _unacceptable(config):
+        return [replace(problem, file=file)]
+    with tempfile.TemporaryDirectory(prefix="nexthos-lint-") as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_bytes(config)
+        argv = _ANY_DISTRIBUTION.lint_command(binary, path)
+        try:
+            done = await run_child(argv, env=env, timeout=timeout, cwd=workdir or Path(folder))
+        except TimeoutError:
+            return [
+                Problem(
+                    Reason.NOT_LINTED,
+                    f"the engine's lint gave no answer in {timeout:g} s",
+                    file=file,
+                )
+            ]
+        except OSError as error:
+            raise EngineMissing(f"{binary}: {error.strerror or error}") from error
+        found = _problems(done, path)
+    placed = (_placed(problem, config) for problem in _without_echoes(found, config))
+    return [replace(without_values(p, env), file=file) for p in placed][:MAX_PROBLEMS]
+
+
+def _unacceptable(config: bytes) -> Problem | None:
+    if len(config) > MAX_CONFIG_BYTES:
+        return Problem(
+            Reason.CONFIG_TOO_LARGE,
+            f"the configuration has {len(config)} bytes, at most {MAX_CONFIG_BYTES} are allowed",
+        )
+    try:
+        config.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = config.count(b"\n", 0, error.start) + 1
+        return Problem(
+            Reason.CONFIG_NOT_TEXT, f"not UTF-8: {error.reason} at byte {error.start}", line=line
+        )
+    return None
+
+
+def _problems(done: Finished, path: Path) -> list[Problem]:
+    if done.code == 0:
+        return []
+    messages = list(_messages(plain(done.stderr + done.stdout), path))
+    if not messages:
+        how = f"was killed by signal {-done.code}" if done.code < 0 else f"ended with {done.code}"
+        return [Problem(Reason.NOT_LINTED, f"the engine's lint {how} and said nothing")]
+    return [p for message in messages for p in read_message(message, default=Reason.LINT_FAILED)]
+
+
+def _messages(text: str, path: Path) -> Iterator[str]:
+    """One per problem: a line that begins with the path, and the lines that follow without it."""
+    message = ""
+    for line in text.splitlines():
+        if line.startswith(str(path)) and message:
+            yield message
+            message = ""
+        message = f"{message} {line.strip()}" if message else line.removeprefix(str(path))
+    if message:
+        yield message
+
+
+def _without_echoes(problems: list[Problem], config: bytes) -> list[Problem]:
+    """Leave out what is wrong only because a missing variable is empty: complaints of its line."""
+    placed = [_placed(p, config) for p in problems if p.reason is Reason.VARIABLE_MISSING]
+    lines = {p.line for p in placed if p.line is not None}
+    return placed + [
+        p for p in problems if p.reason is not Reason.VARIABLE_MISSING and p.line not in lines
+    ]
+
+
+def _placed(problem: Problem, config: bytes) -> Problem:
+    """Correct the place where the engine does not tell it, or tells it wrongly."""
+    if problem.reason is Reason.VARIABLE_MISSING and problem.field is not None:
+        return _at_variable(problem, problem.field.removeprefix("env."), config.decode("utf-8"))
+    if problem.message.startswith("yaml: "):
+        try:
+            parse_bounded(config)
+        except Unreadable as error:
+            if error.line is not None:
+                return replace(problem, line=error.line, column=error.column)
+    if problem.line is not None and "${" in _line(config, problem.line):
+        return replace(problem, column=None)  # counted after the variables were filled in
+    return problem
+
+
+def _line(config: bytes, number: int) -> str:
+    lines = config.decode("utf-8").splitlines()
+    return lines[number - 1] if number <= len(lines) else ""
+
+
+def _at_variable(problem: Problem, name: str, text: str) -> Problem:
+    match = re.search(rf"\$\{{{re.escape(name)}\}}", text)
+    if match is None:
+        return problem
+    line = text.count("\n", 0, match.start()) + 1
+    return replace(problem, line=line, column=match.start() - text.rfind("\n", 0, match.start()))

@@ -1,0 +1,176 @@
+"""Ask an engine over HTTP whether it is ours, whether it is connected, and what it counts.
+
+Comes in: the engine's base URL and its root path (`overlay`; no secret). Goes out: one of four
+words, or the text of /metrics. Must not know how the engine was started.
+
+A failed bind is only logged by the engine, which then runs on: whoever answers on that port may be
+somebody else. `<root_path>/ping` answers 200 `pong` in our engine alone, from its start to its
+end; `/ready` can't tell (404 once the stream ended in bento, 503 in benthos). One question per
+connection is enough: a connection never changes its other end.
+
+A connection kept alive costs a third of new ones: 1,000 engines every 5 s take 2.1 % of a core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+Ready = Literal["ready", "not-ready", "not-ours", "down"]
+
+MAX_HEAD = 16 * 1024  # bytes of status line and headers
+MAX_DETAIL = 1000  # bytes
+MAX_BODY = 64 * 1024 * 1024  # bytes; 500 streams make about 1 MB of metrics
+
+
+class Readiness:
+    """One engine's readiness, over one connection that is kept: `await probe.look()`, as often as due.
+
+    Not for concurrent use. `async with` or `close()` gives the connection back. `detail` is what the
+    engine said of the last look, for people: "input not connected", or JSON from benthos.
+    """
+
+    def __init__(self, endpoint: str, root_path: str, *, timeout: float = 1.0) -> None:
+        url = urlsplit(endpoint)
+        self._host = url.hostname or "127.0.0.1"
+        self._port = url.port or 80
+        self._root = root_path
+        self._timeout = timeout
+        self.detail = ""
+        self._connection: _Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connection; a later look opens a new one."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
+
+    async def look(self) -> Ready:
+        """Look once: an answer within the time limit, never an exception.
+
+        `ready`: every input and output is connected now. `not-ready`: it is ours and is not, or its
+        stream has ended. `not-ours`: somebody else answers there. `down`: nobody answers in time.
+        """
+        kept = self._connection is not None
+        answer = await self._try_look()
+        if answer == "down" and kept:  # the connection may merely have been idle for too long
+            answer = await self._try_look()
+        return answer
+
+    async def _try_look(self) -> Ready:
+        self.detail = ""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._look()
+        except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
+            await self.close()
+            return "down"
+        except BaseException:
+            await self.close()  # half an answer may be under way on it
+            raise
+
+    async def _look(self) -> Ready:
+        if self._connection is None or self._connection.ended:
+            await self.close()
+            self._connection = await _Connection.open(self._host, self._port)
+            status, body = await self._connection.get(f"{self._root}/ping")
+            if (status, body) != (200, b"pong"):
+                await self.close()
+                return "not-ours"
+        status, body = await self._connection.get(f"{self._root}/ready")
+        self.detail = body[:MAX_DETAIL].decode("utf-8", "replace").strip()
+        return "ready" if status == 200 else "not-ready"
+
+
+async def is_ready(endpoint: str, root_path: str, *, timeout: float = 1.0) -> Ready:
+    """One look over a connection of its own."""
+    async with Readiness(endpoint, root_path, timeout=timeout) as probe:
+        return await probe.look()
+
+
+async def scrape(endpoint: str, root_path: str, *, timeout: float = 5.0) -> str:
+    """Return the text of /metrics; "" if there is none, no answer in time, or it is not ours."""
+    url = urlsplit(endpoint)
+    try:
+        async with asyncio.timeout(timeout):
+            connection = await _Connection.open(url.hostname or "127.0.0.1", url.port or 80)
+            try:
+                status, body = await connection.get(f"{root_path}/metrics")
+            finally:
+                await connection.close()
+    except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
+        return ""
+    return body.decode("utf-8", "replace") if status == 200 else ""
+
+
+class _Connection:
+    """HTTP/1.1 GETs, one after the other, over one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._host = ""
+        self.ended = False
+
+    @classmethod
+    async def open(cls, host: str, port: int) -> _Connection:
+        connection = cls(*await asyncio.open_connection(host, port, limit=MAX_HEAD))
+        connection._host = f"{host}:{port}"
+        return connection
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body. ValueError for what is no HTTP, EOFError if it ends too early."""
+        request = f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept-Encoding: identity\r\n\r\n"
+        self._writer.write(request.encode("ascii"))
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head.rstrip().split("\r\n")
+        if not re.match(r"HTTP/1\.\d \d{3}\b", first):
+            raise ValueError("not HTTP")
+        headers = {
+            name.strip().lower(): value.strip().lower()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
+        self.ended = headers.get("connection") == "close"
+        return int(first.split()[1]), await self._body(headers)
+
+    async def _body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") == "chunked":
+            return await self._chunks()
+        if "content-length" in headers:
+            return await self._exactly(int(headers["content-length"]))
+        self.ended = True  # a body without a length lasts until the end of the connection
+        return await self._reader.read(MAX_HEAD)
+
+    async def _chunks(self) -> bytes:
+        body = bytearray()
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            body += await self._exactly(size, already=len(body))
+            await self._reader.readexactly(2)
+        while await self._reader.readuntil(b"\r\n") != b"\r\n":
+            pass  # trailers
+        return bytes(body)
+
+    async def _exactly(self, size: int, already: int = 0) -> bytes:
+        if not 0 <= size <= MAX_BODY - already:
+            raise ValueError("body too large")
+        return await self._reader.readexactly(size)

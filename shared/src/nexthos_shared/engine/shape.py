@@ -1,0 +1,230 @@
+"""What a configuration contains that matters outside the engine. It is read, never rewritten.
+
+Comes in: bytes as stored, whatever they are. Goes out: a `ConfigShape`; never an exception. Must not
+know what will run it.
+
+Read as YAML events (ruamel.yaml, pure Python) into plain dicts, lists and texts: no resolver, so
+`on` and `yes` stay the texts that they are for the engine, and no recursion. Bounded by size, depth
+and number of events, and an alias stands for the node it names, so a YAML bomb costs what its bytes
+cost. ruamel takes about 4 ms for 700 bytes, a tenth of an engine's start: configurations without a
+word of interest are therefore not parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_PARSED_BYTES = 128 * 1024  # about 0.8 s
+MAX_DEPTH = 64
+MAX_EVENTS = 50_000
+
+_OF_INTEREST = re.compile(
+    rb"metrics|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
+)
+_METRICS_KEY = re.compile(rb"""^["']?metrics["']?\s*:""", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigShape:
+    """What stands in a configuration. `known` is False if it could not be read within the bounds."""
+
+    known: bool = True
+    names_metrics: str | None = None  # type of its `metrics`; "" if it names none that can be told
+    http_server_without_address: bool = False  # such a component shares the engine's own HTTP
+    sets_log_file: bool = False
+    finite_input: bool = False  # the input ends by itself
+
+    @property
+    def takes_metrics(self) -> bool:
+        """Whether `overlay(metrics=True)` is safe: beside another type the engine would exit 1."""
+        return self.names_metrics is None
+
+    @property
+    def scrapable(self) -> bool:
+        """Whether the engine's /metrics is Prometheus text."""
+        return self.names_metrics in (None, "prometheus")
+
+
+def read_shape(config: bytes) -> ConfigShape:
+    """Return the shape of `config`. Never raises: what can't be read is not `known`."""
+    if not _OF_INTEREST.search(config):
+        return ConfigShape()
+    try:
+        root = parse_bounded(config)
+    except Unreadable:
+        # Better no metrics than an engine that exits because two types are named.
+        return ConfigShape(known=False, names_metrics="" if _METRICS_KEY.search(config) else None)
+    if not isinstance(root, dict):
+        return ConfigShape(known=False)
+    return ConfigShape(
+        names_metrics=_metrics_type(root.get("metrics")),
+        http_server_without_address=any(_unaddressed_servers(root)),
+        sets_log_file=_sets_log_file(root.get("logger")),
+        finite_input=_ends(root.get("input"), _labelled_inputs(root)),
+    )
+
+
+def top_level_keys(config: bytes) -> frozenset[str]:
+    """Return the keys of the document; none if it is no mapping or can't be read in bounds."""
+    try:
+        root = parse_bounded(config)
+    except Unreadable:
+        return frozenset()
+    return frozenset(root) if isinstance(root, dict) else frozenset()
+
+
+# ---- reading
+
+
+class Unreadable(Exception):
+    """Not YAML, or beyond the bounds. `line` and `column` (1-based) where the parser stood."""
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+
+def parse_bounded(config: bytes) -> Any:
+    """Return the first document as dicts, lists and texts; None where nothing or null stands."""
+    if len(config) > MAX_PARSED_BYTES:
+        raise Unreadable(f"more than {MAX_PARSED_BYTES} bytes")
+    # Imported here: the runner reads no shape, and its start-up time is every pipeline's.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return _build(YAML(typ="safe", pure=True).parse(config.decode("utf-8")))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        raise Unreadable(str(error.problem), *where) from error
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def _build(events: Iterator[Any]) -> Any:
+    """Fold events into values. The stack holds (container, anchor, pending key) of what is open."""
+    stack: list[_Open] = []
+    anchors: dict[str, Any] = {}
+    for number, event in enumerate(events):
+        if number > MAX_EVENTS or len(stack) > MAX_DEPTH:
+            raise Unreadable("too deep or too long", event.start_mark.line + 1)
+        kind = type(event).__name__
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            stack.append(_Open({} if kind.startswith("Mapping") else [], event.anchor))
+            continue
+        if kind in ("MappingEndEvent", "SequenceEndEvent"):
+            value, anchor = stack[-1].value, stack.pop().anchor
+        elif kind == "ScalarEvent":
+            value, anchor = _scalar(event), event.anchor
+        elif kind == "AliasEvent":
+            value, anchor = anchors.get(event.anchor), None
+        else:
+            continue  # stream and document marks
+        if anchor:
+            anchors[anchor] = value
+        if not stack:
+            return value
+        stack[-1].add(value)
+    return None
+
+
+class _Open:
+    """A mapping or sequence that has begun and not ended."""
+
+    __slots__ = ("_key", "_keyed", "anchor", "value")
+
+    def __init__(self, value: Any, anchor: str | None) -> None:
+        self.value = value
+        self.anchor = anchor
+        self._key = ""
+        self._keyed = False
+
+    def add(self, item: Any) -> None:
+        if isinstance(self.value, list):
+            self.value.append(item)
+        elif self._keyed:
+            if self._key == "<<" and isinstance(item, dict):
+                self.value.update({k: v for k, v in item.items() if k not in self.value})
+            else:
+                self.value[self._key] = item
+            self._keyed = False
+        else:
+            self._key = item if isinstance(item, str) else ""
+            self._keyed = True
+
+
+def _scalar(event: Any) -> str | None:
+    plain = event.style in (None, "")
+    return None if plain and event.value in ("", "~", "null", "Null", "NULL") else str(event.value)
+
+
+# ---- judging
+
+_METRICS_FIELDS = frozenset({"mapping", "plugin", "type"})
+
+
+def _metrics_type(metrics: Any) -> str | None:
+    if metrics is None or metrics == {}:
+        return None
+    if not isinstance(metrics, dict):
+        return ""
+    if isinstance(metrics.get("type"), str):
+        return str(metrics["type"])
+    types: list[str] = sorted(metrics.keys() - _METRICS_FIELDS)
+    return types[0] if types else ""
+
+
+def _sets_log_file(logger: Any) -> bool:
+    file = logger.get("file") if isinstance(logger, dict) else None
+    return bool(isinstance(file, dict) and file.get("path"))
+
+
+def _unaddressed_servers(root: dict[str, Any]) -> Iterator[bool]:
+    """Say of each `http_server` (input or output) whether it lacks an address of its own."""
+    seen: set[int] = set()
+    todo: list[Any] = [root]
+    while todo:
+        node = todo.pop()
+        if id(node) in seen or not isinstance(node, dict | list):
+            continue
+        seen.add(id(node))
+        if isinstance(node, list):
+            todo.extend(node)
+            continue
+        todo.extend(node.values())
+        if "http_server" in node:
+            server = node["http_server"]
+            yield not (isinstance(server, dict) and server.get("address"))
+
+
+_ENDING = frozenset({"csv", "file", "parquet", "read_until", "sql_raw", "sql_select", "stdin"})
+
+
+def _labelled_inputs(root: dict[str, Any]) -> dict[str, Any]:
+    resources = root.get("input_resources")
+    listed = resources if isinstance(resources, list) else []
+    return {
+        r["label"]: r for r in listed if isinstance(r, dict) and isinstance(r.get("label"), str)
+    }
+
+
+def _ends(node: Any, labelled: Mapping[str, Any], depth: int = 0) -> bool:
+    """Whether the input `node` ends by itself; False where it can't be told."""
+    if not isinstance(node, dict) or depth > MAX_DEPTH:
+        return False
+    if _ENDING & node.keys():
+        return True
+    if isinstance(generate := node.get("generate"), dict):
+        return generate.get("count") not in (None, "", "0")
+    if isinstance(node.get("resource"), str):
+        return _ends(labelled.get(node["resource"]), labelled, depth + 1)
+    for kind in ("sequence", "broker"):
+        inputs = node[kind].get("inputs") if isinstance(node.get(kind), dict) else None
+        if isinstance(inputs, list) and inputs:
+            return all(_ends(child, labelled, depth + 1) for child in inputs)
+    return False

@@ -1,0 +1,38 @@
+"""Fixtures for every test: a shared nats-server with a namespace of one's own, or a server alone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from nexthos_testing.nats import NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for the whole run; tests keep apart by namespace."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    runner = asyncio.Runner()
+    try:
+        runner.run(server.start())
+        yield server
+        runner.run(server.kill())
+    finally:
+        runner.close()
+
+
+@pytest.fixture
+async def fresh_nats(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """A server that this test alone may restart, kill or fill."""
+    async with NatsServer(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that nobody else uses."""
+    return f"t{secrets.token_hex(4)}"

@@ -1,0 +1,95 @@
+"""A real nats-server for tests: JetStream, its own port and data, to be stopped, killed, restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Self
+
+from nexthos_testing.wait import eventually
+
+SERVER = Path(sys.executable).parent / "nats-server"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class NatsServer:
+    """`async with NatsServer(folder)`: one server; the same port and data over restarts."""
+
+    def __init__(self, folder: Path, *, config: str = "", port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.config = config
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "nats.conf"
+        file.write_text(
+            f"listen: 127.0.0.1:{self.port}\n"
+            f"jetstream {{ store_dir: {self.folder / 'data'} }}\n{self.config}\n"
+        )
+        log = (self.folder / "server.log").open("ab")
+        self._process = await asyncio.create_subprocess_exec(
+            SERVER if SERVER.exists() else shutil.which("nats-server") or "nats-server",
+            "-c",
+            file,
+            stdout=log,
+            stderr=log,
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        log.close()
+        await eventually(self._listens, within=15.0)
+
+    async def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, (self.folder / "server.log").read_text()[-2000:]
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        greeting = await reader.readline()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return greeting.startswith(b"INFO")
+
+    async def stop(self) -> None:
+        """As an administrator would."""
+        await self._end(kill=False)
+
+    async def kill(self) -> None:
+        """As `kill -9`."""
+        await self._end(kill=True)
+
+    async def restart(self, *, kill: bool = False) -> None:
+        await self._end(kill=kill)
+        await self.start()
+
+    async def _end(self, *, kill: bool) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill() if kill else process.terminate()
+        async with asyncio.timeout(15.0):
+            await process.wait()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end(kill=True)
