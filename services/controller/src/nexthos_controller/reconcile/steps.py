@@ -54,7 +54,8 @@ def steps_towards(view: View, target: Target, memory: Memory) -> tuple[Step, ...
         case "keep":
             return tuple(Stop(e, grace) for e in view.executions if e.state == "running")
         case "run" if target.spec is not None and not view.silent:
-            return tuple(_run(view, target, target.spec, memory, grace))
+            run = Run(target, target.spec, memory, view.now, grace)
+            return tuple(_run(run, sort_out(view.executions, target)))
         case _:
             return ()
 
@@ -73,45 +74,58 @@ def _clear(executions: Iterable[Execution], grace: float) -> Iterable[Step]:
         yield Remove(execution)
 
 
-def _run(view: View, target: Target, spec: Spec, memory: Memory, grace: float) -> Iterable[Step]:
-    sorted_out = sort_out(view.executions, target)
-    by_replica = {e.replica: e for e in sorted_out.mine}
-    for replica in range(target.replicas):
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the replicas of one target have in common."""
+
+    target: Target
+    spec: Spec
+    memory: Memory
+    now: float
+    grace: float  # seconds
+
+    def may_start(self, mine: Execution | None, replica: int) -> bool:
+        """Whether this replica should be started at this moment."""
+        if (mine is not None and mine.state == "running") or is_over(self.spec, self.memory):
+            return False
+        return self.now >= self.memory.slots.get(replica, Slot()).not_before
+
+    def has_settled(self, mine: Execution | None) -> bool:
+        """Whether the replica has got where it should be, so that what it replaced can go."""
+        return mine is not None and (mine.ready is True or is_over(self.spec, self.memory))
+
+
+def _run(run: Run, found: Sorted) -> Iterable[Step]:
+    by_replica = {e.replica: e for e in found.mine}
+    for replica in range(run.target.replicas):
         mine = by_replica.get(replica)
-        olds = [e for e in sorted_out.others if e.replica == replica]
-        yield from _replace(view, target, spec, memory, mine, replica, olds, grace)
-        rolling = rolls(target, spec) and any(e.state == "running" for e in olds)
-        if rolling and not (mine is not None and is_settled(mine, spec, memory)):
+        olds = [e for e in found.others if e.replica == replica]
+        yield from _replace(run, replica, mine, olds)
+        rolling = rolls(run.target, run.spec) and any(e.state == "running" for e in olds)
+        if rolling and not run.has_settled(mine):
             break  # one replica at a time: the next one when this one is ready
-    yield from _clear((e for e in sorted_out.others if e.replica >= target.replicas), grace)
+    yield from _clear((e for e in found.others if e.replica >= run.target.replicas), run.grace)
 
 
 def _replace(
-    view: View,
-    target: Target,
-    spec: Spec,
-    memory: Memory,
-    mine: Execution | None,
-    replica: int,
-    olds: list[Execution],
-    grace: float,
+    run: Run, replica: int, mine: Execution | None, olds: list[Execution]
 ) -> Iterable[Step]:
     """Steps for one replica: start it, and let what it replaces go in the order of the strategy."""
-    moved = [e for e in olds if e.executor != spec.executor]
-    stay = [e for e in olds if e.executor == spec.executor]
-    if may_start(mine, memory.slots.get(replica, Slot()), spec, memory, view.now):
+    rolling = rolls(run.target, run.spec)
+    elsewhere = [e for e in olds if e.executor != run.spec.executor]
+    live = [e for e in olds if e.executor == run.spec.executor and e.state == "running"]
+    if run.may_start(mine, replica):
         if olds:
-            yield Prepare(spec, replica)
-        yield from _clear(moved, grace)  # never on two executors at once, whatever the strategy
-        if not rolls(target, spec):
-            yield from (Stop(e, grace) for e in stay if e.state == "running")
-        yield Start(spec, replica)
+            yield Prepare(run.spec, replica)
+        yield from _clear(elsewhere, run.grace)  # never on two executors, whatever the strategy
+        yield from (Stop(e, run.grace) for e in live if not rolling)
+        yield Start(run.spec, replica)
     elif mine is not None and mine.state == "running" and _port_taken(mine):
-        yield Stop(mine, grace)
-    elif mine is not None and is_settled(mine, spec, memory):
-        yield from _clear(olds, grace)
-    elif not rolls(target, spec):
-        yield from (Stop(e, grace) for e in olds if e.state == "running")
+        yield Stop(mine, run.grace)
+    elif run.has_settled(mine):
+        yield from _clear(olds, run.grace)
+    elif not rolling:
+        yield from (Stop(e, run.grace) for e in olds if e.state == "running")
 
 
 def rolls(target: Target, spec: Spec) -> bool:
@@ -119,23 +133,9 @@ def rolls(target: Target, spec: Spec) -> bool:
     return target.update.strategy == "rolling" and spec.definition.lifecycle == "service"
 
 
-def may_start(mine: Execution | None, slot: Slot, spec: Spec, memory: Memory, now: float) -> bool:
-    """Whether this replica should be started at this moment."""
-    if mine is not None and mine.state == "running":
-        return False
-    if is_over(spec, memory):
-        return False
-    return now >= slot.not_before
-
-
 def is_over(spec: Spec, memory: Memory) -> bool:
     """A job that has finished, or has used up its retries, is not revived."""
     return spec.spec_hash in (memory.completed, memory.failed)
-
-
-def is_settled(mine: Execution, spec: Spec, memory: Memory) -> bool:
-    """Whether the replica has got where it should be, so that what it replaced can go."""
-    return mine.ready is True or is_over(spec, memory)
 
 
 def _port_taken(execution: Execution) -> bool:

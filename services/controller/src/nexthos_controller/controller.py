@@ -1,0 +1,188 @@
+"""One look at one pipeline: observe, decide, write the intent, act, report.
+
+Comes in: a key from the queue. Goes out: calls of executors, the status, seconds until the next look.
+What is to be done is decided by `reconcile`; here it is only carried out, in order, and the first
+step that fails ends the attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import structlog
+
+from nexthos_controller import faultpoints
+from nexthos_controller.book import StatusBook
+from nexthos_controller.desired import Desired
+from nexthos_controller.executors.base import Executor
+from nexthos_controller.facts import Facts
+from nexthos_controller.observe import observe
+from nexthos_controller.reconcile import (
+    Decision,
+    Lint,
+    Prepare,
+    Remove,
+    Start,
+    Step,
+    Stop,
+    View,
+    decide,
+    report,
+)
+from nexthos_controller.workqueue import WorkQueue
+from nexthos_shared import names
+from nexthos_shared.errors import ExecutorUnreachable, NexthosError, StillRunning
+from nexthos_shared.models import Entry
+from nexthos_shared.reasons import Problem, Reason
+
+ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
+START_WITHIN = 60.0  # seconds for one prepare or start
+END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
+REMOVE_WITHIN = 30.0  # seconds
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """Looks at pipelines. Holds what is known; starts nothing by itself."""
+
+    def __init__(
+        self,
+        *,
+        desired: Desired,
+        book: StatusBook,
+        facts: Facts,
+        executors: Mapping[str, Executor],
+        default_executor: str,
+        now: Callable[[], float],
+        bound: int = 16,
+    ) -> None:
+        self.desired = desired
+        self.book = book
+        self.facts = facts
+        self.executors = executors
+        self.default_executor = default_executor
+        self.queue = WorkQueue(self.look, bound=bound)
+        self._now = now
+        self._faults: dict[str, Problem] = {}
+
+    async def look(self, key: str) -> float | None:
+        """One look; returns the seconds until the next one that is due without a hint."""
+        for _ in range(ROUNDS):
+            view = await self._view(key)
+            decision = decide(view)
+            if not decision.steps:
+                self._faults.pop(key, None)
+                return await self._settle(key, view, decision)
+            faultpoints.reach("controller.decided")
+            await self.book.remember(key, report(view, decision, self.book.status(key)))
+            faultpoints.reach("controller.remembered")
+            try:
+                for step in decision.steps:
+                    await self._take(step)
+            except Exception as error:
+                self._faults[key] = _problem_of(error)
+                view = await self._view(key)
+                await self.book.report(key, report(view, decide(view), self.book.status(key)))
+                raise
+            faultpoints.reach("controller.acted")
+        log.warning("still changing after many steps", pipeline=key, rounds=ROUNDS)
+        return 1.0
+
+    async def _settle(self, key: str, view: View, decision: Decision) -> float | None:
+        if decision.forget:
+            await self.book.forget(key)
+            return None
+        if view.entry is None and not view.executions and not view.silent:
+            return None  # never seen, nothing there: no status is made for it
+        status = report(view, decision, self.book.status(key))
+        later = await self.book.report(key, status)
+        moments = [m for m in (later, decision.look_again) if m is not None]
+        return min(moments, default=None)
+
+    async def _view(self, key: str) -> View:
+        memory = self.book.memory(key)
+        entry = self.desired.entry(key)
+        if not names.is_id(key):
+            # A key that is no id never reaches an executor: it has a status, and nothing else.
+            return View(key=key, entry=entry, memory=memory, now=self._now())
+        seen = await observe(self.executors, key, memory)
+        pipeline = entry.pipeline if entry else None
+        return View(
+            key=key,
+            entry=entry,
+            memory=memory,
+            now=self._now(),
+            executions=seen.executions,
+            config=await self.facts.of(key, pipeline, memory),
+            lints=self.facts.lints(),
+            checks=self._checks(entry),
+            default_executor=self.default_executor,
+            silent=seen.silent,
+            fault=self._faults.get(key),
+        )
+
+    def _checks(self, entry: Entry | None) -> dict[str, tuple[Problem, ...]]:
+        if entry is None or entry.pipeline is None:
+            return {}
+        return {name: tuple(e.check(entry.pipeline)) for name, e in self.executors.items()}
+
+    async def _take(self, step: Step) -> None:
+        match step:
+            case Lint(spec):
+                await self.facts.lint(spec)
+            case Prepare(spec, replica):
+                executor = self.executors[spec.executor]
+                await _within(START_WITHIN, executor.prepare(spec, replica), "prepare", spec.id)
+            case Start(spec, replica):
+                executor = self.executors[spec.executor]
+                started = await _within(
+                    START_WITHIN, executor.start(spec, replica), "start", spec.id
+                )
+                log.info("started", pipeline=spec.id, execution=started.name, uid=started.uid)
+            case Stop():
+                await self._stop(step)
+            case Remove(execution):
+                executor = self.executors[execution.executor]
+                await _within(REMOVE_WITHIN, executor.remove(execution), "remove", execution.id)
+                log.info("removed", pipeline=execution.id, execution=execution.name)
+
+    async def _stop(self, step: Stop) -> None:
+        execution = step.execution
+        executor = self.executors[execution.executor]
+        async with self.queue.aside():  # a grace must not keep others from starting
+            drained = await _within(
+                step.grace + END_MARGIN,
+                executor.stop(execution, step.grace),
+                "stop",
+                execution.id,
+                StillRunning,
+            )
+        log.info("stopped", pipeline=execution.id, execution=execution.name, drained=drained)
+
+
+def _problem_of(error: Exception) -> Problem:
+    """What readers are told; of a defect only its kind, since its words may hold anything."""
+    if isinstance(error, NexthosError):
+        return error.problem
+    words = f"a defect of nexthos ({type(error).__name__}); see the controller's log"
+    return Problem(Reason.INTERNAL_ERROR, words)
+
+
+async def _within(
+    seconds: float,
+    call: Awaitable[T],
+    what: str,
+    pipeline_id: str,
+    error: type[NexthosError] = ExecutorUnreachable,
+) -> T:
+    """Await an executor's call, but not for ever: one that hangs costs its own pipeline only."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as timeout:
+        raise error(f"{pipeline_id}: {what} did not end within {seconds:.0f} s") from timeout

@@ -1,0 +1,65 @@
+"""What is stored of pipelines, as far as the watch has brought it.
+
+Keeps bytes and revisions, and understands an entry when it is asked for (scale-facts.md: decoded
+models of 10,000 entries cost 45 MB more than their bytes).
+"""
+
+from __future__ import annotations
+
+from nexthos_shared.models import Entry, read_entry
+from nexthos_shared.stores import KvEntry
+from nexthos_shared.watch import Change, Snapshot
+
+
+class Desired:
+    """Entries by key, markers included."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, KvEntry] = {}
+
+    def __len__(self) -> int:
+        """Keys that hold a definition."""
+        return sum(1 for e in self._entries.values() if e.value is not None)
+
+    def keys(self) -> list[str]:
+        """Every key that was seen, markers included."""
+        return list(self._entries)
+
+    def stored(self, key: str) -> KvEntry | None:
+        """The raw entry, or None if neither an entry nor a marker is known."""
+        return self._entries.get(key)
+
+    def entry(self, key: str) -> Entry | None:
+        """The entry, understood as far as possible."""
+        stored = self._entries.get(key)
+        return read_entry(key, stored.revision, stored.value) if stored else None
+
+    def take(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> tuple[set[str], bool]:
+        """Take over what the watch brought; returns the keys that differ, and whether they are live.
+
+        A snapshot of the same bucket never puts an older revision back (scale-facts.md), one of a
+        re-created bucket replaces everything.
+        """
+        if isinstance(item, Change):
+            return self._take_change(item.entry), True
+        if item.changed_identity:
+            keys = set(self._entries) | {e.key for e in item.entries}
+            self._entries = {e.key: e for e in item.entries}
+            return keys, False
+        changed: set[str] = set()
+        for entry in item.entries:
+            changed |= self._take_change(entry)
+        newest = max((e.revision for e in item.entries), default=0)
+        listed = {e.key for e in item.entries}
+        for key in self._entries.keys() - listed:
+            if self._entries[key].revision <= newest:
+                del self._entries[key]
+                changed.add(key)
+        return changed, False
+
+    def _take_change(self, entry: KvEntry) -> set[str]:
+        known = self._entries.get(entry.key)
+        if known is not None and known.revision >= entry.revision:
+            return set()
+        self._entries[entry.key] = entry
+        return {entry.key}

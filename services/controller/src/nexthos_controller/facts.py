@@ -1,0 +1,120 @@
+"""What is known of configurations: stored objects, what lint said of them, and their bytes.
+
+Comes in: the objects' metas as the watch brings them. Goes out: `ConfigFacts` for deciding, verified
+bytes for executors, lint results. Lint results are kept by spec hash and warnings by digest: they
+can't change, since the bytes of one digest don't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nexthos_shared.stores import ConfigInfo, Configs
+
+from nexthos_controller.executors.base import Spec
+from nexthos_controller.reconcile import ConfigFacts
+from nexthos_controller.surroundings import Surroundings
+from nexthos_shared import engine
+from nexthos_shared.errors import NexthosError
+from nexthos_shared.models import Memory, Pipeline
+from nexthos_shared.reasons import Problem, Reason
+
+REMEMBERED = 20_000  # lint results and warnings kept, the oldest go first
+
+
+class Facts:
+    """Facts about the configurations of one namespace."""
+
+    def __init__(self, configs: Configs, surroundings: Surroundings) -> None:
+        self._configs = configs
+        self._surroundings = surroundings
+        self._infos: dict[tuple[str, str], ConfigInfo] = {}
+        self._lints: OrderedDict[str, tuple[Problem, ...]] = OrderedDict()
+        self._warnings: OrderedDict[str, tuple[Problem, ...]] = OrderedDict()
+
+    def replace(self, infos: Iterable[ConfigInfo]) -> set[str]:
+        """Take over a snapshot of all objects; returns the ids whose objects differ from before."""
+        new = {(i.id, i.version): i for i in infos if not i.deleted}
+        changed = {key[0] for key, info in new.items() if self._infos.get(key) != info}
+        changed |= {key[0] for key in self._infos.keys() - new.keys()}
+        self._infos = new
+        return changed
+
+    def change(self, info: ConfigInfo) -> None:
+        """Take over one change of an object."""
+        if info.deleted:
+            self._infos.pop((info.id, info.version), None)
+        else:
+            self._infos[info.id, info.version] = info
+
+    async def of(self, pipeline_id: str, wanted: Pipeline | None, memory: Memory) -> ConfigFacts:
+        """Facts about the object that the entry names. Never raises: what failed is a problem."""
+        if wanted is None or wanted.version is None:
+            return ConfigFacts(warnings=self._known_warnings(memory))
+        info = self._infos.get((pipeline_id, wanted.version))
+        if info is None:
+            try:  # the entry may be seen before the object's own event
+                info = await self._configs.info(pipeline_id, wanted.version)
+            except NexthosError as error:
+                return ConfigFacts(problem=error.problem)
+        if info is None:
+            return ConfigFacts(warnings=self._known_warnings(memory))
+        if info.size > engine.MAX_CONFIG_BYTES:
+            words = f"configuration {pipeline_id}/{wanted.version} has {info.size} bytes, at most "
+            return ConfigFacts(
+                problem=Problem(
+                    Reason.CONFIG_TOO_LARGE, f"{words}{engine.MAX_CONFIG_BYTES} are allowed"
+                )
+            )
+        return ConfigFacts(info.digest, warnings=self._known_warnings(memory))
+
+    def lints(self) -> Mapping[str, tuple[Problem, ...]]:
+        """What lint said, by spec hash."""
+        return self._lints
+
+    async def fetch(self, spec: Spec) -> bytes:
+        """The verified bytes of the spec's digest. Raises as `Configs.get`."""
+        version = spec.definition.version or ""
+        content = await self._configs.get(spec.id, version, digest=spec.digest)
+        if spec.digest not in self._warnings:
+            # In a thread: 128 KiB of YAML take most of a second to parse.
+            shape = await asyncio.to_thread(engine.read_shape, content)
+            _keep(self._warnings, spec.digest, tuple(_warnings(shape)))
+        return content
+
+    async def lint(self, spec: Spec) -> None:
+        """Ask the engine that will run it, with the environment that it will get."""
+        content = await self.fetch(spec)
+        definition = spec.definition
+        workdir = definition.executor_options.get("workdir")
+        problems = await engine.lint(
+            self._surroundings.engines[definition.engine],
+            content,
+            self._surroundings.environment(spec, replica=0),
+            file=f"{spec.id}/{definition.version}",
+            workdir=Path(workdir) if isinstance(workdir, str) else None,
+        )
+        _keep(self._lints, spec.spec_hash, tuple(problems))
+
+    def _known_warnings(self, memory: Memory) -> tuple[Problem, ...]:
+        return self._warnings.get(memory.current.digest, ()) if memory.current else ()
+
+
+def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
+    if not shape.scrapable:
+        words = f"`metrics: {shape.names_metrics or '...'}` is not Prometheus: not read here"
+        yield Problem(Reason.METRICS_NOT_SCRAPED, words, field="metrics")
+    if shape.http_server_without_address:
+        words = "an http_server without `address` shares the engine's own HTTP on loopback"
+        yield Problem(Reason.SHARED_HTTP_ADDRESS, words, field="http_server.address")
+
+
+def _keep(
+    kept: OrderedDict[str, tuple[Problem, ...]], key: str, problems: tuple[Problem, ...]
+) -> None:
+    kept[key] = problems
+    while len(kept) > REMEMBERED:
+        kept.popitem(last=False)

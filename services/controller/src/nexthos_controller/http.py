@@ -1,0 +1,81 @@
+"""HTTP on loopback: /livez, /readyz and /metrics (Prometheus). Knows only what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from nexthos_controller.controller import Controller
+from nexthos_shared.errors import SettingsError
+
+
+class PipelineMetrics(Collector):
+    """Read at each scrape from what is known, so that series of deleted pipelines disappear."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def collect(self) -> Iterable[Metric]:
+        """The families of one scrape."""
+        phases = GaugeMetricFamily("nexthos_pipelines", "Pipelines by phase", labels=["phase"])
+        counts: dict[str, int] = {}
+        for status in self._controller.book.statuses().values():
+            counts[str(status.phase)] = counts.get(str(status.phase), 0) + 1
+        for phase, count in sorted(counts.items()):
+            phases.add_metric([phase], count)
+        yield phases
+        ready = GaugeMetricFamily(
+            "nexthos_pipeline_ready", "Executions ready now", labels=["pipeline"]
+        )
+        for key, status in self._controller.book.statuses().items():
+            ready.add_metric([key], status.ready)
+        yield ready
+        depth = GaugeMetricFamily("nexthos_queue_depth", "Pipelines waiting to be looked at")
+        depth.add_metric([], len(self._controller.queue))
+        yield depth
+
+
+@asynccontextmanager
+async def serve_http(
+    address: str, registry: CollectorRegistry, is_ready: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """Serve on `host:port` (port 0 picks one); yields the base URL. Raises SettingsError."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        ready = is_ready()
+        return web.Response(text="ok\n" if ready else "not ready\n", status=200 if ready else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    app = web.Application()
+    app.add_routes(
+        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
+    host, _, port = address.rpartition(":")
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host.strip("[]") or "127.0.0.1", int(port))
+        await site.start()
+    except (OSError, ValueError) as error:
+        await runner.cleanup()
+        raise SettingsError(
+            f"NEXTHOS_HTTP={address}: {error}; choose another address, or port 0", field="http"
+        ) from error
+    try:
+        bound = runner.addresses[0]
+        yield f"http://{bound[0]}:{bound[1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,72 @@
+"""`nexthos-controller run`: the process that keeps what runs equal to what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from importlib.metadata import version
+
+import click
+import structlog
+
+from nexthos_shared.errors import NexthosError, SettingsError
+
+log = structlog.get_logger(__name__)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("nexthos-controller"), prog_name="nexthos-controller")
+def main() -> None:
+    """Keeps running pipelines equal to what is stored in NATS.
+
+    Settings are environment variables (NATS_URL, NATS_CONTEXT, NATS_CREDS, ... as for the `nats`
+    CLI; NEXTHOS_NAMESPACE, NEXTHOS_EXECUTOR, NEXTHOS_STATE_DIR, NEXTHOS_HTTP, NEXTHOS_ENGINE,
+    NEXTHOS_LOG_FORMAT, NEXTHOS_LOG_LEVEL) over a YAML file named by NEXTHOS_CONFIG.
+    """
+
+
+@main.command()
+def run() -> None:
+    """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
+    from nexthos_controller.logs import configure_logs
+    from nexthos_controller.settings import load_settings
+
+    try:
+        settings, warnings = load_settings()
+        configure_logs(settings.log_format, settings.log_level)
+        for warning in warnings:
+            log.warning("settings", message=warning)
+        asyncio.run(_run(settings))
+    except SettingsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except NexthosError as error:
+        click.echo(f"error: {error} ({error.problem.reason})", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+async def _run(settings: object) -> None:
+    from nexthos_shared.nats_client import resolve
+
+    from nexthos_controller.app import running_controller
+    from nexthos_controller.settings import Settings
+
+    assert isinstance(settings, Settings)
+    loop = asyncio.get_running_loop()
+    running = asyncio.current_task()
+    assert running is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Also while NATS is still waited for; a second signal cuts the clean-up short.
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        async with running_controller(settings, resolve()):
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        log.info("ended by a signal")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The NATS micro service `<ns>`: subjects, schemas, error headers, concurrency and shutdown.
+
+Comes in: NATS requests. Goes out: replies of `Answers` as JSON, errors as `Nats-Service-Error-Code`
+and `Nats-Service-Error` headers with an `ErrorReply` body. Decides nothing.
+
+nats-py runs the handlers of an endpoint one after the other, cancels those in flight on stop, and
+answers an exception with its repr (nats-facts.md, 6). So each request becomes a task of ours, bounded
+in number, counted here, and waited for on shutdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import structlog
+from nats.aio.client import Client
+from nats.micro import add_service
+from nats.micro.request import Request
+from nats.micro.service import EndpointConfig, EndpointStats, ServiceConfig
+from nats.micro.service import Service as MicroService
+from pydantic import BaseModel, ValidationError
+
+from nexthos_controller.answers import Answers
+from nexthos_shared.errors import NexthosError, TemporaryError
+from nexthos_shared.models import (
+    MAX_REQUEST_BYTES,
+    ControllerReply,
+    ErrorReply,
+    ListReply,
+    ListRequest,
+    PipelineReply,
+    ReconcileReply,
+    ReconcileRequest,
+    StatusRequest,
+)
+from nexthos_shared.names import Names
+from nexthos_shared.reasons import Reason
+
+BOUND = 64  # requests answered at once; more wait
+WAIT_ON_STOP = 5.0  # seconds for requests in flight
+
+log = structlog.get_logger(__name__)
+
+_CODES = {
+    Reason.NOT_FOUND: 404,
+    Reason.INVALID_NAME: 400,
+    Reason.INVALID_REQUEST: 400,
+    Reason.INVALID_DEFINITION: 400,
+    Reason.TIMED_OUT: 408,
+}
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One endpoint, and what its requests cost."""
+
+    name: str
+    request: type[BaseModel]
+    reply: tuple[type[BaseModel], ...]
+    answer: Callable[[Any], Awaitable[BaseModel]]
+    requests: int = 0
+    errors: int = 0
+    last_error: str | None = None
+    nanoseconds: int = 0
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """JSON Schemas of request and reply, as `nats micro info` shows them."""
+        replies = [r.model_json_schema(by_alias=True) for r in self.reply]
+        reply = replies[0] if len(replies) == 1 else {"anyOf": replies}
+        return {
+            "request_schema": json.dumps(self.request.model_json_schema(by_alias=True)),
+            "response_schema": json.dumps(reply),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal(Exception):
+    code: int
+    reason: Reason
+    message: str
+
+
+@dataclass(slots=True)
+class Service:
+    """`async with Service(...)` registers the endpoints; leaving answers what is in flight."""
+
+    nc: Client
+    names: Names
+    answers: Answers
+    version: str
+    metadata: dict[str, str]
+    _endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _bound: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BOUND))
+    _micro: MicroService | None = None
+
+    async def __aenter__(self) -> Self:
+        answers = self.answers
+        for endpoint in (
+            Endpoint("status", StatusRequest, (PipelineReply, ControllerReply), answers.status),
+            Endpoint("list", ListRequest, (ListReply,), answers.page),
+            Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), answers.reconcile),
+        ):
+            self._endpoints[endpoint.name] = endpoint
+        self._micro = await add_service(
+            self.nc,
+            ServiceConfig(
+                name=self.names.service,
+                version=self.version,
+                description="nexthos: stream processing pipelines that live in NATS",
+                metadata=self.metadata,
+                stats_handler=self._stats,
+            ),
+        )
+        for endpoint in self._endpoints.values():
+            await self._micro.add_endpoint(
+                EndpointConfig(
+                    name=endpoint.name,
+                    subject=self.names.endpoint(endpoint.name),
+                    handler=self._handler(endpoint),
+                    metadata=endpoint.metadata,
+                )
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Take no new requests, answer those in flight (at most 5 s), then let go."""
+        if self._micro is not None and self.nc.is_connected:
+            try:
+                async with asyncio.timeout(WAIT_ON_STOP):
+                    await self._micro.stop()
+            except Exception as error:  # the connection may go at any moment of a shutdown
+                log.debug("service not stopped cleanly", error=str(error))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=WAIT_ON_STOP)
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def id(self) -> str:
+        """The micro service's instance id."""
+        return self._micro.id if self._micro else ""
+
+    def _stats(self, stats: EndpointStats) -> dict[str, Any]:
+        """Put right what nats-py counts: it sees requests handed over, not answered."""
+        endpoint = self._endpoints[stats.name]
+        stats.num_errors = endpoint.errors
+        stats.last_error = endpoint.last_error
+        stats.processing_time = endpoint.nanoseconds
+        stats.average_processing_time = endpoint.nanoseconds // max(endpoint.requests, 1)
+        return {"in_flight": len(self._tasks)}
+
+    def _handler(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[None]]:
+        async def handle(request: Request) -> None:
+            await self._bound.acquire()
+            task = asyncio.create_task(self._serve(endpoint, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+        return handle
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._bound.release()
+
+    async def _serve(self, endpoint: Endpoint, request: Request) -> None:
+        began = time.perf_counter_ns()
+        endpoint.requests += 1
+        try:
+            reply = await endpoint.answer(_understand(endpoint, request.data))
+            body = reply.model_dump_json(by_alias=True, exclude_none=True).encode()
+            await _respond(request, body)
+        except Exception as error:
+            refusal = _refusal(error)
+            if refusal.code >= 500:
+                log.warning("request failed", endpoint=endpoint.name, error=refusal.message)
+            endpoint.errors += 1
+            endpoint.last_error = refusal.message
+            await _respond_error(request, refusal)
+        finally:
+            endpoint.nanoseconds += time.perf_counter_ns() - began
+
+
+def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:
+    if len(data) > MAX_REQUEST_BYTES:
+        words = f"the request has {len(data)} bytes, at most {MAX_REQUEST_BYTES} are allowed"
+        raise _Refusal(413, Reason.INVALID_REQUEST, words)
+    try:
+        return endpoint.request.model_validate_json(data.strip() or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        words = f"{where}: {first['msg']}" if where else first["msg"]
+        raise _Refusal(400, Reason.INVALID_REQUEST, words) from error
+
+
+def _refusal(error: Exception) -> _Refusal:
+    match error:
+        case _Refusal():
+            return error
+        case NexthosError():
+            usual = 503 if isinstance(error, TemporaryError) else 422
+            return _Refusal(
+                _CODES.get(error.problem.reason, usual), error.problem.reason, str(error)
+            )
+        case _:
+            log.error("request failed by a defect", exc_info=error)
+            words = f"a defect of nexthos ({type(error).__name__}); see the controller's log"
+            return _Refusal(500, Reason.INTERNAL_ERROR, words)
+
+
+async def _respond(request: Request, body: bytes) -> None:
+    if _wants_reply(request):
+        await request.respond(body)
+
+
+async def _respond_error(request: Request, refusal: _Refusal) -> None:
+    if not _wants_reply(request):
+        return
+    body = ErrorReply(code=refusal.code, reason=refusal.reason, message=refusal.message)
+    headline = f"{refusal.reason}: {refusal.message}".replace("\n", " ").replace("\r", " ")
+    try:
+        await request.respond_error(str(refusal.code), headline, body.model_dump_json().encode())
+    except Exception as error:  # the connection went; the caller times out
+        log.debug("error reply not sent", error=str(error))
+
+
+def _wants_reply(request: Request) -> bool:
+    return bool(request._msg.reply)  # nats.micro has no public way to ask

@@ -1,0 +1,135 @@
+"""Settings of a controller: environment variables over a YAML file named by NEXTHOS_CONFIG.
+
+Comes in: environment and file. Goes out: a frozen `Settings`. An unknown name in the file is an error,
+an unknown NEXTHOS_* variable a warning. How NATS is reached is `nats_client`'s, as for the `nats` CLI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from nexthos_shared import names
+from nexthos_shared.errors import InvalidName, SettingsError
+from nexthos_shared.models.quantities import Duration
+
+# Read by others than this model: the file's own name, engines of other parts, faults of tests.
+FOREIGN = {"NEXTHOS_CONFIG", "NEXTHOS_FAULT", "NEXTHOS_STORE_URL"}
+
+
+def _namespace(value: str) -> str:
+    try:
+        return names.check_namespace(value)
+    except InvalidName as error:
+        raise ValueError(str(error)) from error
+
+
+def _no_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("must hold no user or password: use a credentials file (creds)")
+    return url
+
+
+class Part(BaseModel):
+    """Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConnectionSettings(Part):
+    """A NATS that pipelines may use by name."""
+
+    url: Annotated[str, AfterValidator(_no_credentials)]
+    creds: Path | None = None
+
+
+class EngineSettings(Part):
+    """An engine that pipelines may use by name."""
+
+    binary: Path
+
+
+class Settings(Part):
+    """All settings; each has a default that works on a machine with a NATS server."""
+
+    namespace: Annotated[str, AfterValidator(_namespace)] = names.DEFAULT_NAMESPACE
+    executor: str = Field("process", description="default executor")
+    state_dir: Path | None = Field(None, description="default: <XDG state>/nexthos/<ns>-<id>")
+    http: str = Field("127.0.0.1:4280", description="health and metrics; port 0 picks one")
+    engine: Path | None = Field(None, description="path of the default engine")
+    log_format: str = Field("", pattern="^(|console|json)$")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
+    engines: dict[str, EngineSettings] = Field(default_factory=dict)
+    executors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    resync: Duration = 60.0
+    workers: int = Field(16, ge=1, le=256, description="pipelines looked at at once")
+
+
+FROM_ENVIRONMENT = (
+    "namespace",
+    "executor",
+    "state_dir",
+    "http",
+    "engine",
+    "log_format",
+    "log_level",
+)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
+    """The settings, and warnings about variables nobody reads. Raises SettingsError."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    file = environ.get("NEXTHOS_CONFIG")
+    if file:
+        values |= _read_file(Path(file))
+    for name in FROM_ENVIRONMENT:
+        if value := environ.get(f"NEXTHOS_{name.upper()}"):
+            values[name] = value
+    known = {f"NEXTHOS_{name.upper()}" for name in FROM_ENVIRONMENT} | FOREIGN
+    unknown = sorted(n for n in environ if n.startswith("NEXTHOS_") and n not in known)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error, file) from error
+    return settings, [f"{name}: no such setting; it is ignored" for name in unknown]
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"NEXTHOS_CONFIG={path}: {error.strerror}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())
+        raise SettingsError(f"NEXTHOS_CONFIG={path}: {words}", file=str(path)) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsError(f"NEXTHOS_CONFIG={path}: must be a mapping of settings")
+    return document
+
+
+def _explained(error: ValidationError, file: str | None) -> SettingsError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    name = first["loc"][0] if first["loc"] else ""
+    where = f"NEXTHOS_{str(name).upper()}" if name in FROM_ENVIRONMENT else file
+    return SettingsError(
+        f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}", field=field, file=file
+    )
+
+
+def default_state_dir(environ: Mapping[str, str], namespace: str, installation: str) -> Path:
+    """`$XDG_STATE_HOME/nexthos/<ns>-<installation>`: two installations never share one."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/")) / ".local/state")
+    return Path(base) / "nexthos" / f"{namespace}-{installation}"
