@@ -19,7 +19,10 @@ from nexthos_testing.wait import eventually
 
 ECHO = """\
 input:
-  nats: {{urls: ["${{NATS_URL}}"], subject: {inlet}, queue: q}}
+  nats:
+    urls: ["${{NATS_URL}}"]
+    subject: {inlet}
+    queue: q
 pipeline:
   processors:
     - mapping: root = "{mark} " + content().string()

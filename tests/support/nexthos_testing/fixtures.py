@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nexthos_shared.names import Names
+from nexthos_shared.nats_client import ConnectOptions, Link, connect
+from nexthos_shared.stores import Store
 from nexthos_testing.nats import NatsServer
 
 
@@ -36,3 +39,16 @@ async def fresh_nats(tmp_path: Path) -> AsyncIterator[NatsServer]:
 def namespace() -> str:
     """A namespace that nobody else uses."""
     return f"t{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def link(nats_server: NatsServer) -> AsyncIterator[Link]:
+    """A connection to the shared server."""
+    async with connect(ConnectOptions(nats_server.url), name="test", daemon=False) as link:
+        yield link
+
+
+@pytest.fixture
+async def store(link: Link, namespace: str) -> Store:
+    """The buckets of this test's namespace, empty."""
+    return await Store.open(link, Names(namespace), create=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -22,12 +23,19 @@ def free_port() -> int:
 
 
 class NatsServer:
-    """`async with NatsServer(folder)`: one server; the same port and data over restarts."""
+    """`async with NatsServer(folder)`: one server; the same port and data over restarts.
 
-    def __init__(self, folder: Path, *, config: str = "", port: int | None = None) -> None:
+    `config`: more of the configuration file (authorization, tls); `jetstream`: more of its jetstream
+    block (domain, max_file_store). Both may be assigned between two starts, or before `reload`.
+    """
+
+    def __init__(
+        self, folder: Path, *, config: str = "", jetstream: str = "", port: int | None = None
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.config = config
+        self.jetstream = jetstream
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -35,12 +43,7 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "nats.conf"
-        file.write_text(
-            f"listen: 127.0.0.1:{self.port}\n"
-            f"jetstream {{ store_dir: {self.folder / 'data'} }}\n{self.config}\n"
-        )
+        file = self._write()
         log = (self.folder / "server.log").open("ab")
         self._process = await asyncio.create_subprocess_exec(
             SERVER if SERVER.exists() else shutil.which("nats-server") or "nats-server",
@@ -52,6 +55,21 @@ class NatsServer:
         )
         log.close()
         await eventually(self._listens, within=15.0)
+
+    def _write(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "nats.conf"
+        file.write_text(
+            f"listen: 127.0.0.1:{self.port}\n"
+            f'jetstream {{ store_dir: "{self.folder / "data"}"\n{self.jetstream} }}\n{self.config}\n'
+        )
+        return file
+
+    def reload(self) -> None:
+        """Let the running server read its configuration again."""
+        assert self._process is not None
+        self._write()
+        self._process.send_signal(signal.SIGHUP)
 
     async def _listens(self) -> bool:
         assert self._process is not None

@@ -12,7 +12,11 @@ def configure_logs(format: str, level: str) -> None:
     """`format`: console, json, or empty for console on a terminal and JSON elsewhere."""
     console = format == "console" or (not format and sys.stderr.isatty())
     renderer: structlog.typing.Processor
-    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer()
+    )
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -31,7 +31,8 @@ def decide(view: View) -> Decision:
     memory = _accept(view, target, spec, memory)
     mine = sort_out(view.executions, target).mine
     memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
-    if any(e.ready for e in mine) and memory.current and not memory.current.was_ready:
+    all_ready = len(mine) == target.replicas and all(e.ready for e in mine)
+    if all_ready and memory.current and not memory.current.was_ready:
         ready = memory.current.model_copy(update={"was_ready": True})
         memory = memory.model_copy(update={"current": ready})
     if doubtful(spec, mine, memory):

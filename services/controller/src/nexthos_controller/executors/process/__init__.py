@@ -1,0 +1,27 @@
+"""Pipelines as processes of this machine, which survive the controller.
+
+An execution is a folder `<state_dir>/executions/<name>/` and, while it runs, a session of processes:
+a small /bin/sh that records how the engine ended, and the engine.
+
+    config.yaml    the pinned bytes, as stored
+    handle.json    whose it is, what shaped it, and its last life; prepared.json: the same, as prepared
+    exit           written by the shim: exit code, whether the group was signalled, the shim's PID
+    engine.log     stdout and stderr; engine.log.1: what was moved out of it
+    metrics.prom   the engine's last metrics
+
+    executor    the contract, in terms of the rest
+    record      one execution as it is known here at this moment
+    handle      what is stored of it, and how the folder comes and goes in one step
+    adopt       after a restart: handles, and what runs, brought together
+    shim        argv of a session, spawning it
+    exits       how a life ended, from what it left behind
+    processes   /proc: identity, sessions, liveness that survives the reuse of a PID
+    deaths      pidfds: the end of a session, within milliseconds
+    probe       readiness over HTTP
+    logfile     reading it backwards, following it, keeping it small
+    ports, place    a port nobody has; the name of this machine
+"""
+
+from nexthos_controller.executors.process.executor import ProcessExecutor
+
+__all__ = ["ProcessExecutor"]

@@ -1,0 +1,129 @@
+"""What an engine of this machine is given: binary, argv, environment, working folder; and what it can't be.
+
+Comes in: the executor's context, a definition, a handle. Goes out: values, or what is wrong with them.
+Starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nexthos_controller.executors.base import Connection, ExecutorContext
+from nexthos_controller.executors.process.handle import CONFIG, METRICS, Handle, Life
+from nexthos_shared import engine
+from nexthos_shared.errors import CannotRunHere, EngineMissing
+from nexthos_shared.models import Pipeline
+from nexthos_shared.reasons import Problem, Reason
+
+WORKDIR = "workdir"
+
+
+def problems_of(context: ExecutorContext, definition: Pipeline) -> list[Problem]:
+    """Everything in `definition` that this executor can't do."""
+    problems = []
+    if definition.engine not in context.engines:
+        problems.append(_unknown_engine(definition.engine))
+    if definition.connection not in context.connections:
+        problems.append(_unknown_connection(definition.connection))
+    for option, value in definition.executor_options.items():
+        if option != WORKDIR:
+            words = "the process executor knows no such option (it knows: workdir)"
+            problems.append(_cannot(f"executor_options.{option}", words))
+        elif not isinstance(value, str) or not os.path.isabs(value):
+            problems.append(_cannot(f"executor_options.{option}", "must be an absolute path"))
+    for limit in ("cpu", "memory"):
+        if getattr(definition.resources, limit) is not None:
+            words = "the process executor can't enforce limits"
+            problems.append(_cannot(f"resources.{limit}", words))
+    return problems
+
+
+def _cannot(field: str, words: str) -> Problem:
+    return Problem(Reason.CANNOT_RUN_HERE, f"{field}: {words}", field=field)
+
+
+def _unknown_engine(name: str) -> Problem:
+    words = f"engine {name!r} is not in the controller's settings"
+    return Problem(Reason.UNKNOWN_ENGINE, words, field="engine")
+
+
+def _unknown_connection(name: str) -> Problem:
+    words = f"connection {name!r} is not in the controller's settings"
+    return Problem(Reason.UNKNOWN_CONNECTION, words, field="connection")
+
+
+def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
+    """The engine's binary. Raises EngineMissing if it is not there, or no program."""
+    binary = context.engines.get(definition.engine)
+    if binary is None:
+        raise EngineMissing(
+            _unknown_engine(definition.engine).message, reason=Reason.UNKNOWN_ENGINE, field="engine"
+        )
+    if not (binary.is_file() and os.access(binary, os.X_OK)):
+        raise EngineMissing(f"{binary}: no such executable file", field="engine")
+    return binary
+
+
+def connection_of(context: ExecutorContext, definition: Pipeline) -> Connection:
+    """The NATS that it gets. Raises CannotRunHere if the settings have none of that name."""
+    connection = context.connections.get(definition.connection)
+    if connection is None:
+        raise CannotRunHere(
+            _unknown_connection(definition.connection).message,
+            reason=Reason.UNKNOWN_CONNECTION,
+            field="connection",
+        )
+    return connection
+
+
+def engine_argv(
+    binary: Path,
+    profile: engine.EngineProfile,
+    definition: Pipeline,
+    handle: Handle,
+    life: Life,
+    folder: Path,
+) -> list[str]:
+    """Argv of the engine itself. Raises SettingsError for a folder that can't be passed in a flag."""
+    overrides = engine.overlay(
+        address=f"127.0.0.1:{life.port}",
+        root_path=life.token,
+        labels={
+            "pipeline": handle.id,
+            "version": definition.version or "none",
+            "replica": str(handle.replica),
+        },
+        stop_timeout=definition.stop_timeout,
+        metrics=handle.takes_metrics and profile.has_prometheus,
+        metrics_file=folder / METRICS,
+    )
+    return profile.run_command(binary, folder / CONFIG, overrides)
+
+
+def environment_of(connection: Connection, definition: Pipeline, handle: Handle) -> dict[str, str]:
+    """The whole environment, for the shim and so for the engine."""
+    return engine.environment(
+        nats_url=connection.url,
+        nats_creds=connection.creds,
+        pipeline=handle.id,
+        version=definition.version or "",
+        replica=handle.replica,
+        env=definition.env,
+        base=os.environ,
+    )
+
+
+def workdir_of(definition: Pipeline, folder: Path) -> Path:
+    """Where relative paths of the configuration start."""
+    return Path(definition.executor_options.get(WORKDIR, folder))
+
+
+def takes_metrics(config: bytes) -> bool:
+    """Whether the overlay may say where metrics go. May take most of a second: not in the loop."""
+    return engine.read_shape(config).takes_metrics
+
+
+def may_name_metrics(config: bytes) -> bool:
+    """Whether `takes_metrics` must be asked. Reading YAML takes a tenth of an engine's start."""
+    return b"metrics" in config or b"\\" in config

@@ -1,0 +1,374 @@
+"""The contract of base.py, for processes. Decides nothing; what is known of what runs is in `stock`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from weakref import WeakValueDictionary
+
+import structlog
+
+from nexthos_controller import faultpoints
+from nexthos_controller.executors.base import (
+    Execution,
+    Executor,
+    ExecutorContext,
+    Listing,
+    LogLine,
+    Spec,
+)
+from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.process import command, logfile
+from nexthos_controller.executors.process.ending import end
+from nexthos_controller.executors.process.handle import (
+    CONFIG,
+    PREPARED,
+    Handle,
+    Life,
+    publish,
+    replace_file,
+    sweep,
+    withdraw,
+)
+from nexthos_controller.executors.process.place import place_of
+from nexthos_controller.executors.process.ports import free_port
+from nexthos_controller.executors.process.processes import boot_id, process
+from nexthos_controller.executors.process.record import Record
+from nexthos_controller.executors.process.shim import shim_argv, spawn
+from nexthos_controller.executors.process.stock import Stock
+from nexthos_shared import engine, names
+from nexthos_shared.errors import (
+    ExecutorUnreachable,
+    NameConflict,
+    NexthosError,
+    StartFailed,
+    StillRunning,
+)
+from nexthos_shared.models import Pipeline
+from nexthos_shared.reasons import Problem
+
+log = structlog.get_logger(__name__)
+
+
+class ProcessExecutor(Executor):
+    """Runs pipelines as processes of this machine."""
+
+    name = "process"
+
+    def __init__(self, context: ExecutorContext) -> None:
+        self._context = context
+        self._guard = context.guard
+        self._state_dir = context.state_dir.absolute()
+        self._root = self._state_dir / "executions"
+        self._hints = Hints()
+        self._stock = Stock(self._root, context.owner, self._hints)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._growth = logfile.Growth()
+        self._cutting: asyncio.Task[None] | None = None
+        self._place = ""
+
+    # ---- opening and closing
+
+    async def __aenter__(self) -> Self:
+        """Adopt what runs: same PIDs, nothing restarted."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._place = place_of(self._state_dir)
+            await asyncio.to_thread(sweep, self._root, self._context.owner)
+        except OSError as error:
+            raise _unreachable(self._root, error) from error
+        try:
+            await asyncio.gather(self._stock.take_stock(), self._know_engines())
+        except BaseException:
+            await self._stock.close()
+            raise
+        self._cutting = asyncio.create_task(self._cut_logs(), name="cut logs")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of pidfds, connections and tasks; what runs, runs on."""
+        self._hints.close()
+        if self._cutting is not None:
+            self._cutting.cancel()
+            await asyncio.gather(self._cutting, return_exceptions=True)
+        await self._stock.close()
+
+    async def _know_engines(self) -> None:
+        """Ask each engine once what it is, before a start has to wait for it."""
+        for binary in set(self._context.engines.values()):
+            with contextlib.suppress(NexthosError):
+                await engine.profile_of(binary)
+
+    # ---- what can run, and what does
+
+    def check(self, definition: Pipeline) -> list[Problem]:
+        """See base.py."""
+        return command.problems_of(self._context, definition)
+
+    async def list(self) -> Listing:
+        """See base.py."""
+        await self._stock.take_stock()
+        return self._listing(self._stock.all())
+
+    async def find(self, pipeline_id: str) -> Listing:
+        """See base.py."""
+        await self._stock.refresh(pipeline_id)
+        return self._listing(self._stock.of(pipeline_id))
+
+    def _listing(self, records: Iterable[Record]) -> Listing:
+        seen = tuple(record.seen(self._place) for record in records)
+        return Listing(seen, frozenset({self._place}))
+
+    # ---- preparing
+
+    async def prepare(self, spec: Spec, replica: int) -> None:
+        """See base.py."""
+        async with self._lock(self._name(spec, replica)):
+            await self._prepared(spec, replica)
+
+    def _name(self, spec: Spec, replica: int) -> str:
+        owner = self._context.owner
+        return names.execution_name(
+            owner.namespace, spec.id, replica, owner.installation, spec.spec_hash
+        )
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def _prepared(self, spec: Spec, replica: int) -> Record:
+        name = self._name(spec, replica)
+        await self._stock.refresh(spec.id)
+        record = self._stock.named(name)
+        if record is not None:
+            if (record.handle.id, record.handle.spec_hash) != (spec.id, spec.spec_hash):
+                raise NameConflict(f"{record.folder} is the execution of another specification")
+            return record
+        if self._stock.is_foreign(name):
+            raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
+        await engine.profile_of(command.binary_of(self._context, spec.definition))
+        config = await self._fetch(spec)
+        takes_metrics = not command.may_name_metrics(config) or await asyncio.to_thread(
+            command.takes_metrics, config
+        )
+        return self._publish(self._new_handle(spec, replica, takes_metrics), config)
+
+    async def _fetch(self, spec: Spec) -> bytes:
+        self._guard()
+        return await self._context.fetch(spec)
+
+    def _new_handle(self, spec: Spec, replica: int, takes_metrics: bool) -> Handle:
+        return Handle(
+            name=self._name(spec, replica),
+            owner=self._context.owner,
+            id=spec.id,
+            replica=replica,
+            spec_hash=spec.spec_hash,
+            revision=spec.revision,
+            digest=spec.digest,
+            takes_metrics=takes_metrics,
+            definition=_stored(spec.definition),
+        )
+
+    def _publish(self, handle: Handle, config: bytes) -> Record:
+        folder = self._root / handle.name
+        self._guard()
+        try:
+            if self._stock.is_damaged(handle.name):
+                replace_file(folder / CONFIG, config)
+                replace_file(folder / PREPARED, handle.to_json())
+                record = Record(handle, folder)
+                self._stock.save(record, handle)
+            else:
+                publish(self._root, handle, config)
+                record = Record(handle, folder)
+        except FileExistsError as error:
+            raise NameConflict(f"{folder} is there and is not ours: it is left alone") from error
+        except OSError as error:
+            raise StartFailed(f"{folder}: {error.strerror or error}") from error
+        faultpoints.reach("process.prepared")
+        return self._stock.add(record)
+
+    # ---- starting
+
+    async def start(self, spec: Spec, replica: int) -> Execution:
+        """See base.py."""
+        async with self._lock(self._name(spec, replica)):
+            record = await self._prepared(spec, replica)
+            if not record.running:
+                await self._have_bytes(record, spec)
+                binary = command.binary_of(self._context, spec.definition)
+                profile = await engine.profile_of(binary)
+                life = self._next_life(record)
+                handle = replace(
+                    record.handle,
+                    definition=record.handle.definition or _stored(spec.definition),
+                    spawning=life,
+                    starts=record.handle.starts + 1,
+                )
+                argv = command.engine_argv(
+                    binary, profile, spec.definition, handle, life, record.folder
+                )
+                self._guard()
+                self._spawn(record, handle, argv, spec.definition)
+            return record.seen(self._place)
+
+    async def _have_bytes(self, record: Record, spec: Spec) -> None:
+        """The kept bytes, or fetched anew if they are gone or damaged."""
+        file = record.folder / CONFIG
+        with contextlib.suppress(OSError):
+            if names.digest_of(file.read_bytes()) == spec.digest:
+                return
+        config = await self._fetch(spec)
+        self._guard()
+        try:
+            replace_file(file, config)
+        except OSError as error:
+            raise StartFailed(f"{file}: {error.strerror or error}") from error
+
+    def _next_life(self, record: Record) -> Life:
+        return Life(
+            pid=0,
+            ticks=0,
+            boot=boot_id(),
+            port=free_port(self._stock.ports()),
+            token=f"/x{secrets.token_hex(16)}",
+            started_at=time.time(),
+            log_offset=record.log.stat().st_size if record.log.exists() else 0,
+        )
+
+    def _spawn(
+        self, record: Record, handle: Handle, argv: Sequence[str], definition: Pipeline
+    ) -> None:
+        """From 'nothing runs' to 'it is watched', without an await: a cancellation finds all or nothing."""
+        env = command.environment_of(
+            command.connection_of(self._context, definition), definition, handle
+        )
+        cwd = command.workdir_of(definition, record.folder)
+        before, life = record.handle, handle.spawning
+        assert life is not None
+        try:
+            record.exit_file.unlink(missing_ok=True)
+            record.metrics_file.unlink(missing_ok=True)
+            self._stock.save(record, handle)
+            faultpoints.reach("process.spawning")
+            pid = spawn(shim_argv(record.exit_file, handle, argv), env=env, cwd=cwd, log=record.log)
+        except OSError as error:
+            self._stock.keep(record, before)
+            where = f" ({error.filename})" if error.filename else ""
+            raise StartFailed(
+                f"pipeline {handle.id!r} could not be started: {error.strerror or error}{where}"
+            ) from error
+        faultpoints.reach("process.spawned")
+        found = process(pid)
+        life = replace(life, pid=pid, ticks=found.ticks if found else 0)
+        record.begin(replace(handle, life=life, spawning=None))
+        self._stock.keep(record, record.handle)
+        self._stock.watch(record)
+        self._hints.add(handle.id)
+        faultpoints.reach("process.started")
+
+    # ---- stopping and removing
+
+    async def stop(self, execution: Execution, grace: float) -> bool:
+        """See base.py."""
+        await self._stock.refresh(execution.id)
+        record = self._stock.like(execution)
+        if record is None or not record.running:
+            return True
+        session, life, over = record.handle.session, record.handle.life, record.over
+        assert session is not None
+        assert life is not None
+        self._guard()
+        # Noted before the signal: whoever judges the end must not count it as a crash.
+        self._stock.keep(record, replace(record.handle, life=replace(life, stopping=True)))
+        faultpoints.reach("process.stopping")
+        return await end(session, over, self._stock.deaths, grace, self._guard)
+
+    async def remove(self, execution: Execution) -> None:
+        """See base.py."""
+        async with self._lock(execution.name):
+            await self._stock.refresh(execution.id)
+            record = self._stock.like(execution)
+            if record is None:
+                return
+            if record.running:
+                raise StillRunning(f"{execution.name} runs as process {execution.uid}")
+            self._guard()
+            try:
+                leaving = withdraw(self._root, record.handle)
+                self._stock.remove(record)
+                faultpoints.reach("process.removing")
+                if leaving is not None:
+                    await asyncio.to_thread(shutil.rmtree, leaving)
+            except OSError as error:
+                raise _unreachable(record.folder, error) from error
+
+    # ---- hints, logs, metrics
+
+    def events(self) -> AsyncIterator[str]:
+        """See base.py."""
+        return self._hints.listen()
+
+    async def logs(
+        self, execution: Execution, *, tail: int = 100, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        """See base.py."""
+        await self._stock.refresh(execution.id)
+        record = self._stock.named(execution.name)
+        if record is None:
+            return
+        lines, position = await asyncio.to_thread(logfile.last_lines, record.log, tail, follow)
+        for raw in lines:
+            yield logfile.read_line(raw, execution.id)
+        if follow:
+            follower = logfile.Follower(record.log, position, execution.id)
+            async for line in follower.follow(
+                lambda: record.running and record.uid == execution.uid
+            ):
+                yield line
+
+    async def metrics(self, execution: Execution) -> str:
+        """See base.py."""
+        await self._stock.refresh(execution.id)
+        record = self._stock.like(execution)
+        life = record.handle.life if record is not None else None
+        if record is None or life is None:
+            return ""
+        if record.running:
+            return await engine.scrape(life.endpoint, life.token) if life.port else ""
+        try:
+            return record.metrics_file.read_text(errors="replace")
+        except OSError:
+            return ""
+
+    async def _cut_logs(self) -> None:
+        while True:
+            running = {r.log: r for r in self._stock.all() if r.running}
+            for file in self._growth.too_large(running):
+                note = running[file].handle.id
+                try:
+                    await asyncio.to_thread(logfile.cut, file, self._growth.limit, note)
+                except OSError as error:
+                    log.warning("a log can't be cut", file=str(file), error=error.strerror)
+            await asyncio.sleep(self._growth.pause)
+
+
+def _stored(definition: Pipeline) -> dict[str, object]:
+    return definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
+    return ExecutorUnreachable(f"{path}: {error.strerror or error}")

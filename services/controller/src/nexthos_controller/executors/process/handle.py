@@ -1,0 +1,205 @@
+"""What is stored of an execution, and how its folder comes, changes and goes: each in one step.
+
+A folder is filled beside its place and renamed into it, and renamed away before it is emptied, so a
+crash leaves all of it or nothing. `handle.json` is replaced by rename. There is no fsync: it would cost
+an engine's whole start, and after a power cut nothing runs that a handle could tell of; what is lost
+then is a kept execution, which is made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from nexthos_controller.executors.base import Exit, Owner
+from nexthos_controller.executors.process.processes import Session
+from nexthos_shared import names
+
+HANDLE = "handle.json"
+PREPARED = "prepared.json"
+CONFIG = "config.yaml"
+EXIT = "exit"
+LOG = "engine.log"
+METRICS = "metrics.prom"
+HIDDEN = "."  # names that begin so are on their way in or out
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of an execution. `pid` is 0 while it is being spawned."""
+
+    pid: int
+    ticks: int
+    boot: str
+    port: int
+    token: str  # the engine's http.root_path, which nobody else has
+    started_at: float  # seconds since the epoch
+    log_offset: int  # bytes of engine.log that belong to earlier lives
+    stopping: bool = False  # somebody asked it to end
+    exit: Exit | None = None
+
+    @property
+    def uid(self) -> str:
+        """`<pid>-<start ticks>-<boot id>`: no other process, on no other boot, has the same."""
+        return f"{self.pid}-{self.ticks}-{self.boot}"
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL of the engine's own HTTP."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """Whose it is, what shaped it, its last life, and the one that is being spawned, if any."""
+
+    name: str
+    owner: Owner
+    id: str
+    replica: int
+    spec_hash: str
+    revision: int
+    digest: str
+    takes_metrics: bool
+    definition: dict[str, Any] | None = None  # None: only a running process could tell, see shim.py
+    life: Life | None = None
+    spawning: Life | None = None
+    starts: int = 0
+
+    @property
+    def env(self) -> Mapping[str, str] | None:
+        """The definition's variables, whose values are shown to nobody; None if not known."""
+        return None if self.definition is None else self.definition.get("env") or {}
+
+    @property
+    def session(self) -> Session | None:
+        """The processes of its last life."""
+        if self.life is None:
+            return None
+        mark = f"{names.ENV_PIPELINE}={self.id}".encode()
+        return Session(self.life.pid, self.life.ticks, self.life.boot, mark)
+
+    def to_json(self) -> bytes:
+        """As stored."""
+        return _ADAPTER.dump_json(self)
+
+
+_ADAPTER: TypeAdapter[Handle] = TypeAdapter(Handle)
+
+
+def read_handle_json(content: bytes) -> Handle:
+    """Raises ValueError for what is no handle."""
+    try:
+        return _ADAPTER.validate_json(content)
+    except ValidationError as error:
+        raise ValueError(error.errors(include_url=False, include_input=False)[0]["msg"]) from error
+
+
+# ---- folders
+
+
+def hidden_prefix(owner: Owner) -> str:
+    """What the names of the owner's folders begin with while they come and go."""
+    tag = names.digest_of(f"{owner.namespace}\n{owner.installation}".encode())[7:15]
+    return f"{HIDDEN}{tag}."
+
+
+def publish(root: Path, handle: Handle, config: bytes) -> None:
+    """Make the whole folder. Raises FileExistsError if there is one, OSError if it can't be made."""
+    building = _aside(root, handle)
+    try:
+        building.mkdir(mode=0o700)
+        _write(building / HANDLE, handle.to_json())
+        _write(building / PREPARED, handle.to_json())
+        _write(building / CONFIG, config)
+        if (root / handle.name).exists():  # rename would replace an empty folder, whoever's it is
+            raise FileExistsError(handle.name)
+        building.rename(root / handle.name)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def save(folder: Path, handle: Handle) -> None:
+    """Replace the handle in one step. Raises OSError."""
+    replace_file(folder / HANDLE, handle.to_json())
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Put `content` in place of `file`, readable by nobody else. Raises OSError; then all is as before."""
+    fresh = file.with_name(f"{file.name}.new")
+    try:
+        _write(fresh, content)
+        fresh.rename(file)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def withdraw(root: Path, handle: Handle) -> Path | None:
+    """Take the folder away in one step; what to delete then. None if it is gone. Raises OSError."""
+    leaving = _aside(root, handle)
+    try:
+        (root / handle.name).rename(leaving)
+    except FileNotFoundError:
+        return None
+    return leaving
+
+
+def sweep(root: Path, owner: Owner) -> None:
+    """Delete what crashes left of the owner's folders on their way in or out."""
+    for entry in root.iterdir():
+        if entry.name.startswith(hidden_prefix(owner)):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def load(folder: Path) -> tuple[Handle | None, str]:
+    """The folder's handle and "", or the best that is left of it and what is wrong with it.
+
+    Raises NotADirectoryError, PermissionError or FileNotFoundError for what is no folder of ours, and
+    another OSError (too many open files) where nothing can be said.
+    """
+    try:
+        return _load(folder / HANDLE, folder), ""
+    except (ValueError, FileNotFoundError) as error:
+        damage = str(error) or type(error).__name__
+        found = isinstance(error, ValueError)
+    with suppress(ValueError, FileNotFoundError):
+        return _load(folder / PREPARED, folder), damage
+    if not found:
+        raise FileNotFoundError(f"{folder}: no handle")
+    return None, damage
+
+
+def _load(file: Path, folder: Path) -> Handle:
+    handle = read_handle_json(file.read_bytes())
+    if handle.name != folder.name:
+        raise ValueError(f"it is the handle of {handle.name}")
+    return handle
+
+
+def _aside(root: Path, handle: Handle) -> Path:
+    return root / f"{hidden_prefix(handle.owner)}{handle.name}.{secrets.token_hex(4)}"
+
+
+def _write(file: Path, content: bytes) -> None:
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def without_life(handle: Handle) -> Handle:
+    """The same execution, as it was prepared."""
+    return replace(handle, life=None, spawning=None)

@@ -1,0 +1,97 @@
+"""Readiness of one life, asked over HTTP: often while it is young, seldom once it is ready.
+
+The pause is a twentieth of the time since the last change, from 3 ms to 5 s: an engine that needs 40 ms
+is seen ready 2 ms later, one that needs a minute within 3 s, and 200 that start at once stay cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from nexthos_controller.executors.process.handle import LOG, Life
+from nexthos_shared.engine import Readiness, Ready
+from nexthos_shared.engine.messages import without_values
+from nexthos_shared.reasons import Problem, Reason
+
+FIRST_PAUSE = 0.003  # seconds
+LAST_PAUSE = 5.0  # seconds
+DOWN_AFTER = 3  # looks without an answer after which an answer given earlier counts no more
+_LOG_TAIL = 16 * 1024  # bytes
+
+Say = Callable[[bool | None, Problem | None], None]
+
+
+async def probe(life: Life, folder: Path, env: Mapping[str, str] | None, say: Say) -> None:
+    """Ask for ever; `say(ready, problem)` at each change. Values of `env` are shown to nobody."""
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    verdict = Verdict(life, folder, env)
+    async with Readiness(life.endpoint, life.token) as readiness:
+        while True:
+            changed = verdict.take(await readiness.look(), readiness.detail)
+            if changed:
+                since = loop.time()
+                say(verdict.ready, verdict.problem)
+            await asyncio.sleep(_pause(loop.time() - since, verdict.ready))
+
+
+def _pause(calm: float, ready: bool | None) -> float:
+    if ready:
+        return LAST_PAUSE * random.uniform(0.9, 1.1)
+    return min(max(calm / 20, FIRST_PAUSE), LAST_PAUSE)
+
+
+class Verdict:
+    """What the answers so far amount to."""
+
+    def __init__(self, life: Life, folder: Path, env: Mapping[str, str] | None) -> None:
+        self.ready: bool | None = None
+        self.problem: Problem | None = None
+        self._life = life
+        self._log = folder / LOG
+        self._env = env
+        self._downs = 0
+        self._answered = False
+
+    def take(self, answer: Ready, detail: str) -> bool:
+        """Whether this answer changed anything."""
+        before = self.ready, self.problem
+        self._downs = self._downs + 1 if answer == "down" else 0
+        if answer == "ready":
+            self.ready, self.problem = True, None
+        elif answer == "not-ready":
+            self.ready, self.problem = False, self._not_connected(detail)
+        elif answer == "not-ours" or (not self._answered and self._could_not_bind()):
+            self.ready, self.problem = False, self._port_in_use()
+        elif self._downs >= DOWN_AFTER:
+            self.ready, self.problem = None, None
+        self._answered = self._answered or answer in ("ready", "not-ready")
+        return (self.ready, self.problem) != before
+
+    def _not_connected(self, detail: str) -> Problem:
+        said = f": {' '.join(detail.split())}" if detail and self._env is not None else ""
+        words = f"an input or output is not connected{said}"
+        return without_values(Problem(Reason.NOT_CONNECTED, words), self._env or {})
+
+    def _port_in_use(self) -> Problem:
+        words = f"port {self._life.port} of the engine's own HTTP is another program's"
+        return Problem(Reason.PORT_IN_USE, words)
+
+    def _could_not_bind(self) -> bool:
+        """The engine only notes it and runs on; who has the port may answer nothing at all."""
+        words = f":{self._life.port}: bind: ".encode()
+        try:
+            with self._log.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(
+                    max(
+                        self._life.log_offset if self._life.log_offset <= size else 0,
+                        size - _LOG_TAIL,
+                    )
+                )
+                return words in file.read(_LOG_TAIL)
+        except OSError:
+            return False

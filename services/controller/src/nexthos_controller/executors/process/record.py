@@ -1,0 +1,90 @@
+"""One execution as it is known here at this moment: its handle, and what only the living executor knows."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from nexthos_controller.executors.base import Execution, Exit
+from nexthos_controller.executors.process.handle import EXIT, HANDLE, LOG, METRICS, Handle
+from nexthos_shared.reasons import Problem
+
+Stamp = tuple[int, int]
+
+
+class Record:
+    """Mutable; one for each folder. A `twin` is a second running one of a name: it has no folder."""
+
+    def __init__(self, handle: Handle, folder: Path, *, twin: bool = False) -> None:
+        self.handle = handle
+        self.folder = folder
+        self.twin = twin
+        self.stamp: Stamp | None = None  # of the handle's file, as last read or written
+        self.ready: bool | None = None
+        self.problem: Problem | None = None
+        self.probing: asyncio.Task[None] | None = None
+        self.over = asyncio.Event()  # set when the life that `handle` names has ended
+
+    @property
+    def log(self) -> Path:
+        """Where stdout and stderr go."""
+        return self.folder / LOG
+
+    @property
+    def exit_file(self) -> Path:
+        """Where the shim notes the end."""
+        return self.folder / EXIT
+
+    @property
+    def metrics_file(self) -> Path:
+        """Where the engine leaves its last metrics."""
+        return self.folder / METRICS
+
+    @property
+    def uid(self) -> str:
+        """Of its last life; empty while prepared."""
+        return self.handle.life.uid if self.handle.life else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether anything of its last life runs."""
+        return self.handle.life is not None and self.handle.life.exit is None
+
+    def begin(self, handle: Handle) -> None:
+        """Take up a life that has just begun, or was found."""
+        self.handle = handle
+        self.ready, self.problem = None, None
+        self.over = asyncio.Event()
+        if not self.running:
+            self.over.set()
+
+    def seen(self, place: str) -> Execution:
+        """As the contract shows it."""
+        handle, life = self.handle, self.handle.life
+        exit: Exit | None = life.exit if life else None
+        return Execution(
+            name=handle.name,
+            id=handle.id,
+            replica=handle.replica,
+            uid=self.uid,
+            executor="process",
+            place=place,
+            spec_hash=handle.spec_hash,
+            revision=handle.revision,
+            digest=handle.digest,
+            state="running" if self.running else "stopped" if life else "prepared",
+            exit=exit,
+            ready=self.ready if self.running else None,
+            started_at=life.started_at if life else None,
+            endpoint=life.endpoint if life and self.running else None,
+            problem=self.problem if self.running else None,
+        )
+
+
+def stamp_of(folder: Path) -> Stamp | None:
+    """What changes whenever the handle is replaced; None if there is none."""
+    try:
+        stat = (folder / HANDLE).stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
