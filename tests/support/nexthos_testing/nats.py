@@ -26,11 +26,17 @@ class NatsServer:
     """`async with NatsServer(folder)`: one server; the same port and data over restarts.
 
     `config`: more of the configuration file (authorization, tls); `jetstream`: more of its jetstream
-    block (domain, max_file_store). Both may be assigned between two starts, or before `reload`.
+    block (domain, max_file_store), None for a server without JetStream. Both may be
+    assigned between two starts, or before `reload`.
     """
 
     def __init__(
-        self, folder: Path, *, config: str = "", jetstream: str = "", port: int | None = None
+        self,
+        folder: Path,
+        *,
+        config: str = "",
+        jetstream: str | None = "",
+        port: int | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
@@ -59,10 +65,11 @@ class NatsServer:
     def _write(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "nats.conf"
-        file.write_text(
-            f"listen: 127.0.0.1:{self.port}\n"
-            f'jetstream {{ store_dir: "{self.folder / "data"}"\n{self.jetstream} }}\n{self.config}\n'
-        )
+        lines = [f"listen: 127.0.0.1:{self.port}", self.config]
+        if self.jetstream is not None:
+            data = self.folder / "data"
+            lines.append(f'jetstream {{ store_dir: "{data}"\n{self.jetstream} }}')
+        file.write_text("\n".join(lines) + "\n")
         return file
 
     def reload(self) -> None:

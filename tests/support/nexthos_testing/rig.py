@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import pytest
+
 from nexthos_controller.executors.base import (
     Connection,
     Execution,
@@ -28,7 +30,7 @@ from nexthos_controller.executors.base import (
     Spec,
 )
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
-from nexthos_controller.executors.process import ProcessExecutor, ending
+from nexthos_controller.executors.process import ProcessExecutor, ending, probe, processes
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import NexthosError, StoreUnavailable
@@ -323,6 +325,15 @@ class ProcessRig(Rig):
 
     kind = "process"
 
+    async def __aenter__(self) -> Self:
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(probe, "LAST_PAUSE", 0.1)  # 5 s in earnest: a test would take as long
+        return await super().__aenter__()
+
+    async def __aexit__(self, *reason: object) -> None:
+        self._patch.undo()
+        await super().__aexit__(*reason)
+
     @property
     def root(self) -> Path:
         return self.folder / "state" / "executions"
@@ -376,11 +387,11 @@ class ProcessRig(Rig):
 
     @contextmanager
     def immortal(self) -> Iterator[None]:
-        kept = ending.signal_group, ending.signal_one, ending.KILL_WITHIN
-        ending.signal_group = ending.signal_one = lambda *_, **__: None  # type: ignore[assignment]
-        ending.KILL_WITHIN = 0.1
-        yield
-        ending.signal_group, ending.signal_one, ending.KILL_WITHIN = kept
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(processes, "signal_group", lambda *_, **__: None)
+            patch.setattr(processes, "signal_one", lambda *_, **__: None)
+            patch.setattr(ending, "KILL_WITHIN", 0.1)
+            yield
 
     @contextmanager
     def unreachable(self) -> Iterator[None]:

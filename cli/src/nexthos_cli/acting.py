@@ -1,0 +1,126 @@
+"""publish, pause, draft and rm: one write per pipeline, told one line each, waited for if asked.
+
+What fails for one pipeline does not keep the others from being done; all failures are told at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from nexthos_cli.applying import in_parallel
+from nexthos_cli.context import App
+from nexthos_cli.entries import set_status
+from nexthos_cli.failures import Refused
+from nexthos_cli.output import Acted, ActOutput, Waited
+from nexthos_cli.progress import conclude, wait_and_show
+from nexthos_cli.render import structured
+from nexthos_cli.selection import Selection, chosen
+from nexthos_cli.waiting import GOAL_OF, Target
+from nexthos_shared.errors import NexthosError
+from nexthos_shared.models import Wanted
+from nexthos_shared.names import check_version, is_id
+from nexthos_shared.reasons import Problem
+
+if TYPE_CHECKING:
+    from nexthos_shared.stores import Store
+
+Action = Literal["published", "paused", "drafted", "deleted", "unchanged"]
+_DONE: dict[Wanted, Action] = {
+    Wanted.PUBLISHED: "published",
+    Wanted.PAUSED: "paused",
+    Wanted.DRAFT: "drafted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What is to be done to each pipeline."""
+
+    verb: str
+    wanted: Wanted
+    version: str | None = None
+    wait: bool = False
+
+
+@dataclass(slots=True)
+class _Done:
+    """What was done, and what was not."""
+
+    acted: list[Acted] = field(default_factory=list)
+    targets: dict[str, Target] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+async def act(app: App, selection: Selection, deed: Deed) -> None:
+    """Set the status of the chosen. Raises Refused, NotInTime."""
+    if deed.version is not None:
+        check_version(deed.version)
+    async with app.store() as store:
+        done = _Done()
+
+        async def one(key: str) -> None:
+            try:
+                now = await set_status(store, key, deed.wanted, version=deed.version)
+            except NexthosError as error:
+                done.problems.append(error.problem)
+                return
+            action = _DONE[deed.wanted] if now.changed else "unchanged"
+            done.acted.append(
+                Acted(id=key, action=action, revision=now.revision, version=now.version)
+            )
+            done.targets[key] = Target(GOAL_OF[deed.wanted], now.revision, now.version)
+
+        keys = await chosen(store, selection, verb=deed.verb, write=True)
+        await in_parallel(one, keys)
+        await _finish(app, store, done, wait=deed.wait)
+
+
+async def remove(app: App, selection: Selection, *, keep_configs: bool, wait: bool) -> None:
+    """Delete the chosen, then their configurations. Raises Refused, NotInTime."""
+    async with app.store() as store:
+        done = _Done()
+
+        async def one(key: str) -> None:
+            try:
+                await store.pipelines.delete(key)
+                done.acted.append(Acted(id=key, action="deleted"))
+                done.targets[key] = Target("deleted")
+                if not keep_configs and is_id(key):
+                    await _delete_configs(store, key)
+            except NexthosError as error:
+                done.problems.append(error.problem)
+
+        keys = await chosen(store, selection, verb="delete", write=False)
+        await in_parallel(one, keys)
+        await _finish(app, store, done, wait=wait)
+
+
+async def _delete_configs(store: Store, key: str) -> None:
+    """After the entry: what runs keeps its bytes itself, and nothing may want them any more."""
+    for config in await store.configs.list(key):
+        await store.configs.delete(key, config.version)
+
+
+async def _finish(app: App, store: Store, done: _Done, *, wait: bool) -> None:
+    done.acted.sort(key=lambda acted: acted.id)
+    for acted in done.acted:
+        app.say(_line(acted))
+    waiting = await wait_and_show(app, store, done.targets) if wait and done.targets else None
+    structured(app, _model(done, waiting.results if waiting else {}))
+    if done.problems:
+        raise Refused(done.problems)
+    if waiting:
+        conclude(app, waiting)
+
+
+def _line(acted: Acted) -> str:
+    version = f" (version {acted.version})" if acted.action == "published" and acted.version else ""
+    return f"pipeline/{acted.id} {acted.action}{version}"
+
+
+def _model(done: _Done, results: Mapping[str, Waited]) -> ActOutput:
+    return ActOutput(
+        pipelines=[a.model_copy(update={"waited": results.get(a.id)}) for a in done.acted]
+    )

@@ -1,0 +1,93 @@
+"""The engine's lint of manifests, in the environment that their engines will get.
+
+Comes in: manifests, how NATS is reached. Goes out: problems at their places, and notes on what could
+not be checked from here: a missing engine stops nobody, the controller lints again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nexthos_cli.manifest import Manifest
+from nexthos_shared.errors import EngineMissing
+from nexthos_shared.reasons import Problem, Reason
+
+if TYPE_CHECKING:
+    from nexthos_shared.nats_client import ConnectOptions
+
+
+@dataclass(slots=True)
+class Checked:
+    """Problems by manifest (in order), and what was not checked."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failed: set[int] = field(default_factory=set)  # positions of the manifests that failed
+
+
+async def check(
+    manifests: Iterable[Manifest], options: ConnectOptions, *, engine: Path | None = None
+) -> Checked:
+    """Lint the configuration of each, as many at once as there are processors."""
+    from nexthos_shared.engine import locate_engine
+
+    checked = Checked()
+    with_content = [(n, m) for n, m in enumerate(manifests) if m.content is not None]
+    if not with_content:
+        return checked
+    try:
+        binary = engine or locate_engine()
+    except EngineMissing as error:
+        checked.notes.append(f"not linted here: {error}")
+        return checked
+    bound = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def one(manifest: Manifest) -> list[Problem]:
+        async with bound:
+            return await _lint(binary, manifest, options)
+
+    found = await asyncio.gather(*(one(m) for _, m in with_content))
+    for (number, manifest), problems in zip(with_content, found, strict=True):
+        _sort(number, manifest, problems, checked)
+    return checked
+
+
+def _sort(number: int, manifest: Manifest, problems: list[Problem], checked: Checked) -> None:
+    for problem in problems:
+        if problem.reason is Reason.NOT_LINTED:
+            checked.notes.append(f"pipeline/{manifest.id}: not linted here: {problem.message}")
+        else:
+            checked.problems.append(manifest.placed(problem))
+            checked.failed.add(number)
+
+
+async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> list[Problem]:
+    from nexthos_shared import engine
+
+    name = manifest.fields.get("engine") or "default"
+    if name != "default":
+        words = f"engine {name!r} is the controller's; it lints before it starts anything"
+        return [Problem(Reason.NOT_LINTED, words)]
+    env = engine.environment(
+        nats_url=options.safe_url,
+        nats_creds=options.creds,
+        pipeline=manifest.id,
+        version=str(manifest.fields.get("version") or ""),
+        replica=0,
+        env=manifest.fields.get("env") or {},
+        base=os.environ,
+    )
+    assert manifest.content is not None
+    workdir = (manifest.fields.get("executor_options") or {}).get("workdir")
+    return await engine.lint(
+        binary,
+        manifest.content,
+        env,
+        file=manifest.config_file,
+        workdir=Path(workdir) if isinstance(workdir, str) and os.path.isdir(workdir) else None,
+    )

@@ -1,0 +1,25 @@
+"""`nexthos completion`: a script for the shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from nexthos_cli.context import App
+from nexthos_cli.options import verb
+
+
+@verb("completion")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(app: App, shell: str) -> None:
+    r"""Print a completion script for SHELL: commands, options, pipeline ids, reasons.
+
+    \b
+    bash:  eval "$(nexthos completion bash)"
+    zsh:   eval "$(nexthos completion zsh)"
+    fish:  nexthos completion fish | source
+    """
+    made = get_completion_class(shell)
+    assert made is not None
+    root = click.get_current_context().find_root().command
+    click.echo(made(root, {}, "nexthos", "_NEXTHOS_COMPLETE").source())

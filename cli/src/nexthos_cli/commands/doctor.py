@@ -1,0 +1,50 @@
+"""`nexthos doctor`: what works and what does not, each line with its remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nexthos_cli.context import App
+from nexthos_cli.options import output, verb
+
+if TYPE_CHECKING:
+    from nexthos_cli.output import Check
+
+
+@verb("doctor")
+@output("table", "json", "yaml")
+def doctor(app: App) -> None:
+    """Check connection, JetStream, permissions, buckets, clock, controller and engine.
+
+    Nothing is written. Exit code 1 if a line says `fail`.
+    """
+    app.run(_doctor(app))
+
+
+async def _doctor(app: App) -> None:
+    app.options()
+    from nexthos_cli.diagnosis import diagnose
+    from nexthos_cli.output import DoctorOutput
+    from nexthos_cli.render import structured
+
+    checks = []
+    async for check in diagnose(app):
+        checks.append(check)
+        if not app.structured:
+            _show(check)
+    healthy = all(check.result != "fail" for check in checks)
+    structured(app, DoctorOutput(checks=checks, healthy=healthy))
+    if not healthy:
+        click.get_current_context().exit(1)
+
+
+def _show(check: Check) -> None:
+    from nexthos_cli.render import COLOURS, colours
+
+    word = f"{check.result:<4}"
+    if colours():
+        word = click.style(word, fg=COLOURS[check.result])
+    remedy = f"\n      -> {check.remedy}" if check.remedy else ""
+    click.echo(f"{word}  {check.name}: {check.message}{remedy}")

@@ -1,0 +1,27 @@
+"""`nexthos draft`: stop pipelines, keep only what is stored."""
+
+from __future__ import annotations
+
+from nexthos_cli.context import App
+from nexthos_cli.options import output, selection, verb, waiting
+
+
+@verb("draft")
+@selection
+@waiting
+@output("table", "name", "json", "yaml")
+def draft(
+    app: App,
+    ids: tuple[str, ...],
+    labels: tuple[str, ...],
+    everything: bool,
+    yes: bool,
+    wait: bool,
+) -> None:
+    """Stop pipelines and leave no trace of what ran; definition and configurations stay stored."""
+    from nexthos_cli.acting import Deed, act
+    from nexthos_cli.selection import Selection
+    from nexthos_shared.models import Wanted
+
+    deed = Deed("draft", Wanted.DRAFT, None, wait)
+    app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

@@ -1,0 +1,34 @@
+"""`nexthos publish` (alias `resume`): let pipelines run."""
+
+from __future__ import annotations
+
+import click
+
+from nexthos_cli.context import App
+from nexthos_cli.options import output, selection, verb, waiting
+
+
+@verb("publish")
+@selection
+@click.option("--version", metavar="VERSION", help="Run this stored version from now on.")
+@waiting
+@output("table", "name", "json", "yaml")
+def publish(
+    app: App,
+    ids: tuple[str, ...],
+    labels: tuple[str, ...],
+    everything: bool,
+    yes: bool,
+    version: str | None,
+    wait: bool,
+) -> None:
+    """Run pipelines as they are stored; with --version, at that version.
+
+    A paused execution is resumed where its executor kept it. Everything else of the entry stays as it is.
+    """
+    from nexthos_cli.acting import Deed, act
+    from nexthos_cli.selection import Selection
+    from nexthos_shared.models import Wanted
+
+    deed = Deed("publish", Wanted.PUBLISHED, version, wait)
+    app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

@@ -1,0 +1,50 @@
+"""`nexthos status`: everything about one pipeline, or about the controller."""
+
+from __future__ import annotations
+
+import click
+
+from nexthos_cli.completing import complete_ids
+from nexthos_cli.context import App
+from nexthos_cli.options import output, verb
+
+
+@verb("status")
+@click.argument("id", required=False, shell_complete=complete_ids)
+@output("table", "json", "yaml")
+def status(app: App, id: str | None) -> None:
+    """Tell everything about pipeline ID; without ID, about the controller (which must run).
+
+    A pipeline's status is read from the store: it is there without a controller too.
+    """
+    app.run(_controller(app) if id is None else _pipeline(app, id.removeprefix("pipeline/")))
+
+
+async def _pipeline(app: App, key: str) -> None:
+    async with app.store() as store:
+        from nexthos_cli.description import pipeline_reply, show_pipeline
+        from nexthos_cli.output import StatusOutput
+        from nexthos_cli.render import structured
+        from nexthos_cli.selection import check_key
+
+        entry, reported = (
+            await store.pipelines.get(check_key(key, write=False)),
+            await store.statuses.get(key),
+        )
+    reply = pipeline_reply(key, entry, reported)
+    if not structured(app, StatusOutput(reply)):
+        show_pipeline(reply, entry, reported)
+
+
+async def _controller(app: App) -> None:
+    async with app.link() as link:
+        from nexthos_cli.controller import ask
+        from nexthos_cli.description import show_controller
+        from nexthos_cli.output import StatusOutput
+        from nexthos_cli.render import structured
+        from nexthos_shared.models import ControllerReply, StatusRequest
+
+        timeout = 4.0 if app.timeout is None else app.timeout
+        reply = await ask(link, app.names, "status", StatusRequest(), ControllerReply, timeout)
+    if not structured(app, StatusOutput(reply)):
+        show_controller(reply)

@@ -1,0 +1,42 @@
+"""Completion of pipeline ids, reasons and schemas. Whatever goes wrong, the shell just gets nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import click
+from click.shell_completion import CompletionItem
+
+from nexthos_cli.context import App
+
+ANSWER_WITHIN = 1.5  # seconds: a person waits for the TAB
+
+
+def complete_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of stored pipelines that begin like that and are not named yet."""
+    named = set(ctx.params.get("ids") or ())
+    with contextlib.suppress(Exception):
+        found = asyncio.run(_ids(ctx.ensure_object(App)))
+        return [CompletionItem(i) for i in found if i.startswith(incomplete) and i not in named]
+    return []
+
+
+async def _ids(app: App) -> list[str]:
+    app.quiet = True
+    async with asyncio.timeout(ANSWER_WITHIN), app.store() as store:
+        return sorted(e.key for e in await store.pipelines.snapshot() if e.value is not None)
+
+
+def complete_reasons(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Reasons, in any case."""
+    from nexthos_shared.reasons import EXPLANATIONS
+
+    begun = incomplete.lower()
+    return [
+        CompletionItem(str(reason), help=row.meaning)
+        for reason, row in EXPLANATIONS.items()
+        if reason.lower().startswith(begun)
+    ]

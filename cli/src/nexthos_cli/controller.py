@@ -1,0 +1,61 @@
+"""Asking the controller by its NATS micro service. The only room of the CLI that needs one to run."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from nats import errors as nats_errors
+from pydantic import BaseModel, ValidationError
+
+from nexthos_cli.failures import NotInTime
+from nexthos_shared.errors import NexthosError, NotFound, NotPermitted, StoreUnavailable
+from nexthos_shared.models import ErrorReply
+from nexthos_shared.names import Names
+from nexthos_shared.nats_client import Link
+from nexthos_shared.reasons import Problem, Reason
+
+R = TypeVar("R", bound=BaseModel)
+
+
+async def ask(
+    link: Link, names: Names, endpoint: str, request: BaseModel, reply: type[R], timeout: float
+) -> R:
+    """The endpoint's answer within `timeout` seconds.
+
+    Raises NotFound if no controller listens, NotInTime if it does not answer, NotPermitted, and the
+    controller's own error with its reason.
+    """
+    subject = names.endpoint(endpoint)
+    refused: list[str] = []
+    link.refusals.add(refused.append)
+    body = request.model_dump_json(by_alias=True, exclude_none=True).encode()
+    try:
+        message = await link.nc.request(subject, body, timeout=timeout)
+    except nats_errors.NoRespondersError as error:
+        raise NotFound(
+            f"no controller of namespace {names.namespace!r} runs: start one with "
+            "`nexthos-controller run` or `nexthos dev`"
+        ) from error
+    except (TimeoutError, nats_errors.TimeoutError) as error:
+        if refused or link.deaf:
+            words = f"{subject}: NATS refuses {refused[0] if refused else link.deaf}"
+            raise NotPermitted(words) from error
+        words = f"{subject}: the controller did not answer within {timeout:g}s"
+        raise NotInTime([Problem(Reason.TIMED_OUT, words)]) from error
+    except nats_errors.Error as error:
+        raise StoreUnavailable(f"{subject}: {error}") from error
+    if code := (message.headers or {}).get("Nats-Service-Error-Code"):
+        raise _refusal(code, (message.headers or {}).get("Nats-Service-Error", ""), message.data)
+    try:
+        return reply.model_validate_json(message.data)
+    except ValidationError as error:
+        words = f"{subject}: the answer is not understood: another version of the controller?"
+        raise NexthosError(words) from error
+
+
+def _refusal(code: str, words: str, body: bytes) -> NexthosError:
+    try:
+        told = ErrorReply.model_validate_json(body)
+    except ValidationError:
+        return NexthosError(f"the controller answers {code}: {words}", reason=Reason.TEMPORARY)
+    return NexthosError(told.message, reason=told.reason)

@@ -1,0 +1,164 @@
+"""What `dev` shows: a live table with log lines above it on a terminal, plain lines elsewhere.
+
+Comes in: statuses, log lines, sentences. Goes out: text. It decides nothing and waits for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from nexthos_cli.dev.tally import Count
+from nexthos_controller.executors.base import LogLine
+from nexthos_shared.models import Phase, PipelineStatus
+
+COLOURS = {
+    Phase.RUNNING: "green",
+    Phase.COMPLETED: "green",
+    Phase.STARTING: "yellow",
+    Phase.STOPPING: "yellow",
+    Phase.PAUSED: "blue",
+    Phase.DRAFT: "blue",
+    Phase.CRASH_LOOP: "red",
+    Phase.FAILED: "red",
+    Phase.INVALID: "red",
+    Phase.UNKNOWN: "magenta",
+}
+_QUIET = {"debug", "trace", "all"}
+REPEATS_EVERY = 10.0  # seconds: a message per bad record would bury everything else
+
+
+class Screen:
+    """Enter it to show a live table; outside of that, and off a terminal, everything is a line."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._statuses: dict[str, PipelineStatus] = {}
+        self._counts: Mapping[str, Count] = {}
+        self._live: Live | None = None
+        self._repeats: dict[tuple[str, str], tuple[float, int]] = {}  # when told, and since then
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self._table, console=self.console, refresh_per_second=4
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence of dev's own."""
+        self.console.print(
+            f"[{style}]{escape(text)}[/]" if style else escape(text), highlight=False
+        )
+
+    def status(self, key: str, status: PipelineStatus | None) -> None:
+        """A pipeline's status changed, or went."""
+        old = self._statuses.get(key)
+        if status is None:
+            if self._statuses.pop(key, None) is not None:
+                self._line(key, "removed", "")
+            return
+        self._statuses[key] = status
+        told = (status.phase, _why(status), status.version)
+        if old is None or (old.phase, _why(old), old.version) != told:
+            words = f"{status.phase} {status.ready}/{status.replicas} version {status.version}"
+            self._line(key, f"{words}  {_why(status)}".rstrip(), COLOURS[status.phase])
+
+    def counts(self, counts: Mapping[str, Count]) -> None:
+        """New message counts, by pipeline."""
+        self._counts = counts
+
+    def log(self, key: str, line: LogLine) -> None:
+        """A line of a pipeline: its engine's log without debug chatter, or its output."""
+        if line.stream == "output":
+            self._line(key, line.text, "")
+            return
+        level, text = _read_log(line.text)
+        if level in _QUIET:
+            return
+        told, more = self._repeats.get((key, text), (float("-inf"), 0))
+        now = time.monotonic()
+        if now - told < REPEATS_EVERY:
+            self._repeats[key, text] = (told, more + 1)
+            return
+        self._repeats[key, text] = (now, 0)
+        again = f" ({more} more like this)" if more else ""
+        self._line(key, f"{text}{again}", "red" if level in {"error", "fatal"} else "dim")
+
+    def _line(self, key: str, text: str, style: str) -> None:
+        clock = time.strftime("%H:%M:%S")
+        shown = f"[{style}]{escape(text)}[/]" if style else escape(text)
+        self.console.print(
+            f"[dim]{clock}[/] [bold]{escape(key):<20}[/] {shown}", highlight=False, soft_wrap=True
+        )
+
+    def _table(self) -> Table:
+        return pipelines_table(self._statuses, self._counts)
+
+
+def pipelines_table(statuses: Mapping[str, PipelineStatus], counts: Mapping[str, Count]) -> Table:
+    """One line per pipeline with its messages in and out."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("PIPELINE", "PHASE", "READY", "VERSION"):
+        table.add_column(name, no_wrap=True)
+    for name in ("IN", "OUT", "ERRORS", "RESTARTS"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("REASON", overflow="ellipsis", no_wrap=True)
+    for key, status in sorted(statuses.items()):
+        count = counts.get(key, Count())
+        table.add_row(
+            key,
+            f"[{COLOURS[status.phase]}]{status.phase}[/]",
+            f"{status.ready}/{status.replicas}",
+            status.version or "-",
+            *(f"{n:,}" for n in (count.received, count.sent, count.errors, status.restarts)),
+            escape(_why(status)),
+        )
+    return table
+
+
+def subjects_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table | None:
+    """Messages stored per subject of the users' streams; None if there are none."""
+    if not after:
+        return None
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("STREAM SUBJECT", no_wrap=True)
+    table.add_column("NEW", justify="right")
+    table.add_column("STORED", justify="right")
+    for subject, count in sorted(after.items())[:40]:
+        table.add_row(escape(subject), f"{count - before.get(subject, 0):,}", f"{count:,}")
+    return table
+
+
+def _why(status: PipelineStatus) -> str:
+    complaint = status.complaint
+    if complaint is None or (status.phase is Phase.STARTING and complaint.reason == "Starting"):
+        return ""
+    where = ":".join(
+        str(part) for part in (complaint.file, complaint.line, complaint.column) if part is not None
+    )
+    return f"{complaint.reason}: {complaint.message}{f' ({where})' if where else ''}"
+
+
+def _read_log(text: str) -> tuple[str, str]:
+    """(level, message) of an engine's JSON line, with the component it speaks of."""
+    try:
+        entry = json.loads(text)
+        level, message = str(entry.get("level", "info")).lower(), str(entry.get("msg", text))
+    except (ValueError, AttributeError):
+        return "info", text
+    path = entry.get("path") or entry.get("label")
+    return level, f"{message} ({path})" if path else message

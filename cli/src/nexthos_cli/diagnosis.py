@@ -1,0 +1,257 @@
+"""The checks of `doctor`: each looks at one thing and says what it saw and what to do.
+
+Comes in: the options. Goes out: `Check`s, in an order in which a later one rests on the earlier ones.
+Nothing is written anywhere. A check that can't be made is a warning, not a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from nexthos_cli.context import App
+from nexthos_cli.output import Check
+from nexthos_shared.errors import EngineMissing, NexthosError, NotFound
+
+if TYPE_CHECKING:
+    from nexthos_shared.nats_client import Link
+    from nexthos_shared.stores import Store
+
+SKEW = 5.0  # seconds between this clock and the server's that matter to ages and backoffs
+SLOW = 0.25  # seconds of round trip
+
+
+def ok(name: str, message: str) -> Check:
+    """All is well."""
+    return Check(name=name, result="ok", message=message)
+
+
+def warn(name: str, message: str, remedy: str) -> Check:
+    """It works, and somebody should know."""
+    return Check(name=name, result="warn", message=message, remedy=remedy)
+
+
+def fail(name: str, message: str, remedy: str) -> Check:
+    """It does not work."""
+    return Check(name=name, result="fail", message=message, remedy=remedy)
+
+
+async def diagnose(app: App) -> AsyncIterator[Check]:
+    """All checks, as far as they can be made."""
+    yield await engine()
+    try:
+        async with app.link() as link:
+            from nexthos_cli.namespace import store_at
+
+            store = store_at(link, app.names)
+            yield await connection(link)
+            yield await jetstream(link)
+            yield await permissions(link, store)
+            async for check in _store(store):
+                yield check
+            yield await controller(app, link)
+    except NexthosError as error:
+        yield fail("connection", str(error), f"nexthos explain {error.problem.reason}")
+
+
+async def _store(store: Store) -> AsyncIterator[Check]:
+    try:
+        missing = await store.missing()
+    except NexthosError as error:
+        yield fail("buckets", str(error), f"nexthos explain {error.problem.reason}")
+        return
+    yield buckets(store, missing)
+    if missing:
+        return
+    yield await settings(store)
+    yield await orphans(store)
+    yield await clock(store)
+
+
+async def engine() -> Check:
+    """Whether there is an engine to lint with, and which."""
+    from nexthos_shared.engine import engine_version, locate_engine, profile_of
+
+    try:
+        binary = locate_engine()
+        profile, version = await profile_of(binary), await engine_version(binary)
+    except EngineMissing as error:
+        return warn("engine", str(error), "only `lint` and `apply` here miss it; see the message")
+    return ok("engine", f"{profile.distribution} {version} at {binary}")
+
+
+async def connection(link: Link) -> Check:
+    """The server, and how far it is."""
+    began = time.monotonic()
+    await link.nc.flush(timeout=5)
+    took = time.monotonic() - began
+    words = f"{link.options.safe_url}: nats-server {link.nc.connected_server_version}, {took * 1000:.1f} ms"
+    if took > SLOW:
+        return warn("connection", words, "the round trip is long: expect slow commands")
+    return ok("connection", words)
+
+
+async def jetstream(link: Link) -> Check:
+    """Whether JetStream is there, and how full it is."""
+    try:
+        account = await link.js.account_info()
+    except Exception as error:
+        remedy = "start the server with -js, or enable JetStream for this account"
+        return fail("jetstream", f"does not answer: {str(error) or type(error).__name__}", remedy)
+    used, limit = account.storage, account.limits.max_storage
+    words = f"{used / 2**20:.1f} MiB stored in {account.streams} streams"
+    if limit > 0 and used > 0.9 * limit:
+        remedy = "raise the account's storage, or delete old versions"
+        return warn("jetstream", f"{words}, {used / limit:.0%} of what is allowed", remedy)
+    return ok("jetstream", words)
+
+
+def buckets(store: Store, missing: list[str]) -> Check:
+    """Whether the namespace's buckets exist."""
+    namespace = store.names.namespace
+    if not missing:
+        return ok("buckets", f"the 4 buckets of namespace {namespace} exist")
+    if len(missing) == 4:
+        words = f"namespace {namespace} has no buckets"
+        return fail("buckets", words, "start a controller, or run `nexthos setup`")
+    words = f"missing: {', '.join(missing)}; the others exist, so a controller changes nothing"
+    return fail("buckets", words, "restore them, or run `nexthos setup` to create them empty")
+
+
+async def settings(store: Store) -> Check:
+    """Whether the buckets are as they must be (nats-facts: rollups, direct gets, markers)."""
+    wrong = []
+    for bucket, field, wanted in (
+        (store.pipelines, "allow_direct", True),
+        (store.statuses, "allow_direct", True),
+        (store.statuses, "allow_rollup_hdrs", False),
+        (store.configs, "allow_direct", True),
+    ):
+        config = (await store.link.js.stream_info(bucket.stream)).config
+        if bool(getattr(config, field)) is not wanted:
+            wrong.append(f"{bucket.stream}: {field} should be {str(wanted).lower()}")
+    history = (await store.link.js.stream_info(store.pipelines.stream)).config.max_msgs_per_subject
+    if (history or 0) == 1:
+        wrong.append(f"{store.pipelines.stream}: keeps no history")
+    if wrong:
+        remedy = "`nats stream edit STREAM`; buckets that `nexthos setup` makes are right"
+        return warn("settings", "; ".join(wrong), remedy)
+    return ok("settings", f"direct gets, no status rollup, {history} revisions of each definition")
+
+
+async def controller(app: App, link: Link) -> Check:
+    """Whether somebody acts on what is stored."""
+    from nexthos_cli.controller import ask
+    from nexthos_shared.models import ControllerReply, StatusRequest
+
+    try:
+        reply = await ask(link, app.names, "status", StatusRequest(), ControllerReply, 4.0)
+    except NotFound as error:
+        remedy = "what is stored is safe; nothing starts or stops until one runs"
+        return fail("controller", str(error), remedy)
+    except NexthosError as error:
+        return fail("controller", str(error), f"nexthos explain {error.problem.reason}")
+    words = f"{reply.controller}, version {reply.version}, {reply.pipelines} pipelines"
+    away = [e.name for e in reply.executors if not e.reachable]
+    if not reply.ready or away:
+        why = f"executors not reachable: {', '.join(away)}" if away else "not ready"
+        return warn("controller", f"{words}; {why}", "see `nexthos status`")
+    return ok("controller", words)
+
+
+async def orphans(store: Store) -> Check:
+    """Executions whose definition is gone without a delete marker."""
+    from nexthos_cli.lines import read_status
+    from nexthos_shared.models import ConditionType
+
+    found = []
+    for stored in await store.statuses.snapshot():
+        status = read_status(stored)
+        condition = status.condition(ConditionType.ORPHANED) if status else None
+        if condition is not None and condition.status == "True":
+            found.append(stored.key)
+    if found:
+        ids = " ".join(found[:5]) + (" ..." if len(found) > 5 else "")
+        remedy = f"apply them again to own them, or `nexthos rm {ids}` to remove them"
+        return warn("orphans", f"{len(found)} pipelines run without a definition", remedy)
+    return ok("orphans", "every execution has a definition")
+
+
+async def clock(store: Store) -> Check:
+    """This clock against the server's, which stands in the answer of STREAM.INFO."""
+    before = time.time()
+    answer = await store.link.nc.request(
+        f"{api_prefix(store.link)}.STREAM.INFO.{store.pipelines.stream}", b"", timeout=4
+    )
+    after = time.time()
+    try:
+        told = datetime.fromisoformat(
+            str(json.loads(answer.data)["ts"])[:26].rstrip("Z") + "+00:00"
+        )
+    except (ValueError, KeyError):
+        return warn("clock", "the server does not tell its time", "nothing, if ages look right")
+    skew = told.timestamp() - (before + after) / 2
+    words = f"{abs(skew):.3f} s {'behind' if skew > 0 else 'ahead of'} the server"
+    if abs(skew) > SKEW:
+        return warn("clock", words, "set the clocks (NTP): ages and times shown here are off")
+    return ok("clock", words)
+
+
+def api_prefix(link: Link) -> str:
+    """Where JetStream's API listens."""
+    if link.options.jetstream_api_prefix:
+        return link.options.jetstream_api_prefix
+    domain = link.options.jetstream_domain
+    return f"$JS.{domain}.API" if domain else "$JS.API"
+
+
+async def permissions(link: Link, store: Store) -> Check:
+    """Whether these credentials may do all that the commands do, as the server itself tells."""
+    try:
+        answer = await link.nc.request("$SYS.REQ.USER.INFO", b"", timeout=2)
+        user = json.loads(answer.data)["data"]
+    except Exception:
+        words = "the server does not tell what these credentials may do"
+        return warn("permissions", words, "nothing, if the commands work")
+    allowed = (user.get("permissions") or {}).get("publish") or {}
+    refused = [s for s in needed(link, store) if not may_publish(s, allowed)]
+    if refused:
+        remedy = "grant publish on them; see the table of permissions in the documentation"
+        return warn("permissions", f"may not publish {', '.join(refused)}", remedy)
+    who = user.get("user") or "this connection"
+    return ok("permissions", f"{who} may read, write and watch the store, and ask the controller")
+
+
+def needed(link: Link, store: Store) -> list[str]:
+    """Subjects that stand for what the commands publish."""
+    api = api_prefix(link)
+    subjects = [store.names.endpoint("status")]
+    for bucket in (store.pipelines, store.statuses, store.configs):
+        subjects += [
+            f"{api}.STREAM.INFO.{bucket.stream}",
+            f"{api}.CONSUMER.CREATE.{bucket.stream}.x",
+        ]
+    for bucket in (store.pipelines, store.statuses):
+        subjects.append(f"{api}.DIRECT.GET.{bucket.stream}.$KV.{bucket.name}.x")
+    return [*subjects, f"$KV.{store.pipelines.name}.x", f"$O.{store.configs.name}.M.x"]
+
+
+def may_publish(subject: str, permission: dict[str, Any]) -> bool:
+    """NATS's rule: something allows it (or nothing is listed), and nothing denies it."""
+    allow, deny = permission.get("allow") or [], permission.get("deny") or []
+    allowed = not allow or any(covers(pattern, subject) for pattern in allow)
+    return allowed and not any(covers(pattern, subject) for pattern in deny)
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Whether a subject with `*` and `>` matches one without."""
+    wanted, given = pattern.split("."), subject.split(".")
+    for n, token in enumerate(wanted):
+        if token == ">":
+            return len(given) > n
+        if n >= len(given) or token not in ("*", given[n]):
+            return False
+    return len(wanted) == len(given)

@@ -1,0 +1,199 @@
+"""Printing: tables for people, JSON and YAML for programs, names for pipes.
+
+Comes in: output models, rows. Goes out: text. Colours and rich only on a terminal; off it a table is
+plain text with two spaces between columns, cut nowhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nexthos_cli.context import App
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+    from rich.table import Table
+
+    from nexthos_cli.output import PipelineLine
+
+COLOURS = {
+    "Running": "green",
+    "Completed": "green",
+    "ok": "green",
+    "Starting": "yellow",
+    "Stopping": "yellow",
+    "warn": "yellow",
+    "Paused": "blue",
+    "Draft": "blue",
+    "CrashLoop": "red",
+    "Failed": "red",
+    "Invalid": "red",
+    "fail": "red",
+    "Unknown": "magenta",
+}
+COLUMNS = ("ID", "WANTED", "PHASE", "READY", "VERSION", "RESTARTS", "AGE", "REASON")
+WIDE = ("EXECUTOR", "PLACE", "REVISION", "NAME", "LABELS")
+
+
+def structured(app: App, model: BaseModel) -> bool:
+    """Print `model` if JSON, YAML or names are asked for; tells whether it was."""
+    if app.format == "json":
+        click.echo(json.dumps(_plain(model), indent=2, ensure_ascii=False))
+    elif app.format == "yaml":
+        click.echo(yaml_text(_plain(model)), nl=False)
+    elif app.format == "name":
+        for item in getattr(model, "pipelines", ()):
+            click.echo(f"pipeline/{item.id}")
+    else:
+        return False
+    return True
+
+
+def _plain(model: BaseModel) -> Any:
+    return model.model_dump(mode="json", by_alias=True)
+
+
+def yaml_text(value: Any) -> str:
+    """YAML in block style; texts of several lines as `|` blocks where YAML can hold them so."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 1_000_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    written = io.StringIO()
+    yaml.dump(_blocks(value), written)
+    return written.getvalue()
+
+
+def _blocks(value: Any) -> Any:
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+
+    if isinstance(value, dict):
+        return {key: _blocks(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_blocks(item) for item in value]
+    if isinstance(value, str) and "\n" in value:
+        return LiteralScalarString(value) if _fits_block(value) else DoubleQuotedScalarString(value)
+    if isinstance(value, str) and _looks_typed(value):
+        return DoubleQuotedScalarString(value)
+    return value
+
+
+def _fits_block(text: str) -> bool:
+    """Whether a `|` block would give back exactly this: YAML alters other line ends and controls."""
+    return all(c in "\n\t" or c.isprintable() for c in text) and bool(text.strip())
+
+
+def _looks_typed(text: str) -> bool:
+    """Whether YAML, 1.1 or 1.2, would read the bare word as something other than text."""
+    return not text or text[0] in "+-.0123456789" or text.lower() in _WORDS
+
+
+_WORDS = {"true", "false", "null", "~", "yes", "no", "on", "off", "y", "n"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console; NO_COLOR is heeded by rich itself."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def on_terminal(*, stderr: bool = False) -> bool:
+    """Whether a person looks at it."""
+    return (sys.stderr if stderr else sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
+
+
+def colours(*, stderr: bool = False) -> bool:
+    """Whether to colour: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return on_terminal(stderr=stderr) and not os.environ.get("NO_COLOR")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table."""
+    listed = [list(row) for row in rows]
+    if on_terminal():
+        console().print(rich_table(header, listed))
+    else:
+        for text in plain_table(header, listed):
+            click.echo(text)
+
+
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with aligned columns, nothing cut."""
+    everything = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[n]) for row in everything) for n in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in everything
+    ]
+
+
+def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """The same for a terminal: the last column gives way, known words are coloured."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(header):
+        last = number == len(header) - 1
+        made.add_column(name, no_wrap=True, overflow="ellipsis", min_width=0 if last else len(name))
+    for row in rows:
+        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    return made
+
+
+def line_header(wide: bool) -> tuple[str, ...]:
+    """The columns of `ls`."""
+    return (*COLUMNS[:-1], *WIDE, COLUMNS[-1]) if wide else COLUMNS
+
+
+def line_row(line: PipelineLine, wide: bool) -> list[str]:
+    """A pipeline as cells."""
+    cells = [
+        line.id,
+        "deleted" if line.deleted else line.wanted or "?",
+        str(line.phase or "-"),
+        f"{line.ready}/{line.replicas}",
+        _version(line),
+        str(line.restarts),
+        age(line.age),
+    ]
+    if wide:
+        labels = ",".join(f"{k}={v}" for k, v in sorted(line.labels.items()))
+        more = (line.executor, ",".join(line.places), str(line.revision), line.name, labels)
+        cells += [cell or "-" for cell in more]
+    return [*cells, _why(line)]
+
+
+def _version(line: PipelineLine) -> str:
+    if line.deleted or line.wanted_version in (None, line.version):
+        return line.version or line.wanted_version or "-"
+    return f"{line.version or '-'} (want {line.wanted_version})"
+
+
+def _why(line: PipelineLine) -> str:
+    if line.reason is None:
+        return ""
+    where = f" ({line.where})" if line.where and line.where not in line.message else ""
+    return f"{line.reason}: {line.message}{where}" if line.message else str(line.reason)
+
+
+def age(seconds: float) -> str:
+    """`4s`, `3m`, `2h5m`, `3d`: about, as Kubernetes users know it."""
+    total = int(seconds)
+    if total < 60:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m"
+    if total < 24 * 3600:
+        return f"{total // 3600}h{total % 3600 // 60}m"
+    return f"{total // (24 * 3600)}d"

@@ -1,0 +1,43 @@
+"""Every model that users meet, by the name under which `nexthos schema` prints it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from nexthos_cli import output
+from nexthos_cli.fields import ManifestFields
+from nexthos_shared import models as shared
+
+
+def models() -> dict[str, type[BaseModel]]:
+    """Stored values, requests and replies, and the output of each command."""
+    act = output.ActOutput
+    return {
+        "pipeline": shared.Pipeline,
+        "status": shared.PipelineStatus,
+        "manifest": ManifestFields,
+        "status-request": shared.StatusRequest,
+        "status-reply": shared.PipelineReply,
+        "controller-reply": shared.ControllerReply,
+        "list-request": shared.ListRequest,
+        "list-reply": shared.ListReply,
+        "reconcile-request": shared.ReconcileRequest,
+        "reconcile-reply": shared.ReconcileReply,
+        "error-reply": shared.ErrorReply,
+        "output-apply": output.ApplyOutput,
+        "output-publish": act,
+        "output-pause": act,
+        "output-draft": act,
+        "output-rm": act,
+        "output-ls": output.LsOutput,
+        "output-get": ManifestFields,
+        "output-status": output.StatusOutput,
+        "output-logs": output.LogsOutput,
+        "output-wait": output.WaitOutput,
+        "output-reconcile": output.ReconcileOutput,
+        "output-lint": output.LintOutput,
+        "output-doctor": output.DoctorOutput,
+        "output-explain": output.ExplainOutput,
+        "output-setup": output.SetupOutput,
+        "output-error": output.ErrorOutput,
+    }
