@@ -106,6 +106,10 @@ class WorkQueue:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Work on nothing any more; what is being worked on is cancelled. Twice does no harm."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

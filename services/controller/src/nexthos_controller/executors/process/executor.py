@@ -27,7 +27,7 @@ from nexthos_controller.executors.base import (
 )
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.process import command, logfile
-from nexthos_controller.executors.process.ending import end
+from nexthos_controller.executors.process.ending import end, until_engine_runs
 from nexthos_controller.executors.process.handle import (
     CONFIG,
     PREPARED,
@@ -288,11 +288,15 @@ class ProcessExecutor(Executor):
         record = self._stock.like(execution)
         if record is None or not record.running:
             return True
-        session, life, over = record.handle.session, record.handle.life, record.over
+        session, over = record.handle.session, record.over
         assert session is not None
-        assert life is not None
+        await until_engine_runs(session, over, self._stock.deaths)
+        life = record.handle.life
+        if over.is_set() or life is None or life.uid != execution.uid:
+            return True
         self._guard()
-        # Noted before the signal: whoever judges the end must not count it as a crash.
+        # Noted before the signal: whoever judges the end must not count it as a crash. No await up to
+        # the signal: a stop that is cancelled here would leave the note, and no signal sent.
         self._stock.keep(record, replace(record.handle, life=replace(life, stopping=True)))
         faultpoints.reach("process.stopping")
         return await end(session, over, self._stock.deaths, grace, self._guard)
