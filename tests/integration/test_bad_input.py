@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from nexthos_testing.wait import eventually
 
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import ControllerProcess, engine_processes
 from nexthos_testing.field import Field
+from nexthos_testing.wait import eventually
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)

@@ -12,6 +12,7 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
+from pydantic import ValidationError
 
 from nexthos_shared.models import Phase, PipelineStatus
 from nexthos_shared.names import Names, config_object
@@ -109,13 +110,13 @@ class Field:
         return False
 
     async def status(self, key: str) -> PipelineStatus | None:
-        """The stored status, or None."""
+        """The stored status; None if there is none that can be read."""
         bucket = await self.js.key_value(self.names.status)
         try:
             stored = await bucket.get(key)
-        except nats.js.errors.KeyNotFoundError:
+            return PipelineStatus.model_validate_json(stored.value) if stored.value else None
+        except (nats.js.errors.KeyNotFoundError, ValidationError):
             return None
-        return PipelineStatus.model_validate_json(stored.value) if stored.value else None
 
     async def phase(self, key: str) -> str | None:
         status = await self.status(key)

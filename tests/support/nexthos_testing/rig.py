@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import stat
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
@@ -129,10 +128,15 @@ class Rig(ABC):
         assert self._executor is not None
         return self._executor
 
+    async def set_up(self) -> None:
+        """What the world must have before the executor opens."""
+        call = f"exec '{sys.executable}' -IS '{puppet.__file__}'"
+        self.engine.write_text(f'#!/bin/sh\nunset PWD OLDPWD SHLVL\n{call} "$@"\n')
+        self.engine.chmod(0o700)
+
     async def __aenter__(self) -> Self:
-        self.engine.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {puppet.__file__} "$@"\n')
-        self.engine.chmod(self.engine.stat().st_mode | stat.S_IXUSR)
-        self._executor = await self.make().__aenter__()
+        await self.set_up()
+        await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -331,8 +335,8 @@ class ProcessRig(Rig):
         return await super().__aenter__()
 
     async def __aexit__(self, *reason: object) -> None:
-        self._patch.undo()
         await super().__aexit__(*reason)
+        self._patch.undo()
 
     @property
     def root(self) -> Path:

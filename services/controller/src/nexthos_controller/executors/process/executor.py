@@ -228,12 +228,11 @@ class ProcessExecutor(Executor):
     async def _have_bytes(self, record: Record, spec: Spec) -> None:
         """The kept bytes, or fetched anew if they are gone or damaged."""
         file = record.folder / CONFIG
-        with contextlib.suppress(OSError):
-            if names.digest_of(file.read_bytes()) == spec.digest:
-                return
-        config = await self._fetch(spec)
-        self._guard()
         try:
+            if file.exists() and names.digest_of(file.read_bytes()) == spec.digest:
+                return
+            config = await self._fetch(spec)
+            self._guard()
             replace_file(file, config)
         except OSError as error:
             raise StartFailed(f"{file}: {error.strerror or error}") from error
@@ -352,7 +351,10 @@ class ProcessExecutor(Executor):
         if record is None or life is None:
             return ""
         if record.running:
-            return await engine.scrape(life.endpoint, life.token) if life.port else ""
+            ours = ("ready", "not-ready")
+            if life.port and await engine.is_ready(life.endpoint, life.token) in ours:
+                return await engine.scrape(life.endpoint, life.token)
+            return ""
         try:
             return record.metrics_file.read_text(errors="replace")
         except OSError:

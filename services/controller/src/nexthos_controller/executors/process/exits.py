@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nexthos_controller.executors.base import Exit
@@ -96,8 +96,3 @@ def _tail(log: Path, offset: int) -> str:
             return file.read(LOG_TAIL).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def ended(life: Life, exit: Exit) -> Life:
-    """The life, over."""
-    return replace(life, exit=exit)

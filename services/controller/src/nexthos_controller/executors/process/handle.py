@@ -13,12 +13,13 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from nexthos_controller import faultpoints
 from nexthos_controller.executors.base import Exit, Owner
 from nexthos_controller.executors.process.processes import Session
 from nexthos_shared import names
@@ -120,6 +121,7 @@ def publish(root: Path, handle: Handle, config: bytes) -> None:
         _write(building / HANDLE, handle.to_json())
         _write(building / PREPARED, handle.to_json())
         _write(building / CONFIG, config)
+        faultpoints.reach("process.preparing")
         if (root / handle.name).exists():  # rename would replace an empty folder, whoever's it is
             raise FileExistsError(handle.name)
         building.rename(root / handle.name)
@@ -198,8 +200,3 @@ def _write(file: Path, content: bytes) -> None:
             view = view[os.write(fd, view) :]
     finally:
         os.close(fd)
-
-
-def without_life(handle: Handle) -> Handle:
-    """The same execution, as it was prepared."""
-    return replace(handle, life=None, spawning=None)

@@ -151,24 +151,26 @@ class Follower:
 
 
 def cut(log: Path, limit: int, pipeline_id: str) -> None:
-    """Make `log` empty and keep its newest `limit / 2` bytes beside it. Blocks; raises OSError.
+    """Make `log` empty and keep the newest `limit / 2` bytes of it beside it. Blocks; raises OSError.
 
-    What is lost is counted in a line of the new log, with what came between reading and cutting.
+    The last line of what is kept counts what was lost, with what came between reading and cutting.
     """
-    fresh = older(log).with_name(f"{log.name}.new")
+    fresh = older(log).with_name(f"{older(log).name}.new")
     with log.open("r+b") as file, open(fresh, "wb", opener=_private) as kept:
         size = file.seek(0, os.SEEK_END)
-        begin = max(size - limit // 2, 0)
-        file.seek(begin)
+        file.seek(max(size - limit // 2, 0))
+        if file.tell():
+            file.readline(MAX_LINE)  # begin with a whole line
+        begin, last = file.tell(), b"\n"
         for block in _blocks(file.read, size - begin):
             kept.write(block)
+            last = block
         dropped = begin + os.fstat(file.fileno()).st_size - size
         file.truncate(0)
+        words = f"{dropped} bytes of the log were dropped to keep it small"
+        kept.write(b"" if last.endswith(b"\n") else b"\n")
+        kept.write(own_line(words, pipeline_id))
     fresh.rename(older(log))
-    with open(log, "ab", opener=_private) as file:
-        file.write(
-            own_line(f"{dropped} bytes of the log were dropped to keep it small", pipeline_id)
-        )
 
 
 def _blocks(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:

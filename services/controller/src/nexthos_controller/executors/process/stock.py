@@ -94,18 +94,26 @@ class Stock:
         """Of `names` those whose folder differs from what was last seen, and all new folders."""
         changed = {n for n in names if stamp_of(self._records[n].folder) != self._records[n].stamp}
         try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stamp = self._root.stat().st_mtime_ns
-            if stamp != self._root_stamp:
-                there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
-                self._foreign &= there
-                self._damaged &= there
-                changed |= there - self._records.keys() - self._foreign - self._damaged
-                changed |= self._records.keys() - there
-                self._root_stamp = stamp
+            stamp = os.stat(self._root).st_mtime_ns
+        except FileNotFoundError:
+            stamp = 0
         except OSError as error:
-            raise ExecutorUnreachable(f"{self._root}: {error.strerror or error}") from error
+            raise _unreachable(self._root, error) from error
+        if stamp != self._root_stamp or not stamp:
+            changed |= self._listed_anew()
+            self._root_stamp = stamp
         return changed
+
+    def _listed_anew(self) -> set[str]:
+        """Names of folders that came or went."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
+        except OSError as error:
+            raise _unreachable(self._root, error) from error
+        self._foreign &= there
+        self._damaged &= there
+        return (there - self._foreign - self._damaged) ^ self._records.keys()
 
     async def _take(self, changed: set[str], *, look_at_processes: bool) -> None:
         if look_at_processes:
@@ -165,7 +173,7 @@ class Stock:
             self._foreign.add(folder.name)
             return None, ""
         except OSError as error:
-            raise ExecutorUnreachable(f"{folder}: {error.strerror or error}") from error
+            raise _unreachable(folder, error) from error
 
     def _take_handle(self, record: Record | None, handle: Handle, folder: Path) -> Record:
         if record is None:
@@ -303,6 +311,10 @@ class _Saying:
         if record.uid == self._uid and record.running:
             record.ready, record.problem = ready, problem
             self._hints.add(record.handle.id)
+
+
+def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
+    return ExecutorUnreachable(f"{path}: {error.strerror or error}")
 
 
 def _judge(records: list[Record]) -> list[tuple[Life, Exit]]:
