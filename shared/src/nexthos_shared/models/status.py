@@ -107,6 +107,7 @@ class Slot(Stored):
     uid: str = Field("", description="the execution last seen running here; empty: none yet")
     executor: str = ""
     place: str = Field("", description="where it lived: only that place can say that it is gone")
+    was_ready: bool = Field(False, description="`uid` has been ready at least once")
     ended: bool = Field(False, description="the end of `uid` has been counted")
     running_since: float = Field(0.0, description="seconds since the epoch")
     restarts: int = Field(0, description="all ends of this spec that were not asked for")

@@ -66,11 +66,14 @@ def _note(
                 "uid": execution.uid,
                 "executor": execution.executor,
                 "place": execution.place,
+                "was_ready": False,
                 "ended": False,
                 "running_since": execution.started_at or now,
             }
         )
         memory = _with(memory, replica, slot)
+    if execution.ready and not slot.was_ready:
+        memory = _with(memory, replica, slot.model_copy(update={"was_ready": True}))
     if execution.state == "stopped" and not slot.ended:
         exit = execution.exit or Exit(None, False)
         return _ended(memory, spec, replica, slot, exit, now)

@@ -65,11 +65,16 @@ def _running_phase(decision: Decision, sorted_out: Sorted) -> Phase:
     if spec is not None and memory.failed == spec.spec_hash:
         return Phase.FAILED
     live = [e for e in sorted_out.mine if e.state == "running"]
-    if len(live) == decision.target.replicas:
-        was_ready = memory.current is not None and memory.current.was_ready
-        if all(e.ready for e in live) or (was_ready and not _crash_loops(memory)):
-            return Phase.RUNNING
+    if len(live) == decision.target.replicas and all(_got_ready(e, memory) for e in live):
+        return Phase.RUNNING
     return Phase.CRASH_LOOP if _crash_loops(memory) else Phase.STARTING
+
+
+def _got_ready(execution: Execution, memory: Memory) -> bool:
+    """Whether this life of it was ready once: what comes and goes later is no new start."""
+    slot = memory.slots.get(execution.replica)
+    once = slot is not None and slot.uid == execution.uid and slot.was_ready
+    return bool(execution.ready) or once
 
 
 def _crash_loops(memory: Memory) -> bool:
@@ -141,7 +146,7 @@ def _why_not_ready(view: View, decision: Decision, sorted_out: Sorted, phase: Ph
         return view.fault
     live = [e for e in sorted_out.mine if e.state == "running" and not e.ready]
     for execution in live:
-        if execution.problem is not None and memory.current and memory.current.was_ready:
+        if execution.problem is not None and _got_ready(execution, memory):
             return execution.problem
     words = "inputs and outputs are not all connected yet" if live else "it is being started"
     return Problem(Reason.STARTING, words)
