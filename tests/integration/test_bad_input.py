@@ -166,6 +166,19 @@ async def test_an_overwritten_object_is_never_silently_picked_up(
     await field.until_it_says("orders", "v1 hello")
 
 
+async def test_a_missing_new_version_is_named_while_the_old_one_runs_on(field: Field) -> None:
+    await field.echo("orders")
+    await field.put("orders")
+    await field.reaches("orders", "Running")
+    revision = await field.put("orders", version="2")
+    status = await field.reaches("orders", "Running")
+    assert status.observed_revision == revision
+    assert status.complaint is not None
+    assert (status.complaint.type, status.complaint.reason) == ("Valid", Reason.CONFIG_MISSING)
+    assert "orders/2" in status.complaint.message
+    assert await field.says("orders") == "v1 hello"
+
+
 async def test_a_wrong_digest_is_refused_while_the_old_version_runs_on(field: Field) -> None:
     await field.echo("orders")
     await field.put("orders")

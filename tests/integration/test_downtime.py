@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from nexthos_testing.wait import eventually
 
 from nexthos_testing.controller import ControllerProcess, engine_processes
 from nexthos_testing.field import Field
+from nexthos_testing.wait import eventually
 
 JOB = """\
 input:
@@ -19,9 +19,11 @@ input:
 output:
   nats: {{urls: ["${{NATS_URL}}"], subject: {outlet}}}
 """
-LISTENS = """\
+STUCK = """\
 input:
   nats: {{urls: ["${{NATS_URL}}"], subject: {inlet}}}
+pipeline:
+  processors: [{{sleep: {{duration: 10m}}}}]
 output:
   drop: {{}}
 """
@@ -140,8 +142,7 @@ async def test_a_service_that_was_killed_while_no_controller_lived_is_started_ag
     await eventually(lambda: engine_processes(controller.state_dir) == {})
     await controller.start()
     assert await field.says("orders") == "v1 hello"
-    status = await field.reaches("orders", "Running")
-    assert status.restarts == 1
+    await field.restarted("orders", 1)
 
 
 async def test_a_service_that_ended_with_0_while_no_controller_lived_is_started_again(
@@ -156,6 +157,28 @@ async def test_a_service_that_ended_with_0_while_no_controller_lived_is_started_
     await eventually(lambda: engine_processes(controller.state_dir) == {})
     await controller.start()
     assert await field.says("orders") == "v1 hello"
+
+
+@pytest.mark.parametrize("lifecycle", ["service", "job"])
+async def test_what_ended_with_1_while_no_controller_lived_is_counted_and_started_again(
+    field: Field, controller: ControllerProcess, lifecycle: str
+) -> None:
+    # An engine that can't drain in time ends with 1.
+    await field.config("orders", STUCK.format(inlet=field.inlet("orders")))
+    await field.put("orders", lifecycle=lifecycle, stop_timeout="2500ms")
+    await field.reaches("orders", "Running")
+    await controller.kill()
+    (pid,) = engine_processes(controller.state_dir)
+    for _ in range(20):
+        await field.nc.publish(field.inlet("orders"), b"never done")
+    await field.nc.flush()
+    os.kill(pid, signal.SIGTERM)
+    await eventually(lambda: engine_processes(controller.state_dir) == {})
+    await controller.start()
+    await eventually(lambda: len(engine_processes(controller.state_dir)) == 1)
+    status = await field.restarted("orders", 1)
+    assert status.memory.slots[0].problem is not None
+    assert status.memory.slots[0].problem.reason == "Exited"
 
 
 async def running_job(field: Field, controller: ControllerProcess, gate: Path) -> int:

@@ -38,6 +38,7 @@ async def test_status_tells_definition_and_status(field: Field) -> None:
     await field.echo("orders")
     await field.put("orders", labels={"team": "a"})
     await field.reaches("orders", "Running")
+    await field.request("reconcile", id="orders")
     reply = await field.request("status", id="orders")
     assert reply["definition"]["labels"] == {"team": "a"}
     assert reply["status"]["phase"] == "Running"
@@ -64,6 +65,7 @@ async def test_list_pages_selects_by_label_and_by_phase(field: Field) -> None:
     await field.reaches("broken", "Invalid")
     for n in range(5):
         await field.reaches(f"p{n}", "Paused")
+    await field.request("reconcile")
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:

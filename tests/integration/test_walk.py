@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from nexthos_testing.wait import eventually
+import os
+import signal
+from pathlib import Path
 
 from nexthos_testing.controller import ControllerProcess, engine_processes
 from nexthos_testing.field import Field
+from nexthos_testing.wait import eventually
 
 
 def files_of(controller: ControllerProcess) -> list[str]:
@@ -102,18 +105,34 @@ async def test_replicas_share_the_work_and_can_be_changed(
     assert await field.says("orders") == "v1 hello"
 
 
+async def test_an_engine_gets_exactly_its_environment_and_argv_holds_no_secret(
+    field: Field, controller: ControllerProcess
+) -> None:
+    await field.echo("orders")
+    await field.put("orders", env={"REGION": "eu", "PASSWORD": "hunter2"})
+    await field.reaches("orders", "Running")
+    (pid,) = engine_processes(controller.state_dir)
+    raw = Path(f"/proc/{pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+    environ = dict(pair.decode().split("=", 1) for pair in raw)
+    passed = {"PATH", "HOME", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ)
+    ours = {"NATS_URL", "NEXTHOS_PIPELINE", "NEXTHOS_VERSION", "NEXTHOS_REPLICA"}
+    shell = {"PWD", "OLDPWD", "SHLVL", "_"}  # set by the shim's shell for itself, if by any
+    assert set(environ) - shell == {"REGION", "PASSWORD"} | ours | passed
+    assert environ["NATS_URL"] == controller.url
+    assert (environ["NEXTHOS_PIPELINE"], environ["NEXTHOS_REPLICA"]) == ("orders", "0")
+    argv = Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"hunter2" not in argv
+    assert controller.url.encode() not in argv
+
+
 async def test_an_engine_killed_from_outside_is_started_again_and_counted(
     field: Field, controller: ControllerProcess
 ) -> None:
-    import os
-    import signal
-
     await field.echo("orders")
     await field.put("orders")
     await field.reaches("orders", "Running")
     (pid,) = engine_processes(controller.state_dir)
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: set(engine_processes(controller.state_dir)) - {pid}, within=20.0)
-    status = await field.reaches("orders", "Running")
-    assert status.restarts == 1
+    await field.restarted("orders", 1)
     assert await field.says("orders") == "v1 hello"

@@ -139,6 +139,18 @@ class Field:
         assert isinstance(found, PipelineStatus)
         return found
 
+    async def restarted(self, key: str, times: int, within: float = 20.0) -> PipelineStatus:
+        """Wait until the status says that it runs again, after that many ends."""
+
+        async def there() -> Any:
+            status = await self.status(key)
+            good = status is not None and str(status.phase) == "Running"
+            return status if good and status and status.restarts == times else _Not(status)
+
+        found = await eventually(there, within=within)
+        assert isinstance(found, PipelineStatus)
+        return found
+
     async def _revision(self, key: str) -> int:
         try:
             return int((await (await self.pipelines()).get(key)).revision)

@@ -44,7 +44,9 @@ def report(view: View, decision: Decision, before: PipelineStatus | None) -> Pip
 def _phase(view: View, decision: Decision, sorted_out: Sorted) -> Phase:
     running = any(e.state == "running" for e in view.executions)
     match decision.target.mode:
-        case "none" | "keep" if running or (view.silent and decision.target.mode == "none"):
+        case "none" if view.executions or view.silent:
+            return Phase.STOPPING
+        case "keep" if running:
             return Phase.STOPPING
         case "none":
             return Phase.INVALID if decision.target.refused else Phase.DRAFT

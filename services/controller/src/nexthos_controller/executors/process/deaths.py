@@ -31,6 +31,9 @@ class Deaths:
         )  # leaders that we saw alive, so their number was not reused
         self._due: set[Session] = set()
         self._settling: asyncio.Task[None] | None = None
+        self._asked: set[Session] = set()
+        self._asking: asyncio.Task[dict[Session, list[int]]] | None = None
+        self._passing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, session: Session) -> None:
@@ -56,8 +59,16 @@ class Deaths:
             await asyncio.shield(self._settling)
 
     async def living(self, session: Session) -> list[int]:
-        """PIDs of the session's members."""
-        return (await asyncio.to_thread(members, (session,), frozenset(self._seen)))[session]
+        """PIDs of the session's members. Who asks at the same time shares a pass over /proc."""
+        self._asked.add(session)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._answer())
+        return (await asyncio.shield(self._asking))[session]
+
+    async def _answer(self) -> dict[Session, list[int]]:
+        async with self._passing:  # meanwhile more may ask: 100 stops at once took 300 passes
+            asked, self._asked, self._asking = self._asked, set(), None
+            return await asyncio.to_thread(members, asked, frozenset(self._seen))
 
     async def close(self) -> None:
         """Let go of everything; nothing is ended by this."""
@@ -67,6 +78,8 @@ class Deaths:
             self._settling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._settling
+        if self._asking is not None:
+            await asyncio.gather(self._asking, return_exceptions=True)
         for session in tuple(self._fds):
             self.forget(session)
 

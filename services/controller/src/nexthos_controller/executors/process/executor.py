@@ -289,7 +289,8 @@ class ProcessExecutor(Executor):
             return True
         session, over = record.handle.session, record.over
         assert session is not None
-        await until_engine_runs(session, over, self._stock.deaths)
+        if record.ready is None:
+            await until_engine_runs(session, over, self._stock.deaths)
         life = record.handle.life
         if over.is_set() or life is None or life.uid != execution.uid:
             return True
