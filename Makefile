@@ -21,6 +21,8 @@ TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tes
 # Another active virtualenv, or a Python set up by hand, is not ours to install into.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON
 export UV_PYTHON_DOWNLOADS := never
+# Commands start twice as fast; 2 s more, once.
+export UV_COMPILE_BYTECODE := 1
 ifeq ($(strip $(HOME)),)
 export HOME := $(CURDIR)/.tools/home
 endif
@@ -52,7 +54,7 @@ setup: $(STAMPS)/members $(STAMPS)/engine ## make .venv: the commands, the engin
 
 .PHONY: demo
 demo: setup ## run the examples for 30 seconds, on a NATS server of their own
-	$(BIN)/nexthos dev examples --for 30s
+	$(BIN)/nexthos dev examples --for 30s --clean
 
 .PHONY: dev
 dev: setup ## run the pipelines in DIR (default: examples) and follow its edits

@@ -10,41 +10,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from nexthos_shared.models import (
-    ControllerReply,
-    ErrorReply,
-    ListReply,
-    ListRequest,
-    Pipeline,
-    PipelineReply,
-    PipelineStatus,
-    ReconcileReply,
-    ReconcileRequest,
-    StatusRequest,
-)
+from nexthos_cli.schemas import models
+from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import EXPLANATIONS
 
 HERE = Path(__file__).parent
-SCHEMAS: dict[str, type[BaseModel]] = {
-    "pipeline": Pipeline,
-    "status": PipelineStatus,
-    "status-request": StatusRequest,
-    "status-reply": PipelineReply,
-    "controller-reply": ControllerReply,
-    "list-request": ListRequest,
-    "list-reply": ListReply,
-    "reconcile-request": ReconcileRequest,
-    "reconcile-reply": ReconcileReply,
-    "error-reply": ErrorReply,
-}
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 
 
 def files() -> Iterator[tuple[Path, str]]:
     """Every generated file with what should stand in it."""
-    for name, model in SCHEMAS.items():
+    for name, model in models().items():
+        if name.startswith("output-"):
+            continue  # `nexthos schema` prints those
         schema = json.dumps(model.model_json_schema(by_alias=True), indent=2, sort_keys=True)
         yield HERE / "schemas" / f"{name}.json", schema + "\n"
     contract = HERE / "contract.md"

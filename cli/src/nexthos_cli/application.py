@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nexthos_cli.applying import Written, plan_all, write_all
 from nexthos_cli.checking import check
 from nexthos_cli.context import App
-from nexthos_cli.failures import Refused
+from nexthos_cli.failures import NotInTime, Refused
 from nexthos_cli.manifest import Loaded, Manifest, load
 from nexthos_cli.output import Applied, ApplyOutput, SkippedFile, Waited
 from nexthos_cli.planning import Change, describe
@@ -45,7 +45,7 @@ class Application:
             async with self.app.store() as store:
                 changes = await self._plan(store, loaded.manifests, problems)
                 await self._apply(store, changes, loaded)
-        except Refused:
+        except (Refused, NotInTime):
             raise
         except NexthosError as error:
             raise Refused([*problems, error.problem]) from error

@@ -8,15 +8,16 @@ import contextlib
 import click
 from click.shell_completion import CompletionItem
 
-from nexthos_cli.context import App
+from nexthos_cli.context import App, import_lightly
 
-ANSWER_WITHIN = 1.5  # seconds: a person waits for the TAB
+ANSWER_WITHIN = 3.0  # seconds for the store: a person waits for the TAB
 
 
 def complete_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids of stored pipelines that begin like that and are not named yet."""
     named = set(ctx.params.get("ids") or ())
     with contextlib.suppress(Exception):
+        import_lightly()
         found = asyncio.run(_ids(ctx.ensure_object(App)))
         return [CompletionItem(i) for i in found if i.startswith(incomplete) and i not in named]
     return []

@@ -94,8 +94,8 @@ class App:
             click.echo(text)
 
     def note(self, text: str) -> None:
-        """Tell what is worth knowing besides the result; stderr."""
-        if not self.quiet:
+        """Tell what is worth knowing besides the result; stderr, which with JSON is for errors alone."""
+        if not self.quiet and self.format != "json":
             click.echo(text, err=True)
 
 

@@ -22,7 +22,7 @@ async def ask(
 ) -> R:
     """The endpoint's answer within `timeout` seconds.
 
-    Raises NotFound if no controller listens, NotInTime if it does not answer, NotPermitted, and the
+    Raises NotFound (NoController) if none listens, NotInTime if it does not answer, NotPermitted, and the
     controller's own error with its reason.
     """
     subject = names.endpoint(endpoint)
@@ -34,7 +34,8 @@ async def ask(
     except nats_errors.NoRespondersError as error:
         raise NotFound(
             f"no controller of namespace {names.namespace!r} runs: start one with "
-            "`nexthos-controller run` or `nexthos dev`"
+            "`nexthos-controller run` or `nexthos dev`",
+            reason=Reason.NO_CONTROLLER,
         ) from error
     except (TimeoutError, nats_errors.TimeoutError) as error:
         if refused or link.deaf:

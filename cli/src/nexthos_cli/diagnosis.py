@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,11 @@ async def diagnose(app: App) -> AsyncIterator[Check]:
     yield await engine()
     try:
         async with app.link() as link:
-            from nexthos_cli.namespace import store_at
+            from nexthos_shared.stores import Store
 
-            store = store_at(link, app.names)
+            store = Store.of(link, app.names)
             yield await connection(link)
-            yield await jetstream(link)
+            yield await _made("jetstream", jetstream(link))
             yield await permissions(link, store)
             async for check in _store(store):
                 yield check
@@ -66,9 +66,17 @@ async def _store(store: Store) -> AsyncIterator[Check]:
     yield buckets(store, missing)
     if missing:
         return
-    yield await settings(store)
-    yield await orphans(store)
-    yield await clock(store)
+    yield await _made("settings", settings(store))
+    yield await _made("orphans", orphans(store))
+    yield await _made("clock", clock(store))
+
+
+async def _made(name: str, check: Awaitable[Check]) -> Check:
+    try:
+        return await check
+    except Exception as error:  # whatever it is, the other checks are still worth making
+        words = f"can't be looked at: {str(error) or type(error).__name__}"
+        return warn(name, words, "see the line about permissions")
 
 
 async def engine() -> Check:
@@ -88,7 +96,9 @@ async def connection(link: Link) -> Check:
     began = time.monotonic()
     await link.nc.flush(timeout=5)
     took = time.monotonic() - began
-    words = f"{link.options.safe_url}: nats-server {link.nc.connected_server_version}, {took * 1000:.1f} ms"
+    v = link.nc.connected_server_version
+    server = f"nats-server {v.major}.{v.minor}.{v.patch}"
+    words = f"{link.options.safe_url}: {server}, {took * 1000:.1f} ms"
     if took > SLOW:
         return warn("connection", words, "the round trip is long: expect slow commands")
     return ok("connection", words)

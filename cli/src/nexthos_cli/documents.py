@@ -2,19 +2,23 @@
 
 Comes in: text of any kind. Goes out: `Document`s, or `Unreadable` with the place. Must not know what a
 manifest is. Values are those that JSON has: a date stays the text that it is, no tag makes an object.
-Bounded by events, depth and by what aliases add up to, so a YAML bomb costs what its bytes cost.
+Bounded by events, depth, time and by what aliases add up to, so a YAML bomb costs what its bytes cost.
 """
 
 from __future__ import annotations
 
+import io
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-MAX_EVENTS = 50_000
+MAX_EVENTS = 10_000  # of one document; a definition has 64 KiB, its configuration is one event
+MAX_EVENTS_OF_ALL = 100_000  # about 2 s
 MAX_DEPTH = 64
 MAX_WEIGHT = 50_000  # values, aliases written out
+MAX_SECONDS = 5.0  # of processor time; 8 MiB of configurations in `|` blocks take half of it
 
 Path = tuple[str | int, ...]
 
@@ -60,7 +64,7 @@ def read_documents(text: str) -> list[Document]:
     from ruamel.yaml.error import MarkedYAMLError
 
     try:
-        return list(_documents(YAML(typ="safe", pure=True).parse(text)))
+        return list(_documents(YAML(typ="safe", pure=True).parse(_Stream(text))))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line + 1, mark.column + 1) if mark else None
@@ -70,6 +74,22 @@ def read_documents(text: str) -> list[Document]:
         raise
     except Exception as error:  # ruamel also fails by assertions and lookups on hostile text
         raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+class _Stream(io.StringIO):
+    """Text that ends when reading it has taken too much of the processor's time.
+
+    The parser needs seconds for a megabyte of one scalar, and neither events nor depth tell of it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._until = time.process_time() + MAX_SECONDS
+
+    def read(self, size: int | None = -1) -> str:
+        if time.process_time() > self._until:
+            raise Unreadable("takes too long to read: no pipeline is that large")
+        return super().read(size)
 
 
 @dataclass(slots=True)
@@ -89,14 +109,16 @@ class _Open:
 
 
 def _documents(events: Iterator[Any]) -> Iterator[Document]:
-    reader = _Reader()
+    reader, began = _Reader(), 0
     for number, event in enumerate(events):
-        if number > MAX_EVENTS:
-            raise Unreadable(f"more than {MAX_EVENTS} parts", _mark(event))
         kind = type(event).__name__
         if kind == "DocumentStartEvent":
-            reader = _Reader()
-        elif kind == "DocumentEndEvent":
+            reader, began = _Reader(), number
+        if number - began > MAX_EVENTS or number > MAX_EVENTS_OF_ALL:
+            raise Unreadable("too many parts to be a pipeline", _mark(event))
+        if kind == "DocumentStartEvent":
+            continue
+        if kind == "DocumentEndEvent":
             yield reader.document
         else:
             reader.take(kind, event)

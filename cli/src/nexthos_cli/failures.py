@@ -54,15 +54,22 @@ def run_and_report(run: Callable[[], Any], argv: Sequence[str]) -> int:
         click.echo("nothing was changed", err=True)
         return FAILED
     except BrokenPipeError:
-        # Whoever read our output has gone (`nexthos ls | head -1`): that is no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        return reader_gone()
     except Exception as error:
         problems = list(_problems(error))
         code = NOT_IN_TIME if isinstance(error, NotInTime) else FAILED
         if os.environ.get("NEXTHOS_DEBUG"):
             raise
         return _report(problems, code, as_json)
+
+
+def reader_gone() -> int:
+    """Whoever read our output has gone (`nexthos ls | head -1`): no error, but nothing more to say.
+
+    Python would complain once more when it flushes at the end, so what is left goes nowhere.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_GONE
 
 
 def wants_json(argv: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from nexthos_cli.failures import INTERRUPTED, run_and_report
+from nexthos_cli.failures import INTERRUPTED, reader_gone, run_and_report
 from nexthos_cli.options import global_params
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -82,11 +82,13 @@ class Nexthos(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C is an end like any other, with a code of its own."""
+        """Run the command; Ctrl-C, or a reader that went away, are ends like any other."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            ctx.exit(reader_gone())
 
     def main(
         self,

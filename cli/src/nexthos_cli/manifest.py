@@ -238,11 +238,16 @@ class _Loading:
             words = "id: is missing: it can't be taken from a file's name here"
             self._loaded.problems.append(at(document, (), source.name, words))
             return None
+        if written is not None and not isinstance(written, str):
+            self._loaded.problems.append(
+                at(document, ("id",), source.name, "must be text: write it in quotes")
+            )
+            return None
         value = written if written is not None else re.sub(r"[_\s]", "-", str(source.stem)).lower()
         if self._any_name and written is None and not names.is_id(value):
             return "unnamed"
         try:
-            return names.check_id(value if isinstance(value, str) else repr(value))
+            return names.check_id(value)
         except InvalidName as error:
             path = ("id",) if written is not None else ()
             hint = "" if path else "; rename the file, or write a manifest with `id:`"

@@ -68,46 +68,36 @@ def _namespace(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def global_params(*, hidden: bool) -> list[click.Parameter]:
     """Connection, namespace, timeout and quiet. `hidden`: taken, and not shown in the help."""
-    connection: list[click.Parameter] = [
-        click.Option(
-            flags,
-            metavar=metavar,
-            help=words,
-            hidden=hidden,
-            expose_value=False,
-            callback=_connect,
-        )
+    always: dict[str, Any] = {"hidden": hidden, "expose_value": False}
+    environ = None if hidden else "NEXTHOS_NAMESPACE"  # else it would win over an option before
+    namespace = click.Option(
+        ("-n", "--namespace"),
+        metavar="NAME",
+        envvar=environ,
+        callback=_namespace,
+        help="Which pipelines (NEXTHOS_NAMESPACE; default: nexthos).",
+        **always,
+    )
+    timeout = click.Option(
+        ("--timeout",),
+        type=DurationType(),
+        metavar="TIME",
+        callback=_keep,
+        help="How long to wait, e.g. 30s.",
+        **always,
+    )
+    quiet = click.Option(
+        ("-q", "--quiet"),
+        is_flag=True,
+        callback=_keep,
+        help="Print results and errors only.",
+        **always,
+    )
+    connection = [
+        click.Option(flags, metavar=metavar, help=words, callback=_connect, **always)
         for flags, (metavar, words) in _CONNECTION.items()
     ]
-    return [
-        click.Option(
-            ("-n", "--namespace"),
-            metavar="NAME",
-            envvar=None if hidden else "NEXTHOS_NAMESPACE",
-            help="Which pipelines (NEXTHOS_NAMESPACE; default: nexthos).",
-            expose_value=False,
-            callback=_namespace,
-            hidden=hidden,
-        ),
-        click.Option(
-            ("--timeout",),
-            type=DurationType(),
-            metavar="TIME",
-            help="How long to wait, e.g. 30s.",
-            expose_value=False,
-            callback=_keep,
-            hidden=hidden,
-        ),
-        click.Option(
-            ("-q", "--quiet"),
-            is_flag=True,
-            help="Print results and errors only.",
-            expose_value=False,
-            callback=_keep,
-            hidden=hidden,
-        ),
-        *connection,
-    ]
+    return [namespace, timeout, quiet, *connection]
 
 
 class Verb(click.Command):

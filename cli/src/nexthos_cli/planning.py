@@ -202,7 +202,7 @@ def describe(change: Change) -> str:
     parts = [_words(d) for d in change.differences]
     if change.action == "created":
         parts = [f"version {change.pipeline.version}", str(change.pipeline.status)]
-    elif change.action == "configured" and not parts and change.put_config:
+    elif not parts and change.put_config and not change.notes:
         parts = ["its configuration was missing"]
     details = f" ({', '.join(parts)})" if parts else ""
     notes = f"; {'; '.join(change.notes)}" if change.notes else ""

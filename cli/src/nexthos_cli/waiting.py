@@ -52,10 +52,13 @@ class Verdict:
     phase: Phase | None = None
     ready: str = ""
     problem: Problem | None = None
+    stored: bool = False  # what is waited for is a deletion, and nobody deleted it yet
 
     @property
     def words(self) -> str:
         """Phase, readiness and reason, for people."""
+        if self.stored:
+            return "its definition is still stored (`nexthos rm`)"
         if self.phase is None:
             return "no status yet: is a controller running?"
         why = f" ({self.problem.reason}: {self.problem.message})" if self.problem else ""
@@ -145,6 +148,13 @@ class Waiting:
         if verdict.result != "on its way":
             self.results[key] = self._waited(key, verdict.result)
 
+    def still_stored(self, key: str) -> None:
+        """Nobody deleted it yet."""
+        verdict = Verdict("on its way", stored=True)
+        if verdict != self.last.get(key):
+            self.last[key] = verdict
+            self.tell(key, self.targets[key], verdict)
+
     def is_done(self) -> bool:
         """Whether nothing is left to wait for."""
         return len(self.results) == len(self.targets)
@@ -178,11 +188,31 @@ async def wait_for(store: Store, waiting: Waiting, timeout: float) -> dict[str, 
     return waiting.results
 
 
+async def _definitions_gone(store: Store, waiting: Waiting, keys: set[str]) -> None:
+    """Return when all of `keys` are deleted: without that, a missing status proves nothing."""
+    from nexthos_shared.watch import Snapshot, watch
+
+    async with aclosing(watch(store.pipelines, store.link)) as changes:
+        async for change in changes:
+            if isinstance(change, Snapshot):
+                stored = {e.key for e in change.entries if e.value is not None} & keys
+            elif change.entry.value is None:
+                stored.discard(change.entry.key)
+            elif change.entry.key in keys:
+                stored.add(change.entry.key)
+            for key in stored:
+                waiting.still_stored(key)
+            if not stored:
+                return
+
+
 async def _watch(store: Store, waiting: Waiting) -> None:
     from nexthos_shared.watch import Snapshot, watch
 
     if waiting.is_done():
         return
+    if to_go := {key for key, target in waiting.targets.items() if target.goal == "deleted"}:
+        await _definitions_gone(store, waiting, to_go)
     async with aclosing(watch(store.statuses, store.link)) as changes:
         async for change in changes:
             if isinstance(change, Snapshot):

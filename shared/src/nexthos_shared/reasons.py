@@ -67,6 +67,7 @@ class Reason(StrEnum):
     INVALID_REQUEST = "InvalidRequest"
     INVALID_SETTINGS = "InvalidSettings"
     ANOTHER_CONTROLLER = "AnotherController"
+    NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
     TEMPORARY = "Temporary"
     INTERNAL_ERROR = "InternalError"
@@ -282,6 +283,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ANOTHER_CONTROLLER: Explanation(
         "A controller of this namespace already runs.",
         "Stop it, or give this one another namespace (NEXTHOS_NAMESPACE).",
+    ),
+    Reason.NO_CONTROLLER: Explanation(
+        "No controller of this namespace answers, so nothing that is stored is acted upon.",
+        "Start one with `nexthos-controller run`, or check the namespace (-n).",
     ),
     Reason.TIMED_OUT: Explanation(
         "It did not get there in time; it may still get there.",

@@ -12,13 +12,13 @@ from nexthos_cli.options import verb
 @verb("completion")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(app: App, shell: str) -> None:
-    r"""Print a completion script for SHELL: commands, options, pipeline ids, reasons.
+    """Print a completion script for SHELL: commands, options, pipeline ids, reasons.
 
     \b
     bash:  eval "$(nexthos completion bash)"
     zsh:   eval "$(nexthos completion zsh)"
     fish:  nexthos completion fish | source
-    """
+    """  # noqa: D301  # click's mark for lines that must not be joined is a real one
     made = get_completion_class(shell)
     assert made is not None
     root = click.get_current_context().find_root().command

@@ -33,14 +33,15 @@ def dev(
     Starts a NATS server on loopback (with its data in a state folder that survives; -s URL uses
     another) and a controller. Every manifest and Benthos file in DIR is linted and applied; a saved file
     is applied again, a deleted one removed. What did not come from DIR is left alone. A `nats.yaml` names
-    streams and buckets that the pipelines expect. Ctrl-C ends everything, twice at once.
+    streams and buckets that the pipelines expect. A plain Benthos file whose input ends runs as a job.
+    Ctrl-C ends everything, after 3 s at most; a second one at once.
 
     With --for it ends by itself and tells messages in and out; the exit code is 0 if everything
     published became ready or completed.
     """
     from rich.console import Console
 
-    from nexthos_cli.dev.session import Wishes, run
+    from nexthos_cli.dev.running import Wishes, run
     from nexthos_controller.logs import configure_logs
 
     options = app.options() if app.connection else None

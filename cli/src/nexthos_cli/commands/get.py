@@ -34,7 +34,7 @@ def get(
 
 
 async def _get(app: App, selection: Any, with_config: bool) -> None:
-    from nexthos_cli.manifests import manifest_of
+    from nexthos_cli.export import manifest_of
     from nexthos_cli.render import yaml_text
     from nexthos_cli.selection import chosen
 

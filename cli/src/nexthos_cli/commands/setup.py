@@ -30,10 +30,9 @@ async def _setup(app: App, replicas: int) -> None:
     from nexthos_cli.render import structured
 
     async with app.link() as link:
-        from nexthos_cli.namespace import store_at
+        from nexthos_shared.stores import Store
 
-        store = store_at(link, app.names)
-        created = await store.setup(replicas)
+        created = await Store.of(link, app.names).setup(replicas)
     names = app.names
     buckets = (names.pipelines, names.configs, names.status, names.control)
     existing = [name for name in buckets if name not in created]

@@ -32,7 +32,8 @@ class Brought:
             files = json.loads(path.read_text())
         except (OSError, ValueError):
             files = {}
-        return cls(path, files if isinstance(files, dict) else {})
+        sound = isinstance(files, dict) and all(isinstance(f, str) for f in files.values())
+        return cls(path, files if sound else {})
 
     def note(self, files: Mapping[str, str]) -> None:
         """Remember, before anything is written to the store: a crash must not lose an id."""

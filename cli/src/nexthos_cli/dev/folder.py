@@ -6,6 +6,9 @@ keeps no other from being applied; what it brought before runs on.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +24,25 @@ from nexthos_cli.failures import sentence
 from nexthos_cli.manifest import Loaded, Manifest, load
 from nexthos_cli.planning import describe
 from nexthos_cli.sources import SUFFIXES, Source, read_sources
+from nexthos_shared.engine import read_shape
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.nats_client import ConnectOptions
 from nexthos_shared.reasons import Problem
 from nexthos_shared.stores import Store
 
+_PIPELINE = re.compile(rb"^(schema|input|output|pipeline|buffer)\s*:", re.MULTILINE)
 QUIET_FOR = 100  # milliseconds without another change: editors write a file in several steps
+REALLY_GONE_AFTER = 0.3  # seconds: some editors move a file away before they write it anew
+
+
+@dataclass(slots=True)
+class Found:
+    """What was read from the folder in one go."""
+
+    sources: list[Source]
+    loaded: Loaded
+    manifests: list[Manifest]  # as dev runs them
+    problems: list[Problem]
 
 
 @dataclass(slots=True)
@@ -40,64 +56,94 @@ class Folder:
     brought: Brought
     say: Callable[[str, str], None]  # sentence, style
     broken: dict[str, list[Problem]] = field(default_factory=dict)  # by file, as of the last look
+    empty: bool = False  # nothing in it defines a pipeline, as of the last look
     _claimed: set[str] = field(default_factory=set)  # configuration files that manifests name
+    _skipped: dict[str, str] = field(default_factory=dict)  # why, by file
 
     async def bring(self, *, first: bool = False) -> None:
         """Make the store say what the files say."""
-        sources, problems = read_sources([str(self.path)])
-        await self._ensure(sources, problems)
-        files = [s for s in sources if s.path is None or s.path.name != resources.FILE_NAME]
-        loaded = load(files)
-        problems += loaded.problems
-        manifests = [self._at_home(m) for m in loaded.manifests]
-        self._claimed = {m.config_file for m in manifests}
+        found = await asyncio.to_thread(self._read)
+        problems, manifests = found.problems, found.manifests
+        await self._ensure(found.sources, problems)
+        self._claimed = {os.path.normpath(m.config_file) for m in manifests}
+        self._tell_skipped(found.loaded)
         checked = await check(manifests, self.options, engine=self.engine)
         problems += checked.problems
         good = [m for n, m in enumerate(manifests) if n not in checked.failed]
-        if first:
-            for skipped in loaded.skipped:
-                self.say(f"skipped {skipped.file}: {skipped.reason}", "dim")
-        self.brought.note({m.id: m.file for m in good})
         problems += await self._apply(good, quiet=not first)
         self._tell(problems)
-        await self._remove_gone(sources, manifests, loaded)
+        await self._remove_gone(found)
+        self.empty = not manifests and not problems
+
+    def _read(self) -> Found:
+        sources, problems = read_sources([str(self.path)])
+        loaded = load([s for s in sources if not _is_resources(s)])
+        manifests = [self._at_home(m) for m in loaded.manifests]
+        return Found(sources, loaded, manifests, [*problems, *loaded.problems])
 
     async def changes(self) -> AsyncIterator[None]:
         """Whenever a file that may matter was saved, added or deleted."""
-        async for changes in awatch(self.path, watch_filter=self._matters, debounce=QUIET_FOR):
+        async for changes in awatch(
+            self.path,
+            watch_filter=self._matters,
+            debounce=QUIET_FOR,
+            ignore_permission_denied=True,
+        ):
             if changes:
                 yield
 
-    def _matters(self, _: FileChange, path: str) -> bool:
-        hidden = any(part.startswith(".") for part in Path(path).relative_to(self.path).parts)
-        return not hidden and (path.endswith(SUFFIXES) or path in self._claimed)
+    def _matters(self, change: FileChange, path: str) -> bool:
+        if any(part.startswith(".") for part in Path(path).relative_to(self.path).parts):
+            return False
+        # Of a folder that comes or goes with files in it only the folder may be told.
+        maybe_folder = (
+            not Path(path).suffix if change is FileChange.deleted else os.path.isdir(path)
+        )
+        return path.endswith(SUFFIXES) or path in self._claimed or maybe_folder
 
     def _at_home(self, manifest: Manifest) -> Manifest:
-        """Relative paths in a configuration start at the folder of its file."""
-        options = dict(manifest.fields.get("executor_options") or {})
-        if "workdir" in options or manifest.fields.get("executor") not in (None, "process"):
-            return manifest
-        options["workdir"] = str((self.path / manifest.file).parent.resolve())
-        return replace(manifest, fields={**manifest.fields, "executor_options": options})
+        """As dev runs it: relative paths start at the folder of its file, and what ends is a job.
+
+        The latter for plain files only, which can't say so: as a service, a configuration that copies a
+        file would copy it again and again.
+        """
+        fields = dict(manifest.fields)
+        options = dict(fields.get("executor_options") or {})
+        if "workdir" not in options and fields.get("executor") in (None, "process"):
+            options["workdir"] = str((self.path / manifest.file).parent.resolve())
+            fields["executor_options"] = options
+        plain = not manifest.document.value and manifest.content is not None
+        if plain and read_shape(manifest.content or b"").finite_input:
+            fields["lifecycle"] = "job"
+        return replace(manifest, fields=fields)
 
     async def _ensure(self, sources: Sequence[Source], problems: list[Problem]) -> None:
         """Streams and buckets that a `nats.yaml` says are expected."""
         for source in sources:
-            if source.path is None or source.path.name != resources.FILE_NAME:
+            if source.path is None or not _is_resources(source):
                 continue
             try:
                 for made in await resources.ensure(self.store.link.js, resources.load(source.path)):
                     self.say(made, "")
             except NexthosError as error:
-                problems.append(error.problem)
+                problems.append(replace(error.problem, file=error.problem.file or source.name))
 
     async def _apply(self, manifests: list[Manifest], *, quiet: bool) -> list[Problem]:
         changes, problems = await plan_all(self.store, manifests)
+        # Noted before anything is written: a crash must not lose an id. What was refused is not ours.
+        self.brought.note({c.manifest.id: c.manifest.file for c in changes})
         written, refused = await write_all(self.store, changes)
         for done in written:
             if not quiet or done.change.writes:
                 self.say(describe(done.change), "")
         return [*problems, *refused]
+
+    def _tell_skipped(self, loaded: Loaded) -> None:
+        now = {skipped.file: skipped.reason for skipped in loaded.skipped}
+        for file, reason in now.items():
+            if self._skipped.get(file) != reason:
+                self.say(f"skipped {file}: {reason}", "dim")
+        self._skipped = now
 
     def _tell(self, problems: list[Problem]) -> None:
         """Each problem once: not again at every save of another file."""
@@ -109,21 +155,49 @@ class Folder:
                 for problem in found:
                     self.say(f"error: {sentence(problem)}", "red")
         for file in self.broken.keys() - now.keys():
-            self.say(f"{file}: is all right now", "green")
+            if file and not _is_gone(file):
+                self.say(f"{file}: is all right now", "green")
         self.broken = now
 
-    async def _remove_gone(
-        self, sources: Sequence[Source], manifests: Sequence[Manifest], loaded: Loaded
-    ) -> None:
+    async def _remove_gone(self, found: Found) -> None:
         """Remove what this folder brought and no longer has; a broken file still has it."""
-        present = {m.id for m in manifests}
-        readable = {s.name for s in sources} - {p.file for p in loaded.problems}
-        there = {s.name for s in sources} | self._claimed
-        for pipeline_id, file in list(self.brought.files.items()):
-            if pipeline_id in present or (file in there and file not in readable):
-                continue
+        gone = self._missing(found)
+        if gone:
+            await asyncio.sleep(REALLY_GONE_AFTER)
+            gone = self._missing(await asyncio.to_thread(self._read))
+        for pipeline_id, file in gone.items():
             await self.store.pipelines.delete(pipeline_id)
             for info in await self.store.configs.list(pipeline_id):
                 await self.store.configs.delete(pipeline_id, info.version)
             self.brought.forget(pipeline_id)
-            self.say(f"pipeline/{pipeline_id} deleted ({file} is gone)", "")
+            why = "is gone" if _is_gone(file) else "no longer defines it"
+            self.say(f"pipeline/{pipeline_id} deleted ({file} {why})", "")
+
+    def _missing(self, found: Found) -> dict[str, str]:
+        """Ids that are brought and nowhere defined, with the files that they came from."""
+        if not self.path.is_dir():
+            return {}  # the folder itself went away: that is no wish to remove what is in it
+        present = {m.id for m in found.loaded.manifests}
+        readable = {s.name for s in found.sources} - {p.file for p in found.problems}
+        return {
+            pipeline_id: file
+            for pipeline_id, file in self.brought.files.items()
+            if pipeline_id not in present and (file in readable or _is_gone(file))
+        }
+
+
+def _is_resources(source: Source) -> bool:
+    """A `nats.yaml`, unless it is a pipeline that somebody named so, as documentation does."""
+    named = source.path is not None and source.path.name == resources.FILE_NAME
+    return named and _PIPELINE.search(source.content) is None
+
+
+def _is_gone(file: str) -> bool:
+    """Whether there is no such file; one that can't be looked at is not gone."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False

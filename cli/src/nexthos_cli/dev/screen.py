@@ -5,9 +5,11 @@ Comes in: statuses, log lines, sentences. Goes out: text. It decides nothing and
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
@@ -32,6 +34,8 @@ COLOURS = {
     Phase.UNKNOWN: "magenta",
 }
 _QUIET = {"debug", "trace", "all"}
+MOST_SUBJECTS = 40  # in the last table
+SLOW = 1.0  # seconds after which somebody who waits is told for what
 REPEATS_EVERY = 10.0  # seconds: a message per bad record would bury everything else
 
 
@@ -61,24 +65,37 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         """A sentence of dev's own."""
         self.console.print(
-            f"[{style}]{escape(text)}[/]" if style else escape(text), highlight=False
+            f"[{style}]{escape(text)}[/]" if style else escape(text),
+            highlight=False,
+            soft_wrap=True,
         )
+
+    @contextmanager
+    def slow(self, text: str) -> Iterator[None]:
+        """Say what is being waited for, if it takes over a second."""
+        timer = asyncio.get_running_loop().call_later(SLOW, self.say, f"{text} ...", "dim")
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def status(self, key: str, status: PipelineStatus | None) -> None:
         """A pipeline's status changed, or went."""
         old = self._statuses.get(key)
+        # Never changed in place: the live table is drawn by a thread of its own.
+        rest = {k: s for k, s in self._statuses.items() if k != key}
+        self._statuses = rest if status is None else {**rest, key: status}
         if status is None:
-            if self._statuses.pop(key, None) is not None:
+            if old is not None:
                 self._line(key, "removed", "")
             return
-        self._statuses[key] = status
         told = (status.phase, _why(status), status.version)
         if old is None or (old.phase, _why(old), old.version) != told:
             words = f"{status.phase} {status.ready}/{status.replicas} version {status.version}"
             self._line(key, f"{words}  {_why(status)}".rstrip(), COLOURS[status.phase])
 
     def counts(self, counts: Mapping[str, Count]) -> None:
-        """New message counts, by pipeline."""
+        """New message counts, by pipeline. The mapping is not to be changed afterwards."""
         self._counts = counts
 
     def log(self, key: str, line: LogLine) -> None:
@@ -111,12 +128,13 @@ class Screen:
 
 def pipelines_table(statuses: Mapping[str, PipelineStatus], counts: Mapping[str, Count]) -> Table:
     """One line per pipeline with its messages in and out."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     for name in ("PIPELINE", "PHASE", "READY", "VERSION"):
         table.add_column(name, no_wrap=True)
     for name in ("IN", "OUT", "ERRORS", "RESTARTS"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("REASON", overflow="ellipsis", no_wrap=True)
+    # The one that gives way: a long reason must not squeeze the numbers out.
+    table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1, min_width=8)
     for key, status in sorted(statuses.items()):
         count = counts.get(key, Count())
         table.add_row(
@@ -138,8 +156,10 @@ def subjects_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table
     table.add_column("STREAM SUBJECT", no_wrap=True)
     table.add_column("NEW", justify="right")
     table.add_column("STORED", justify="right")
-    for subject, count in sorted(after.items())[:40]:
+    for subject, count in sorted(after.items())[:MOST_SUBJECTS]:
         table.add_row(escape(subject), f"{count - before.get(subject, 0):,}", f"{count:,}")
+    if (more := len(after) - MOST_SUBJECTS) > 0:
+        table.add_row(f"and {more:,} more", "", "")
     return table
 
 

@@ -1,20 +1,25 @@
 """Counting messages: per pipeline from the engines' own metrics, per subject from NATS streams.
 
-An engine counts from its start, so counts are kept by uid and added up: a restart or an update in
-between loses nothing. The last metrics of an engine that ended are read from what it left behind.
+An engine counts from its start, so counts are kept by life (uid) and added up: a restart in between
+loses nothing. The last metrics of an engine that ended are read from the file it left behind. Where an
+execution is replaced by a new version, its folder goes with it: what it did since the last sample (a
+second at most) is not in the count.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 from prometheus_client.parser import text_string_to_metric_families
 
 from nexthos_controller.executors.base import Execution, Executor
 from nexthos_shared.errors import NexthosError
 
+AT_ONCE = 8  # metrics read at once
 _FAMILIES = {
     "input_received": "received",
     "output_sent": "sent",
@@ -36,9 +41,14 @@ class Count:
             self.received + other.received, self.sent + other.sent, self.errors + other.errors
         )
 
+    def __sub__(self, other: Count) -> Count:
+        return Count(
+            self.received - other.received, self.sent - other.sent, self.errors - other.errors
+        )
+
 
 def read_metrics(text: str) -> Count:
-    """Sum over all inputs and outputs of an engine's Prometheus text."""
+    """Sum over all inputs and outputs of an engine's Prometheus text. Raises ValueError."""
     sums = {"received": 0.0, "sent": 0.0, "errors": 0.0}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -50,37 +60,64 @@ def read_metrics(text: str) -> Count:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of this run, by pipeline."""
+    """Counts since `since` (seconds since the epoch), by pipeline."""
 
     executor: Executor
+    since: float
     _lives: dict[tuple[str, str], Count] = field(default_factory=dict)
+    _before: dict[tuple[str, str], Count] = field(default_factory=dict)  # of lives older than that
+    _ended: set[tuple[str, str]] = field(default_factory=set)  # their last metrics were read
 
     async def sample(self, executions: Iterable[Execution]) -> None:
         """Read the metrics of each; one that does not answer keeps its last count."""
-        for execution in executions:
-            if not execution.uid:
-                continue
-            try:
-                text = await self.executor.metrics(execution)
-            except (NexthosError, OSError):
-                continue
-            if text:
-                self._lives[execution.id, execution.uid] = read_metrics(text)
+        bound = asyncio.Semaphore(AT_ONCE)
+
+        async def one(execution: Execution) -> None:
+            async with bound:
+                await self._take(execution)
+
+        wanted = [e for e in executions if e.uid and (e.id, e.uid) not in self._ended]
+        await asyncio.gather(*(one(execution) for execution in wanted))
+
+    async def _take(self, execution: Execution) -> None:
+        life = (execution.id, execution.uid)
+        ended = execution.state == "stopped"
+        try:
+            text = await self.executor.metrics(execution)
+            count = read_metrics(text) if text else None
+        except (NexthosError, OSError, ValueError):
+            count = None
+        if count is not None:
+            if life not in self._lives and (execution.started_at or self.since) < self.since:
+                self._before[life] = count
+            self._lives[life] = count
+        if ended:
+            self._ended.add(life)
 
     def of(self, pipeline_id: str) -> Count:
         """All lives of a pipeline together."""
-        counts = (c for (key, _), c in self._lives.items() if key == pipeline_id)
+        counts = (
+            count - self._before.get(life, Count())
+            for life, count in self._lives.items()
+            if life[0] == pipeline_id
+        )
         return sum(counts, Count())
 
 
 async def messages_by_subject(js: JetStreamContext) -> dict[str, int]:
-    """Messages stored per subject, over the streams that users made (KV, objects, $-subjects out)."""
+    """Messages stored per subject, over the streams that users made: KV and objects are left out.
+
+    Empty where the server does not answer: it is for showing only.
+    """
     counts: dict[str, int] = {}
-    for info in await js.streams_info():
-        name = info.config.name or ""
-        if name.startswith(("KV_", "OBJ_")):
-            continue
-        stored = await js.stream_info(name, subjects_filter=">")
-        for subject, count in (stored.state.subjects or {}).items():
-            counts[subject] = counts.get(subject, 0) + count
+    try:
+        for info in await js.streams_info():
+            name = info.config.name or ""
+            if name.startswith(("KV_", "OBJ_")):
+                continue
+            stored = await js.stream_info(name, subjects_filter=">")
+            for subject, count in (stored.state.subjects or {}).items():
+                counts[subject] = counts.get(subject, 0) + count
+    except (NatsError, TimeoutError, OSError):
+        return {}
     return counts
