@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
 from nexthos_testing.nats import NatsServer
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("nexthos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nexthos")
 
 
 @pytest.fixture(scope="session")
