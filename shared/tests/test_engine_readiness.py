@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from nexthos_shared.engine import Readiness, is_ready, scrape
-from nexthos_testing.engine import ROOT_PATH, free_port, running_engine
+from nexthos_testing.engine import ROOT_PATH, running_engine
+from nexthos_testing.nats import free_port
 from nexthos_testing.wait import eventually
 
 TICK = "input: {generate: {mapping: root = 1, interval: 10ms}}\noutput: {drop: {}}\n"

@@ -1,24 +1,19 @@
-"""How NATS is reached: options as the `nats` CLI reads them, and connections that end cleanly.
+"""Connections to NATS that come back, say what was refused, and end cleanly.
 
-Comes in: flags, environment variables, context files. Goes out: `ConnectOptions`, and a `Link` while
-it is entered. Flags win over the environment, the environment over the selected context. What is not
-supported is refused loudly rather than ignored: a connection that is less safe than asked for is worse
-than none.
+Comes in: `ConnectOptions`. Goes out: a `Link` while `connect` is entered. Knows nothing of what is
+stored. nats-py's own connection gives up for good in several cases that a daemon must outlive; those
+are handled here, in `_Client`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
+import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 from nats import errors as nats_errors
@@ -26,146 +21,74 @@ from nats.aio.client import Client
 from nats.js.client import JetStreamContext
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
+from nexthos_shared.nats_options import DEFAULT_URL, ConnectOptions, resolve
 
-DEFAULT_URL = "nats://127.0.0.1:4222"
+__all__ = ["DEFAULT_URL", "ConnectOptions", "Link", "connect", "resolve"]
+
 DRAIN_WITHIN = 2.0  # seconds
+CLOSE_WITHIN = 0.5  # seconds, where nothing is to be flushed (a failed TLS handshake never ends)
 CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
+# With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
+FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
+_REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectOptions:
-    """One way to reach NATS. Paths are not opened before `connect`."""
-
-    url: str = DEFAULT_URL
-    user: str | None = None
-    password: str | None = None
-    token: str | None = None
-    creds: Path | None = None
-    nkey: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    ca: Path | None = None
-    tls_first: bool = False
-    inbox_prefix: str | None = None
-    jetstream_domain: str | None = None
-    jetstream_api_prefix: str | None = None
-
-    @property
-    def safe_url(self) -> str:
-        """The URL without user and password, for display and for executions."""
-        return ",".join(_without_credentials(part) for part in self.url.split(","))
+class _CredentialsUnusable(nats_errors.Error):
+    """The credentials file can't be used now; it may be half-way through a rotation."""
 
 
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url.strip())
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+class _Client(Client):
+    """nats-py's client, less the ways in which it stops for good (each was seen)."""
 
+    async def _process_err(self, err_msg: str) -> None:
+        # The server's word on credentials that were revoked or ran out, or on a payload that is too
+        # large: nats-py closes for good. Reconnecting reads the credentials file again.
+        if "permissions violation" in err_msg or not self.options["allow_reconnect"]:
+            await super()._process_err(err_msg)
+            return
+        error = nats_errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
 
-# Flag or field here -> variable of the `nats` CLI -> field of a context file.
-_SOURCES = {
-    "url": ("NATS_URL", "url"),
-    "user": ("NATS_USER", "user"),
-    "password": ("NATS_PASSWORD", "password"),
-    "token": ("NATS_TOKEN", "token"),
-    "creds": ("NATS_CREDS", "creds"),
-    "nkey": ("NATS_NKEY", "nkey"),
-    "cert": ("NATS_CERT", "cert"),
-    "key": ("NATS_KEY", "key"),
-    "ca": ("NATS_CA", "ca"),
-    "inbox_prefix": (None, "inbox_prefix"),
-    "jetstream_domain": (None, "jetstream_domain"),
-    "jetstream_api_prefix": (None, "jetstream_api_prefix"),
-}
-_PATHS = {"creds", "nkey", "cert", "key", "ca"}
-_UNSUPPORTED = ("nsc", "socks_proxy", "user_jwt", "user_seed", "windows_cert_store")
-_HARMLESS = {"description", "color_scheme", "jetstream_event_prefix", "windows_cert_match"}
-_AUTHORITY = ("user", "password", "token", "creds", "nkey")
+    def _build_message(
+        self,
+        sid: int,
+        subject: bytes,
+        reply: bytes,
+        data: bytes,
+        headers: dict[str, str] | None,
+    ) -> Any:
+        # One key that is not UTF-8, put by anybody, ends nats-py's reading: connected, and deaf.
+        readable = subject.decode(errors="backslashreplace").encode()
+        return super()._build_message(sid, readable, reply, data, headers)
 
-
-def resolve(
-    *,
-    server: str | None = None,
-    context: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    **flags: str | None,
-) -> ConnectOptions:
-    """Options from flags, environment and context. Raises SettingsError naming file and field.
-
-    `flags`: user, password, token, creds, nkey, tlscert, tlskey, tlsca.
-    """
-    environ = os.environ if environ is None else environ
-    renamed = {name.removeprefix("tls"): value for name, value in flags.items() if value}
-    if server:
-        renamed["url"] = server
-    from_environment = {
-        name: environ[variable]
-        for name, (variable, _) in _SOURCES.items()
-        if variable and environ.get(variable)
-    }
-    values: dict[str, Any] = {}
-    for layer in (_context(context, environ), from_environment, renamed):
-        if any(name in layer for name in _AUTHORITY):
-            values = {n: v for n, v in values.items() if n not in _AUTHORITY}
-        values |= layer
-    known = {f.name for f in fields(ConnectOptions)}
-    if unknown := sorted(values.keys() - known):
-        raise SettingsError(f"unknown connection option {unknown[0]!r}", field=unknown[0])
-    for name in _PATHS & values.keys():
-        values[name] = Path(str(values[name])).expanduser()
-    return replace(ConnectOptions(), **values)
-
-
-def _context(name: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
-    folder = Path(base) / "nats"
-    asked_for = name or environ.get("NATS_CONTEXT")
-    if asked_for is None:
-        with suppress(OSError):
-            asked_for = (folder / "context.txt").read_text().strip()
-    if not asked_for:
-        return {}
-    if "/" in asked_for or asked_for.startswith("."):
-        raise SettingsError(f"NATS context {asked_for!r}: not a context name", field="context")
-    return _read_context(folder / "context" / f"{asked_for}.json", asked_for)
-
-
-def _read_context(path: Path, name: str) -> dict[str, Any]:
-    try:
-        stored = json.loads(path.read_text())
-    except OSError as error:
-        words = f"NATS context {name!r}: {path}: {error.strerror}; `nats context ls` lists them"
-        raise SettingsError(words, field="context", file=str(path)) from error
-    except ValueError as error:
-        words = f"NATS context {name!r}: {path} is not JSON: {error}"
-        raise SettingsError(words, file=str(path)) from error
-    if not isinstance(stored, dict):
-        raise SettingsError(f"NATS context {name!r}: {path} is not a JSON object", file=str(path))
-    set_fields = {field: value for field, value in stored.items() if value not in (None, "", False)}
-    for field, value in set_fields.items():
-        if field in _UNSUPPORTED or (
-            isinstance(value, str) and value.startswith(("op://", "nsc://"))
-        ):
-            words = f"NATS context {name!r}: {field} is not supported here; use a creds file"
-            raise SettingsError(words, field=field, file=str(path))
-    by_field = {field: option for option, (_, field) in _SOURCES.items()} | {
-        "tls_first": "tls_first"
-    }
-    for field in sorted(set_fields.keys() - by_field.keys() - _HARMLESS):
-        log.warning("NATS context has a field that is not used here", context=name, field=field)
-    return {by_field[f]: value for f, value in set_fields.items() if f in by_field}
+    def _connect_command(self) -> bytes:
+        # An error of another kind would end nats-py's reconnecting.
+        try:
+            return super()._connect_command()
+        except (OSError, nats_errors.Error):
+            raise
+        except Exception as error:
+            raise _CredentialsUnusable(f"nats: credentials: {error!r}") from error
 
 
 class Link:
-    """A connection, how often it came back, and what the server last refused."""
+    """A connection, how often it came back, and what the server refuses.
 
-    def __init__(self) -> None:
-        self.nc = Client()
+    Whoever must act on a reconnect remembers `reconnects` and awaits `wait_reconnect(seen)`.
+    """
+
+    def __init__(self, options: ConnectOptions | None = None) -> None:
+        self.nc: Client = _Client()
+        self.options = options or ConnectOptions()
         self.reconnects = 0
-        self.refused: str | None = None  # subject of the last permissions violation
-        self.options = ConnectOptions()
+        self.deaf: str | None = None  # the inbox that we may not subscribe to: no reply reaches us
+        self.refusals: set[Callable[[str], None]] = set()  # told each refused subject, lower case
         self._back = asyncio.Condition()
+        self._complaint = ""
+        self._heard: Exception | None = None  # the last error that was not about a subject
 
     @property
     def js(self) -> JetStreamContext:
@@ -182,23 +105,43 @@ class Link:
             await self._back.wait_for(lambda: self.reconnects != seen)
         return self.reconnects
 
+    def reason(self, error: Exception) -> Exception:
+        """What is behind an error that says no more than that no server is left, or no time."""
+        vague = isinstance(error, nats_errors.NoServersError | TimeoutError)
+        return self._heard if vague and self._heard is not None else error
+
     async def _reconnected(self) -> None:
         self.reconnects += 1
+        self._complaint = ""
         log.info("NATS is back", reconnects=self.reconnects)
         async with self._back:
             self._back.notify_all()
 
     async def _disconnected(self) -> None:
+        self.deaf = None  # the next connection may have other permissions
         if not self.nc.is_closed and not self.nc.is_draining:
             log.warning("NATS is away")
 
     async def _error(self, error: Exception) -> None:
         words = str(error)
-        if "permissions violation" in words.lower():
-            self.refused = words
-            log.error("NATS refuses a subject", error=words)
+        if refused := _REFUSED.search(words):
+            self._refused(*refused.groups())
+            return
+        self._heard = error
+        if _about_credentials(words):
+            if words != self._complaint:
+                log.error("NATS refuses these credentials; they are tried again", error=words)
+            self._complaint = words
         elif not isinstance(error, ConnectionError | OSError | nats_errors.NoServersError):
             log.debug("NATS", error=words, kind=type(error).__name__)
+
+    def _refused(self, verb: str, subject: str) -> None:
+        log.error("NATS refuses a subject", verb=verb, subject=subject)
+        inbox = (self.options.inbox_prefix or "_INBOX").lower()
+        if verb == "subscription" and subject.startswith(inbox):
+            self.deaf = subject
+        for told in list(self.refusals):
+            told(subject)
 
 
 @asynccontextmanager
@@ -206,16 +149,17 @@ async def connect(options: ConnectOptions, *, name: str, daemon: bool) -> AsyncI
     """A connection while it is entered.
 
     `daemon`: the first connect is tried for ever, with jitter, and a lost one comes back for ever;
-    refused credentials raise NotPermitted all the same. Otherwise one short try: StoreUnavailable.
+    credentials that are refused at first raise NotPermitted all the same, credentials that are
+    revoked later are read and tried again. Otherwise one short try: StoreUnavailable, and a lost
+    connection is given up after some seconds.
     """
-    link = Link()
-    link.options = options
+    link = Link(options)
     arguments = _arguments(options, link, name)
-    if daemon:
-        await _connect_some_time(link, arguments)
-    else:
-        await _connect_now(link, arguments)
     try:
+        if daemon:
+            await _connect_some_time(link, arguments)
+        else:
+            await _connect_now(link, arguments)
         yield link
     finally:
         await _close(link.nc)
@@ -264,10 +208,9 @@ def _tls(options: ConnectOptions) -> ssl.SSLContext | None:
 async def _connect_now(link: Link, arguments: dict[str, Any]) -> None:
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
-            await link.nc.connect(**arguments, allow_reconnect=False)
+            await link.nc.connect(**arguments, **FIRST_CONNECT)
     except Exception as error:
-        await _close(link.nc)
-        raise _why(error, link.options) from error
+        raise _why(link.reason(error), link.options) from error
     link.nc.options["allow_reconnect"] = True
     link.nc.options["max_reconnect_attempts"] = 20
 
@@ -277,26 +220,33 @@ async def _connect_some_time(link: Link, arguments: dict[str, Any]) -> None:
     wait = 0.1
     while True:
         try:
-            await link.nc.connect(**arguments, allow_reconnect=False)
+            await link.nc.connect(**arguments, **FIRST_CONNECT)
             break
         except Exception as error:
-            why = _why(error, link.options)
+            why = _why(link.reason(error), link.options)
             await _close(link.nc)
             if isinstance(why, NotPermitted | SettingsError):
                 raise why from error
             log.warning("NATS can't be reached yet", error=str(why), again_in=round(wait, 1))
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, 5.0)
-            link.nc = Client()
+            link.nc = _Client()
     link.nc.options["allow_reconnect"] = True
     link.nc.options["max_reconnect_attempts"] = -1
 
 
-def _why(error: Exception, options: ConnectOptions) -> Exception:
-    words = str(error) or type(error).__name__
-    where = f"NATS at {options.safe_url}"
+def _about_credentials(words: str) -> bool:
     lowered = words.lower()
-    if "authorization" in lowered or "authentication" in lowered or "user credentials" in lowered:
+    return any(w in lowered for w in ("authorization", "authentication", "credentials"))
+
+
+def _why(error: Exception, options: ConnectOptions) -> Exception:
+    words = _plain(error)
+    where = f"NATS at {options.safe_url}"
+    file = options.creds or options.nkey
+    if isinstance(error, _CredentialsUnusable):
+        return SettingsError(f"{where}: {file}: {words}", file=str(file) if file else None)
+    if _about_credentials(words):
         return NotPermitted(f"{where} refuses these credentials: {words}")
     if isinstance(error, ssl.SSLError):
         return SettingsError(f"{where}: TLS: {words}; name the authority with --tlsca or NATS_CA")
@@ -305,13 +255,25 @@ def _why(error: Exception, options: ConnectOptions) -> Exception:
     )
 
 
+def _plain(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):  # asyncio's own words name no reason
+        return "connection refused"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).removeprefix("nats: ") or type(error).__name__
+
+
 async def _close(nc: Client) -> None:
     """Flush what is pending and close, within a bound, whatever state the connection is in."""
+    within = CLOSE_WITHIN
     with suppress(Exception):
         if nc.is_connected:
-            async with asyncio.timeout(DRAIN_WITHIN):
+            within = DRAIN_WITHIN
+            async with asyncio.timeout(within):
                 await nc.drain()
     with suppress(Exception):
         if not nc.is_closed:
-            async with asyncio.timeout(DRAIN_WITHIN):
+            async with asyncio.timeout(within):
                 await nc.close()

@@ -109,11 +109,14 @@ class StatusBook:
 
     async def forget(self, key: str) -> None:
         """Delete the status of a pipeline that is gone, if there is one."""
-        page = self._pages.get(key)
+        page = self._pages.pop(key, None)
         if page is not None and page.status is not None:
-            await self._bucket.delete(key)
+            try:  # gone here first: who sees the key gone must not get an answer about it any more
+                await self._bucket.delete(key)
+            except BaseException:
+                self._pages[key] = page
+                raise
             log.info("forgotten", pipeline=key)
-        self._pages.pop(key, None)
         self._announce(key)
 
     async def _write(self, key: str, status: PipelineStatus) -> None:

@@ -12,10 +12,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_MEMORY = re.compile(r"(\d+)(Ki|Mi|Gi|Ti|k|K|M|G|T)?")
+_CPU = re.compile(r"([0-9]+(?:\.[0-9]+)?|[0-9]+m)")
+_MEMORY = re.compile(r"([0-9]{1,19})(Ki|Mi|Gi|Ti|k|K|M|G|T)?")
 _BYTES = {
     "": 1,
     "k": 10**3,
@@ -29,11 +30,13 @@ _BYTES = {
     "Ti": 2**40,
 }
 
+_MOST_BYTES = 2**53  # beyond that JSON's readers disagree on a number
+
 
 def parse_duration(value: object) -> float:
     """Seconds of `value`. Raises ValueError with the accepted forms."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _float(value)
     if isinstance(value, str) and _DURATION.fullmatch(value):
         return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
     raise ValueError("must be a duration such as 30s, 1m30s or 500ms")
@@ -53,22 +56,31 @@ def format_duration(seconds: float) -> str:
 def parse_cpu(value: object) -> float:
     """Cores of `value`. Raises ValueError with the accepted forms."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str) and re.fullmatch(r"\d+m", value):
-        return int(value[:-1]) / 1000
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
+        return _float(value)
+    if isinstance(value, str) and _CPU.fullmatch(value):
+        return float(value[:-1]) / 1000 if value.endswith("m") else float(value)
     raise ValueError('must be cores such as 0.5 or "500m"')
 
 
 def parse_memory(value: object) -> int:
     """Bytes of `value`. Raises ValueError with the accepted forms."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     match = _MEMORY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif match is not None:
+        size = int(match[1]) * _BYTES[match[2] or ""]
+    else:
         raise ValueError("must be bytes such as 268435456, 256M or 256Mi")
-    return int(match[1]) * _BYTES[match[2] or ""]
+    if size > _MOST_BYTES:
+        raise ValueError("is too large")
+    return size
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # JSON's integers have no end; only a ValueError is the field's fault
+        raise ValueError("is too large") from None
 
 
 Duration = Annotated[

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from nats.aio.msg import Msg
-from nats.js import errors as js_errors
 from nats.js.api import DeliverPolicy, RawStreamMsg
 
 from nexthos_shared.errors import InvalidName, StoreConflict
 from nexthos_shared.nats_client import Link
-from nexthos_shared.stores.door import door
+from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import Feed, open_feed
 
 OPERATION = "KV-Operation"
 MARKER_REASON = "Nats-Marker-Reason"
+ROLLUP = "Nats-Rollup"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 
@@ -33,9 +33,10 @@ class KvEntry:
 class Bucket:
     """Reads by direct get, writes by publish, decides by compare-and-set (never by a read)."""
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: Link, name: str, *, rollup: bool = True) -> None:
         self.link = link
         self.name = name
+        self._rollup = rollup  # whether the stream allows the header that a purge needs
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
 
@@ -43,9 +44,9 @@ class Bucket:
         """The last entry, marker included; None if the key never held anything."""
         subject = self._subject(key)
         try:
-            with door(self.link, f"get {self.name}/{key}"):
+            async with door(self.link, f"get {self.name}/{key}", self.stream, subject):
                 message = await self.link.js.get_last_msg(self.stream, subject, direct=True)
-        except js_errors.NotFoundError:
+        except Nothing:
             return None
         return _entry_of(key, message)
 
@@ -71,19 +72,27 @@ class Bucket:
             headers[EXPECTED] = str(revision)
         await self._publish(key, b"", headers)
 
+    async def purge(self, key: str) -> None:
+        """Leave a marker and nothing before it; where rollups are forbidden, a delete marker."""
+        if not self._rollup:
+            await self.delete(key)
+            return
+        await self._publish(key, b"", {OPERATION: "PURGE", ROLLUP: "sub"})
+
     async def history(self, key: str) -> list[KvEntry]:
         """What the bucket still keeps of a key, oldest first, markers included."""
+        self._subject(key)
         async with self.feed(key, deliver=DeliverPolicy.ALL) as feed:
             return [self.read(message) for message in await feed.stored()]
 
     async def snapshot(self) -> list[KvEntry]:
         """The last entry of every key, markers included."""
         async with self.feed(">") as feed:
-            return [self.read(message) for message in await feed.stored()]
+            return [self.read(message) for message in await feed.last_of_each()]
 
     async def created(self) -> str:
         """The bucket's identity: a bucket that was deleted and made again has another one."""
-        with door(self.link, f"look at {self.name}"):
+        async with door(self.link, f"look at {self.name}", self.stream):
             info = await self.link.js.stream_info(self.stream)
         return str(info.created)
 
@@ -106,13 +115,13 @@ class Bucket:
     def _subject(self, key: str) -> str:
         # nats-py checks some keys and lets others time out (nats-facts.md, 18): ask before.
         tokens = key.split(".")
-        if not all(tokens) or any(c in key for c in " *>/\t\r\n") or len(key) > 1024:
+        if not all(tokens) or any(c in key for c in " *>\t\r\n") or len(key) > 1024:
             raise InvalidName(f"key {key[:60]!r}: not a key that NATS takes")
         return f"{self._prefix}{key}"
 
     async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
         subject = self._subject(key)
-        with door(self.link, f"write {self.name}/{key}"):
+        async with door(self.link, f"write {self.name}/{key}", self.stream, subject):
             ack = await self.link.js.publish(subject, value, headers=headers or None)
         return ack.seq
 
@@ -120,9 +129,13 @@ class Bucket:
 def _entry_of(key: str, message: RawStreamMsg) -> KvEntry:
     headers = message.headers or {}
     is_marker = OPERATION in headers or MARKER_REASON in headers
-    created = message.time.timestamp() if isinstance(message.time, datetime) else 0.0
     value = None if is_marker else (message.data or b"")
-    return KvEntry(key=key, revision=message.seq or 0, value=value, created=created)
+    return KvEntry(key=key, revision=message.seq or 0, value=value, created=stored_at(message))
 
 
-__all__ = ["Bucket", "Feed", "KvEntry"]
+def stored_at(message: RawStreamMsg) -> float:
+    """When a message was stored, in seconds since the epoch."""
+    return message.time.timestamp() if isinstance(message.time, datetime) else 0.0
+
+
+__all__ = ["Bucket", "Feed", "KvEntry", "stored_at"]

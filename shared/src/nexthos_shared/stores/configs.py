@@ -6,24 +6,33 @@ when the object is overwritten meanwhile (nats-facts.md, 2). Metas and chunks ar
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from nats.aio.msg import Msg
-from nats.js import errors as js_errors
 from nats.js.api import ObjectMeta
 
 from nexthos_shared import names
-from nexthos_shared.errors import ConfigChanged, ConfigMissing, ConfigUnavailable, InvalidConfig
+from nexthos_shared.errors import (
+    ConfigChanged,
+    ConfigMissing,
+    ConfigUnavailable,
+    InvalidConfig,
+    StoreConflict,
+)
 from nexthos_shared.nats_client import Link
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores.door import door
+from nexthos_shared.stores.bucket import stored_at
+from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import open_feed
 
 MAX_CONFIG_BYTES = 1024 * 1024
-READS = 5  # attempts, when the object is overwritten under the read
+READS = 5  # attempts at the same object, before its bytes count as damaged
+READ_AGAIN = 0.02  # seconds, times the number of the attempt: a follower may lag behind
+READ_WITHIN = 5.0  # seconds, when the object is overwritten under each read
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +56,18 @@ class Configs:
         self.link = link
         self.name = name
         self.stream = f"OBJ_{name}"
+        self._root = f"$O.{name}"
 
     async def info(self, pipeline_id: str, version: str) -> ConfigInfo | None:
         """What is stored under `<id>/<version>`, or None."""
         name = names.config_object(pipeline_id, version)
-        subject = f"$O.{self.name}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+        subject = f"{self._root}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
         try:
-            with door(self.link, f"look at {self.name}/{name}"):
+            async with door(self.link, f"look at {self.name}/{name}", self.stream, subject):
                 message = await self.link.js.get_last_msg(self.stream, subject, direct=True)
-        except js_errors.NotFoundError:
+        except Nothing:
             return None
-        info = _info(message.data or b"", message.seq or 0)
+        info = _info(message.data or b"", message.seq or 0, stored_at(message))
         return None if info is None or info.deleted else info
 
     async def get(self, pipeline_id: str, version: str, *, digest: str | None = None) -> bytes:
@@ -67,7 +77,10 @@ class Configs:
         (larger than 1 MiB), ConfigUnavailable (can't be read just now, or damaged).
         """
         name = names.config_object(pipeline_id, version)
-        for _ in range(READS):
+        deadline = asyncio.get_running_loop().time() + READ_WITHIN
+        read, nuid = 0, ""
+        while read < READS and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(read * READ_AGAIN)
             info = await self.info(pipeline_id, version)
             if info is None:
                 raise ConfigMissing(f"no configuration {name} is stored")
@@ -75,6 +88,8 @@ class Configs:
                 raise ConfigChanged(f"configuration {name} is now {info.digest}, not {digest}")
             if info.size > MAX_CONFIG_BYTES:
                 raise too_large(name, info.size)
+            read = read + 1 if info.nuid == nuid else 1  # overwritten: the attempts begin anew
+            nuid = info.nuid
             content = await self._chunks(info)
             if content is not None:
                 return content
@@ -82,15 +97,16 @@ class Configs:
 
     async def _chunks(self, info: ConfigInfo) -> bytes | None:
         """The bytes if size and SHA-256 are right; None if the object was overwritten meanwhile."""
-        subject = f"$O.{self.name}.C.{info.nuid}"
+        subject = f"{self._root}.C.{info.nuid}"
+        what = f"read {self.name}/{info.id}/{info.version}"
         content, sequence = b"", 0
         while len(content) < info.size:
             try:
-                with door(self.link, f"read {self.name}/{info.id}/{info.version}"):
+                async with door(self.link, what, self.stream, subject):
                     message = await self.link.js.get_msg(
                         self.stream, seq=sequence + 1, next=True, direct=True, subject=subject
                     )
-            except js_errors.NotFoundError:
+            except Nothing:
                 return None
             content += message.data or b""
             sequence = message.seq or 0
@@ -99,36 +115,41 @@ class Configs:
     async def put(
         self, pipeline_id: str, version: str, content: bytes, *, description: str = ""
     ) -> ConfigInfo:
-        """Store; the same bytes once more write nothing. Raises InvalidConfig above 1 MiB."""
+        """Store; the same bytes once more write nothing.
+
+        Raises InvalidConfig above 1 MiB, StoreConflict if others wrote it at the same moment.
+        """
         name = names.config_object(names.check_id(pipeline_id), names.check_version(version))
         if len(content) > MAX_CONFIG_BYTES:
             raise too_large(name, len(content))
         stored = await self.info(pipeline_id, version)
         if stored is not None and stored.digest == names.digest_of(content):
             return stored
-        with door(self.link, f"write {self.name}/{name}"):
+        async with door(self.link, f"write {self.name}/{name}", self.stream, self._root):
             objects = await self.link.js.object_store(self.name)
             meta = ObjectMeta(name=name, description=description or None)
             await objects.put(name, content, meta=meta)
         written = await self.info(pipeline_id, version)
         if written is None:
             raise ConfigUnavailable(f"configuration {name}: written, but can't be read back")
+        if written.digest != names.digest_of(content):
+            raise StoreConflict(f"configuration {name}: somebody else overwrote it at once")
         return written
 
     async def delete(self, pipeline_id: str, version: str) -> None:
         """Delete; what is not there is not missed."""
         name = names.config_object(pipeline_id, version)
         try:
-            with door(self.link, f"delete {self.name}/{name}"):
+            async with door(self.link, f"delete {self.name}/{name}", self.stream, self._root):
                 objects = await self.link.js.object_store(self.name)
                 await objects.delete(name)
-        except js_errors.NotFoundError:
+        except Nothing:
             return
 
     async def list(self, pipeline_id: str | None = None) -> list[ConfigInfo]:
         """What is stored, oldest first; of one pipeline, or of all."""
         async with self.feed() as feed:
-            found = [self.read(message) for message in await feed.stored()]
+            found = [self.read(message) for message in await feed.last_of_each()]
         return [
             info
             for info in sorted((i for i in found if i), key=lambda i: i.revision)
@@ -137,17 +158,18 @@ class Configs:
 
     async def created(self) -> str:
         """The bucket's identity: one that was deleted and made again has another one."""
-        with door(self.link, f"look at {self.name}"):
+        async with door(self.link, f"look at {self.name}", self.stream):
             info = await self.link.js.stream_info(self.stream)
         return str(info.created)
 
     def feed(self, pattern: str = ">") -> Any:
         """`async with configs.feed() as feed`: the metas; see `open_feed`."""
-        return open_feed(self.link, self.stream, f"$O.{self.name}.M.{pattern}")
+        return open_feed(self.link, self.stream, f"{self._root}.M.{pattern}")
 
     def read(self, message: Msg) -> ConfigInfo | None:
         """The info in a message of this bucket's feed; None if its name is no configuration's."""
-        return _info(message.data, message.metadata.sequence.stream)
+        meta = message.metadata
+        return _info(message.data, meta.sequence.stream, meta.timestamp.timestamp())
 
 
 def too_large(name: str, size: int) -> InvalidConfig:
@@ -158,7 +180,7 @@ def too_large(name: str, size: int) -> InvalidConfig:
     )
 
 
-def _info(data: bytes, revision: int) -> ConfigInfo | None:
+def _info(data: bytes, revision: int, created: float) -> ConfigInfo | None:
     try:
         meta = json.loads(data)
         named = names.split_config_object(str(meta["name"]))
@@ -172,6 +194,7 @@ def _info(data: bytes, revision: int) -> ConfigInfo | None:
             size=int(meta.get("size", 0)),
             nuid=str(meta.get("nuid", "")),
             revision=revision,
+            created=created,
             deleted=deleted,
         )
     except (ValueError, KeyError, TypeError):

@@ -20,7 +20,10 @@ from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.door import door
 
 INACTIVE = 15.0  # seconds after which the server itself drops a consumer whose reader died
+QUIET = 0.25  # seconds without a message before we ask whether any is still to come
 STORED_WITHIN = 10.0  # seconds without a message
+DELETE_WITHIN = 2.0  # seconds
+MOST_BEHIND = 1000  # messages read on for at most, where writers are faster than we are
 NO_LIMIT = 0  # nats-py drops messages silently at its pending limit (scale-facts.md, 1)
 
 
@@ -30,20 +33,60 @@ class Feed:
 
     messages: asyncio.Queue[Msg | None]
     initial: int
+    link: Link
+    subscription: JetStreamContext.PushSubscription
 
     async def stored(self) -> list[Msg]:
-        """The messages that were stored before. Raises StoreUnavailable if they do not all come."""
+        """The messages that were stored before. Raises StoreUnavailable if they do not all come.
+
+        What is overwritten meanwhile comes later, behind what is new: so it is read on until nothing
+        is pending, and an entry that was there is never missing.
+        """
         found: list[Msg] = []
-        try:
-            while len(found) < self.initial:
-                async with asyncio.timeout(STORED_WITHIN):
-                    message = await self.messages.get()
-                if message is not None:
-                    found.append(message)
-        except TimeoutError as error:
-            words = f"only {len(found)} of {self.initial} stored messages came"
-            raise StoreUnavailable(words) from error
+        silent = 0.0
+        while not self._is_whole(found):
+            message = await self._within(QUIET)
+            if message is not None:
+                found.append(message)
+                silent = 0.0
+                continue
+            silent += QUIET
+            if await self._all_sent(len(found)):
+                break
+            if silent >= STORED_WITHIN:
+                words = f"only {len(found)} of {self.initial} stored messages came"
+                raise StoreUnavailable(words)
+        # After a gap nats-py goes on with another consumer, from which older revisions come too.
+        if found and found[-1].metadata.sequence.consumer != len(found):
+            raise StoreUnavailable("the stored messages came with a gap")
         return found
+
+    async def last_of_each(self) -> list[Msg]:
+        """What was stored, the last message of each subject."""
+        return list({message.subject: message for message in await self.stored()}.values())
+
+    def _is_whole(self, found: list[Msg]) -> bool:
+        if len(found) < self.initial:
+            return False
+        if not found or len(found) >= 2 * self.initial + MOST_BEHIND:
+            return True
+        return found[-1].metadata.num_pending == 0
+
+    async def _within(self, seconds: float) -> Msg | None:
+        if not self.messages.empty():
+            return self.messages.get_nowait()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.messages.get()
+        except TimeoutError:
+            return None
+
+    async def _all_sent(self, received: int) -> bool:
+        """Whether the server has no more: what was stored can expire or be purged before it is sent."""
+        async with door(self.link, f"watch {self.subscription._stream}", self.subscription._stream):
+            info = await self.subscription.consumer_info()
+        sent = info.delivered.consumer_seq if info.delivered else 0
+        return not info.num_pending and sent == received and self.messages.empty()
 
 
 @asynccontextmanager
@@ -53,40 +96,34 @@ async def open_feed(
     subject: str,
     *,
     deliver: DeliverPolicy = DeliverPolicy.LAST_PER_SUBJECT,
-    headers_only: bool = False,
 ) -> AsyncIterator[Feed]:
-    """Messages of `subject`, those stored first. Raises StoreMissing, StoreUnavailable."""
+    """Messages of `subject`, those stored first. Raises StoreMissing, StoreUnavailable, NotPermitted."""
     messages: asyncio.Queue[Msg | None] = asyncio.Queue()
-    js: JetStreamContext = link.js
-    with door(link, f"watch {stream}"):
-        subscription = await js.subscribe(
+    async with door(link, f"watch {stream}", stream):
+        subscription = await link.js.subscribe(
             subject,
             stream=stream,
             cb=messages.put,
             ordered_consumer=True,
             deliver_policy=deliver,
-            headers_only=headers_only or None,
             inactive_threshold=INACTIVE,
             pending_msgs_limit=NO_LIMIT,
             pending_bytes_limit=NO_LIMIT,
         )
     try:
-        with door(link, f"watch {stream}"):
+        async with door(link, f"watch {stream}", stream):
             info = await subscription.consumer_info()
         initial = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
-        yield Feed(messages, initial)
+        yield Feed(messages, initial, link, subscription)
     finally:
-        with suppress(Exception):
-            name = (await _last_info(subscription)) or info.name
-            await subscription.unsubscribe()
-            if link.nc.is_connected:
-                async with asyncio.timeout(2.0):
-                    await js.delete_consumer(stream, name)
+        await _end(link, stream, subscription)
 
 
-async def _last_info(subscription: JetStreamContext.PushSubscription) -> str | None:
-    """The consumer's present name: an ordered consumer gets a new one when it is reset."""
+async def _end(link: Link, stream: str, subscription: JetStreamContext.PushSubscription) -> None:
     with suppress(Exception):
-        async with asyncio.timeout(1.0):
-            return (await subscription.consumer_info()).name
-    return None
+        await subscription.unsubscribe()
+    if link.nc.is_connected:
+        with suppress(Exception):
+            async with asyncio.timeout(DELETE_WITHIN):
+                # An ordered consumer gets a new name when it is reset: the present one.
+                await link.js.delete_consumer(stream, subscription._consumer)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
 from nats.js import errors as js_errors
-from nats.js.api import KeyValueConfig, ObjectStoreConfig, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from nexthos_shared.errors import StoreConflict, StoreMissing
 from nexthos_shared.models import MAX_DEFINITION_BYTES
@@ -19,6 +20,8 @@ from nexthos_shared.stores.door import door
 
 STREAM_EXISTS = 10058
 HISTORY = 64  # revisions kept of a definition: what `history` and `rollback` can show
+MARKER_TTL = 60.0  # seconds that the marker of an expired key stays
+SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +36,41 @@ class Store:
     configs: Configs
 
     @classmethod
+    def of(cls, link: Link, names: Names) -> Store:
+        """The buckets, unasked whether they exist: for those who may not look (a runner)."""
+        return cls(
+            link,
+            names,
+            Bucket(link, names.pipelines),
+            Bucket(link, names.status, rollup=False),
+            Bucket(link, names.control),
+            Configs(link, names.configs),
+        )
+
+    @classmethod
     async def open(cls, link: Link, names: Names, *, create: bool, replicas: int = 1) -> Store:
         """Open the buckets; with `create`, make them all if none of them exists.
 
         Raises StoreMissing naming what is missing if some exist and others don't: creating an empty
         bucket beside full ones would look like a mass deletion to whoever compares them.
         """
-        store = cls(
-            link,
-            names,
-            Bucket(link, names.pipelines),
-            Bucket(link, names.status),
-            Bucket(link, names.control),
-            Configs(link, names.configs),
-        )
+        store = cls.of(link, names)
+        every = len(store._streams())
         missing = await store.missing()
-        if len(missing) == len(store._streams()) and create:
+        if len(missing) == every and create:
             await store.setup(replicas)
-        elif missing:
-            every = len(missing) == len(store._streams())
-            words = "no bucket of it exists" if every else f"missing: {', '.join(missing)}"
+            return store
+        for _ in range(SETTLE_CHECKS if create else 0):
+            if not missing:
+                break
+            await asyncio.sleep(SETTLE)  # perhaps another process is creating them just now
+            missing = await store.missing()
+        if missing:
+            words = (
+                "no bucket of it exists"
+                if len(missing) == every
+                else f"missing: {', '.join(missing)}"
+            )
             raise StoreMissing(
                 f"namespace {names.namespace!r}: {words}; start a controller or run `nexthos setup`"
             )
@@ -63,7 +81,7 @@ class Store:
         absent = []
         for bucket, stream in self._streams().items():
             try:
-                with door(self.link, f"look at {bucket}"):
+                async with door(self.link, f"look at {bucket}", stream):
                     await self.link.js.stream_info(stream)
             except StoreMissing:
                 absent.append(bucket)
@@ -77,55 +95,54 @@ class Store:
         """Create the buckets that are missing; returns their names."""
         missing = await self.missing()
         for bucket in missing:
-            with door(self.link, f"create {bucket}"):
-                await self._create(bucket, replicas)
+            config = self._config(bucket, replicas)
+            async with door(self.link, f"create {bucket}", config.name or bucket):
+                try:
+                    await self.link.js.add_stream(config)
+                except js_errors.BadRequestError as error:
+                    if error.err_code != STREAM_EXISTS:  # else another process was faster
+                        raise
         return missing
 
-    async def _create(self, bucket: str, replicas: int) -> None:
-        js = self.link.js
-        try:
-            if bucket == self.configs.name:
-                config = ObjectStoreConfig(
-                    description="nexthos: engine configurations",
-                    storage=StorageType.FILE,
-                    replicas=replicas,
-                )
-                await js.create_object_store(bucket, config)
-                await self._allow_direct(self.configs.stream)
-            else:
-                await js.create_key_value(self._kv_config(bucket, replicas))
-                if bucket == self.statuses.name:
-                    await self._forbid_rollup(self.statuses.stream)
-        except js_errors.BadRequestError as error:
-            if error.err_code != STREAM_EXISTS:  # another process was faster
-                raise
+    def _config(self, bucket: str, replicas: int) -> StreamConfig:
+        """The whole configuration in one request: a crash can't leave half of it.
 
-    def _kv_config(self, bucket: str, replicas: int) -> KeyValueConfig:
-        words, history = {
-            self.pipelines.name: ("nexthos: pipeline definitions", HISTORY),
-            self.statuses.name: ("nexthos: pipeline statuses, written by the controller", 1),
-            self.control.name: ("nexthos: the controllers' own keys", 1),
-        }[bucket]
-        return KeyValueConfig(
-            bucket=bucket,
-            description=words,
-            history=history,
-            replicas=replicas,
+        The standard streams of KV and Object Store, except that the status bucket forbids rollups: a
+        writer of one status could otherwise wipe them all with one header (nats-facts.md, 17).
+        """
+        if bucket == self.configs.name:
+            return StreamConfig(
+                name=self.configs.stream,
+                description="nexthos: engine configurations",
+                subjects=[f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"],
+                storage=StorageType.FILE,
+                num_replicas=replicas,
+                discard=DiscardPolicy.NEW,
+                allow_rollup_hdrs=True,
+                allow_direct=True,
+            )
+        is_control = bucket == self.control.name
+        is_pipelines = bucket == self.pipelines.name
+        words = {
+            self.pipelines.name: "nexthos: pipeline definitions",
+            self.statuses.name: "nexthos: pipeline statuses, written by the controller",
+            self.control.name: "nexthos: the controllers' own keys",
+        }
+        return StreamConfig(
+            name=f"KV_{bucket}",
+            description=words[bucket],
+            subjects=[f"$KV.{bucket}.>"],
+            max_msgs_per_subject=HISTORY if is_pipelines else 1,
+            max_msg_size=2 * MAX_DEFINITION_BYTES if is_pipelines else -1,
             storage=StorageType.FILE,
-            direct=True,
-            max_value_size=2 * MAX_DEFINITION_BYTES if bucket == self.pipelines.name else None,
-            limit_marker_ttl=60 if bucket == self.control.name else None,
+            num_replicas=replicas,
+            discard=DiscardPolicy.NEW,
+            deny_delete=True,
+            allow_direct=True,
+            allow_rollup_hdrs=bucket != self.statuses.name,
+            allow_msg_ttl=is_control,  # elsewhere a key that expires could bring back an older one
+            subject_delete_marker_ttl=MARKER_TTL if is_control else None,
         )
-
-    async def _allow_direct(self, stream: str) -> None:
-        info = await self.link.js.stream_info(stream)
-        if not info.config.allow_direct:
-            await self.link.js.update_stream(_with(info.config, allow_direct=True))
-
-    async def _forbid_rollup(self, stream: str) -> None:
-        """A writer of one status could otherwise wipe them all with one header (nats-facts, 17)."""
-        info = await self.link.js.stream_info(stream)
-        await self.link.js.update_stream(_with(info.config, allow_rollup_hdrs=False))
 
     async def installation(self) -> str:
         """The random id of this store, made by whoever asks first."""
@@ -137,7 +154,3 @@ class Store:
         if stored is None or stored.value is None:
             raise StoreMissing(f"{self.control.name}/{INSTALLATION_KEY} can't be read back")
         return stored.value.decode()
-
-
-def _with(config: StreamConfig, **changes: bool) -> StreamConfig:
-    return config.evolve(**changes)
