@@ -60,13 +60,16 @@ demo: setup ## run the examples for 30 seconds, on a NATS server of their own
 dev: setup ## run the pipelines in DIR (default: examples) and follow its edits
 	$(BIN)/nexthos dev $(or $(DIR),examples)
 
+# Most tests wait for processes and servers, so a few more than there are cores.
+TEST_WORKERS ?= 3
+
 # What decides is tested to the last branch, or nearly; the rest is measured and not gated.
 GATED := */nexthos_controller/reconcile/*,*/nexthos_controller/reconcile.py,*/nexthos_controller/workqueue.py
 
 .PHONY: test
 test: setup ## run all tests (PYTEST_ARGS="-k name" picks some)
 ifeq ($(strip $(PYTEST_ARGS)),)
-	$(BIN)/pytest --cov --cov-branch --cov-report=
+	$(BIN)/pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-report=
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=95
 else
 	$(BIN)/pytest $(PYTEST_ARGS)

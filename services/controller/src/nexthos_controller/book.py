@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
-from nexthos_shared.stores import Bucket, KvEntry
 from pydantic import ValidationError
 
 from nexthos_shared.errors import StoreConflict
 from nexthos_shared.models import Memory, Phase, PipelineStatus
+from nexthos_shared.stores import Bucket, KvEntry
 
 SPACING = 1.0  # seconds between two reports of one pipeline whose phase stays the same
 ATTEMPTS = 5  # compare-and-set against a foreign writer, before the queue's backoff takes over
