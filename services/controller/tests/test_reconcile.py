@@ -392,7 +392,7 @@ def test_a_rolling_update_starts_the_new_one_first() -> None:
 
 
 def test_a_rolling_update_takes_one_replica_after_the_other() -> None:
-    rolling = {"update": {"strategy": "rolling"}, "replicas": 2}
+    rolling: dict[str, Any] = {"update": {"strategy": "rolling"}, "replicas": 2}
     world = running(entry=entry(**rolling))
     world.settle(entry=entry(revision=2, version="2", **rolling), config=ConfigFacts(D2))
     news = [e.replica for e in world.view.executions if e.digest == D2]

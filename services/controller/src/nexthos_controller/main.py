@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import sys
 from importlib.metadata import version
@@ -48,6 +49,13 @@ def run() -> None:
         sys.exit(130)
 
 
+def _allow_many_files() -> None:
+    """An engine costs two descriptors here, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def _run(settings: object) -> None:
     from nexthos_shared.nats_client import resolve
 
@@ -55,6 +63,7 @@ async def _run(settings: object) -> None:
     from nexthos_controller.settings import Settings
 
     assert isinstance(settings, Settings)
+    _allow_many_files()
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
     assert running is not None

@@ -85,6 +85,18 @@ async def test_list_holds_everything_of_ours_whatever_its_state(rig: Rig):
         await rig.reopen()
 
 
+async def test_a_restart_changes_neither_executions_nor_their_order(rig: Rig):
+    """> As `list`, for one pipeline; cheap enough to be called at every look at it."""
+    for pipeline_id, replica in (("b", 1), ("a", 0), ("b", 0), ("b", 2), ("a", 1)):
+        await rig.executor.prepare(rig.spec(pipeline_id), replica)
+    before = await rig.executor.list(), await rig.executor.find("b")
+    await rig.reopen()
+    assert (await rig.executor.list(), await rig.executor.find("b")) == before
+    assert [(e.id, e.replica) for e in before[0].executions] == sorted(
+        [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2)]
+    )
+
+
 async def test_list_raises_where_no_place_answers(rig: Rig):
     """> Raises ExecutorUnreachable when none answered."""
     await rig.executor.start(rig.spec(), 0)

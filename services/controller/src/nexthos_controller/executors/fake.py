@@ -235,10 +235,8 @@ class FakeExecutor(Executor):
         if not places:
             raise ExecutorUnreachable("no place of the fake answers")
         executions = (t.execution for t in self.world.things.values() if self._owns(t))
-        return Listing(
-            tuple(e for e in executions if e.place in places and pipeline_id in (None, e.id)),
-            places,
-        )
+        there = (e for e in executions if e.place in places and pipeline_id in (None, e.id))
+        return Listing(tuple(sorted(there, key=lambda e: (e.id, e.replica, e.name))), places)
 
     def _owns(self, thing: Thing) -> bool:
         return thing.owner == self._context.owner

@@ -129,7 +129,11 @@ class ProcessExecutor(Executor):
         return self._listing(self._stock.of(pipeline_id))
 
     def _listing(self, records: Iterable[Record]) -> Listing:
-        seen = tuple(record.seen(self._place) for record in records)
+        # In an order that a restart does not change: a status would be written anew for nothing.
+        ordered = sorted(
+            records, key=lambda r: (r.handle.id, r.handle.replica, r.handle.name, r.uid)
+        )
+        seen = tuple(record.seen(self._place) for record in ordered)
         return Listing(seen, frozenset({self._place}))
 
     # ---- preparing

@@ -19,27 +19,15 @@ class Record:
     def __init__(self, handle: Handle, folder: Path, *, twin: bool = False) -> None:
         self.handle = handle
         self.folder = folder
+        self.log = folder / LOG  # stdout and stderr
+        self.exit_file = folder / EXIT  # the shim's note of the end
+        self.metrics_file = folder / METRICS  # the engine's last metrics
         self.twin = twin
         self.stamp: Stamp | None = None  # of the handle's file, as last read or written
         self.ready: bool | None = None
         self.problem: Problem | None = None
         self.probing: asyncio.Task[None] | None = None
         self.over = asyncio.Event()  # set when the life that `handle` names has ended
-
-    @property
-    def log(self) -> Path:
-        """Where stdout and stderr go."""
-        return self.folder / LOG
-
-    @property
-    def exit_file(self) -> Path:
-        """Where the shim notes the end."""
-        return self.folder / EXIT
-
-    @property
-    def metrics_file(self) -> Path:
-        """Where the engine leaves its last metrics."""
-        return self.folder / METRICS
 
     @property
     def uid(self) -> str:
