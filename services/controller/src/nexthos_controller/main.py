@@ -57,10 +57,9 @@ def _allow_many_files() -> None:
 
 
 async def _run(settings: object) -> None:
-    from nexthos_shared.nats_client import resolve
-
     from nexthos_controller.app import running_controller
     from nexthos_controller.settings import Settings
+    from nexthos_shared.nats_client import resolve
 
     assert isinstance(settings, Settings)
     _allow_many_files()
