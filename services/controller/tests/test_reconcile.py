@@ -415,6 +415,29 @@ def test_a_pause_in_the_middle_of_an_update_acts_at_once() -> None:
     assert world.kinds == ["Stop"]
 
 
+def test_resumed_with_another_version_the_old_one_does_not_start_meanwhile() -> None:
+    world = running()
+    world.settle(entry=entry("paused", 2))
+    world.done.clear()
+    world.settle(entry=entry("published", 3, version="2"), config=ConfigFacts(D2))
+    assert world.kinds == ["Lint", "Prepare", "Start"]
+    assert [e.digest for e in world.view.executions if e.state == "running"] == [D2]
+
+
+def test_what_was_accepted_is_restarted_even_if_the_new_version_can_not_be_linted() -> None:
+    world = running()
+    world.ends(7)
+    world.settle()
+    world.view = replace(
+        world.view,
+        now=NOW + 5,
+        entry=entry(revision=2, version="2"),
+        config=ConfigFacts(D2),
+        lints={},
+    )
+    assert [type(s).__name__ for s in decide(world.view).steps] == ["Start", "Lint"]
+
+
 def test_a_superseded_update_gives_way() -> None:
     world = running()
     world.settle(entry=entry(revision=2, version="2"), config=ConfigFacts(D2))

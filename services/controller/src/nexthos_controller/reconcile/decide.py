@@ -20,14 +20,17 @@ def decide(view: View) -> Decision:
     target = aim(view)
     if target.mode == "none":
         return _let_go(view, target, memory)
-    if target.mode != "run" or target.spec is None:
-        return Decision(
-            target,
-            memory,
-            _lint_first(target) + steps_towards(view, target, memory),
-            _when_silent(view),
-        )
-    spec = target.spec
+    if target.to_lint is not None and view.memory.wanted is not Wanted.PUBLISHED:
+        # Resumed with another version: the old one must not start while the new one is checked, nor
+        # if that takes several attempts; so it is not remembered as published before.
+        return Decision(target, view.memory, (Lint(target.to_lint),))
+    if target.mode == "run" and target.spec is not None:
+        return _keep_running(view, target, target.spec, memory)
+    steps = steps_towards(view, target, memory) + _lint_too(target)
+    return Decision(target, memory, steps, _when_silent(view))
+
+
+def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Decision:
     memory = _accept(view, target, spec, memory)
     mine = sort_out(view.executions, target).mine
     memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
@@ -40,11 +43,12 @@ def decide(view: View) -> Decision:
             return Decision(target, memory, (Lint(spec),))
         if held := _refused_by_lint(view, spec):
             return _hold(view, memory, held)
-    steps = _lint_first(target) + steps_towards(view, target, memory)
+    steps = steps_towards(view, target, memory) + _lint_too(target)
     return Decision(target, memory, steps, _look_again(view, target, spec, memory))
 
 
-def _lint_first(target: Target) -> tuple[Lint, ...]:
+def _lint_too(target: Target) -> tuple[Lint, ...]:
+    """Last: a lint that can't be had must not keep what was accepted from running."""
     return (Lint(target.to_lint),) if target.to_lint is not None else ()
 
 
