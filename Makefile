@@ -77,7 +77,7 @@ endif
 
 .PHONY: check
 check: setup ## lint, formatting, types, and which package may import which
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict $(SOURCES) $(TESTS)
 	$(BIN)/lint-imports

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from nexthos_testing.nats import NatsServer
 
 from nexthos_testing.controller import ControllerProcess, controller_process
 from nexthos_testing.field import Field, field_of
+from nexthos_testing.nats import NatsServer
 
 
 @pytest.fixture

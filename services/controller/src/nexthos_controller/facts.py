@@ -12,8 +12,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nexthos_shared.stores import ConfigInfo, Configs
-
 from nexthos_controller.executors.base import Spec
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
@@ -21,6 +19,7 @@ from nexthos_shared import engine
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.models import Memory, Pipeline
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.stores import ConfigInfo, Configs
 
 REMEMBERED = 20_000  # lint results and warnings kept, the oldest go first
 
