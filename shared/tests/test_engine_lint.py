@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,23 @@ async def test_a_cancelled_lint_leaves_no_process(tmp_path):
         await running
 
     assert alive(pids) == []
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_lint_that_is_cancelled_while_it_starts_leaves_no_process(tmp_path, turns):
+    pids = tmp_path / "pids"
+    running = asyncio.create_task(lint(script(tmp_path, HANGS.format(pids=pids)), GOOD, ENV))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    deadline = time.monotonic() + 0.1
+    while not pids.exists() and time.monotonic() < deadline:
+        pass  # the loop stands still, as on a busy machine, while the child goes on
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert not pids.exists() or alive(pids) == []
 
 
 async def test_a_flood_of_output_is_bounded(tmp_path):

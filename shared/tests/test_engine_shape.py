@@ -1,7 +1,5 @@
 """What is read out of a configuration, and what can't hurt us while it is read."""
 
-import time
-
 import pytest
 
 from nexthos_shared.engine import ConfigShape, read_shape
@@ -182,8 +180,5 @@ def bomb() -> bytes:
     ids=range(9),
 )
 def test_a_yaml_bomb_costs_what_its_bytes_cost(config):
-    before = time.process_time()
-
-    read_shape(config)
-
-    assert time.process_time() - before < 3.0
+    # Without bounds, the first would be 9 to the 11th strings, and some would end in a RecursionError.
+    assert isinstance(read_shape(config), ConfigShape)

@@ -23,7 +23,8 @@ STUCK = """\
 input:
   nats: {{urls: ["${{NATS_URL}}"], subject: {inlet}}}
 pipeline:
-  processors: [{{sleep: {{duration: 10m}}}}]
+  processors:
+    - nats_request_reply: {{urls: ["${{NATS_URL}}"], subject: {outlet}, timeout: 10m}}
 output:
   drop: {{}}
 """
@@ -164,14 +165,15 @@ async def test_what_ended_with_1_while_no_controller_lived_is_counted_and_starte
     field: Field, controller: ControllerProcess, lifecycle: str
 ) -> None:
     # An engine that can't drain in time ends with 1.
-    await field.config("orders", STUCK.format(inlet=field.inlet("orders")))
+    text = STUCK.format(inlet=field.inlet("orders"), outlet=field.outlet("orders"))
+    await field.config("orders", text)
     await field.put("orders", lifecycle=lifecycle, stop_timeout="2500ms")
     await field.reaches("orders", "Running")
     await controller.kill()
     (pid,) = engine_processes(controller.state_dir)
-    for _ in range(20):
-        await field.nc.publish(field.inlet("orders"), b"never done")
-    await field.nc.flush()
+    asked = await field.nc.subscribe(field.outlet("orders"))
+    await field.nc.publish(field.inlet("orders"), b"never done")
+    assert (await asked.next_msg(timeout=10.0)).data == b"never done"  # and is never answered
     os.kill(pid, signal.SIGTERM)
     await eventually(lambda: engine_processes(controller.state_dir) == {})
     await controller.start()

@@ -132,6 +132,7 @@ async def test_a_second_one_under_a_name_is_listed_and_can_be_stopped(process_ri
     rig = process_rig
     spec = rig.spec("orders", "puppet")
     first = await rig.executor.start(spec, 0)
+    await eventually(lambda: ready(rig, spec))  # it has read its configuration, which goes away now
     await rig.close()
     (rig.root / first.name).rename(rig.root.parent / "away")
     folder = rig.folder / "state" / "executions"

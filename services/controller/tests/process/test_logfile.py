@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -102,8 +101,7 @@ async def test_a_flood_is_bounded_and_blocks_nobody(process_rig: ProcessRig):
     spec = rig.spec("orders", "puppet", config={"flood": True})
     execution = await rig.executor.start(spec, 0)
     folder = rig.root / execution.name
-    slowest = await longest_pause(until_cut(folder, times=3))
-    assert slowest < 0.25
+    assert await turns_during(until_cut(folder, times=3)) > 20
     assert (folder / "engine.log.1").stat().st_size <= limit // 2 + 200
     notes = [line.text async for line in rig.executor.logs(execution, tail=1_000_000)]
     assert any("dropped to keep it small" in text for text in notes)
@@ -115,8 +113,7 @@ async def test_a_flood_is_bounded_and_blocks_nobody(process_rig: ProcessRig):
             seen += 1
 
     following = asyncio.create_task(follow())
-    slowest = await longest_pause(eventually(lambda: seen > 50_000))
-    assert slowest < 0.25
+    assert await turns_during(eventually(lambda: seen > 50_000)) > 20
     await rig.executor.stop(execution, 10.0)
     async with asyncio.timeout(10.0):
         await following
@@ -134,13 +131,11 @@ async def until_cut(folder, times):
     await eventually(cut, within=20.0)
 
 
-async def longest_pause(work) -> float:
-    """How long the loop was ever blocked while `work` went on."""
-    task = asyncio.ensure_future(work)
-    longest, before = 0.0, time.monotonic()
+async def turns_during(work) -> int:
+    """How often others got their turn while `work` went on: hardly ever, if it blocks the loop."""
+    task, turns = asyncio.ensure_future(work), 0
     while not task.done():
         await asyncio.sleep(0.001)
-        now = time.monotonic()
-        longest, before = max(longest, now - before), now
+        turns += 1
     await task
-    return longest
+    return turns

@@ -34,26 +34,40 @@ async def run_child(
     Raises TimeoutError after `timeout` seconds and OSError if it can't be started. On a timeout or a
     cancellation the whole group is killed and reaped before the exception goes on.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(env),
-        cwd=cwd,
-        start_new_session=True,
+    # A task of its own: asyncio's start, when it is cancelled itself, leaves the child running and may
+    # never return (seen where the machine was busy).
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
     )
     try:
+        process = await asyncio.shield(starting)
         async with asyncio.timeout(timeout):
             stdout, stderr = await _read_both(process)
             code = await process.wait()
     except BaseException:
-        # The group still exists: its leader or somebody who holds its pipes is alive.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(_reap(process))
+        await asyncio.shield(_end(starting))
         raise
     return Finished(code, _text(stdout), _text(stderr))
+
+
+async def _end(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    try:
+        process = await starting
+    except OSError:
+        return
+    # The group still exists: its leader or somebody who holds its pipes is alive.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await _read_both(process)  # a transport that is never read to its end is never closed
+    await process.wait()
 
 
 async def _read_both(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
@@ -67,11 +81,6 @@ async def _beginning(stream: asyncio.StreamReader) -> bytes:
     while chunk := await stream.read(KEPT_BYTES):
         kept += chunk[: KEPT_BYTES - len(kept)]
     return bytes(kept)
-
-
-async def _reap(process: asyncio.subprocess.Process) -> None:
-    await _read_both(process)  # a transport that is never read to its end is never closed
-    await process.wait()
 
 
 def _text(raw: bytes) -> str:
