@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
 from nexthos_testing.nats import NatsServer
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every command
+# that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("nexthos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
