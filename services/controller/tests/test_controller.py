@@ -196,13 +196,15 @@ async def test_an_unreachable_executor_is_unknown_and_nothing_is_started_twice(
         await house.field.config("orders", CONFIG)
         await house.field.put("orders")
         await house.field.reaches("orders", "Running")
-        builder.world.faults.fail["find", "orders"] = [ExecutorUnreachable("daemon is away")]
+        builder.world.faults.fail["find", "orders"] = [ExecutorUnreachable("daemon is away")] * 1000
         await house.field.put("orders", name="look again")
         status = await house.field.reaches("orders", "Unknown")
         assert condition(status, ConditionType.REACHABLE) == (
             "False",
             Reason.EXECUTOR_UNREACHABLE,
         )
+        builder.world.faults.fail.clear()
+        await house.field.put("orders", name="and again")
         await house.field.reaches("orders", "Running")
     assert builder.world.count("start") == 1
 

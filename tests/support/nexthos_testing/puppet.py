@@ -81,14 +81,17 @@ class Puppet:
         return 404, "not found"
 
     def serve(self, connection: socket.socket) -> None:
-        request = connection.recv(4096).decode()
-        if not request:
-            self.selector.unregister(connection)
-            connection.close()
-            return
-        status, body = self.answer(request.split()[1])
-        head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n\r\n"
-        connection.sendall((head + body).encode())
+        try:
+            request = connection.recv(4096).decode()
+            if request:
+                status, body = self.answer(request.split()[1])
+                head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n\r\n"
+                connection.sendall((head + body).encode())
+                return
+        except OSError:
+            pass  # who asked went away in the middle, as a controller that is closed does
+        self.selector.unregister(connection)
+        connection.close()
 
     def obey(self) -> None:
         try:
