@@ -82,16 +82,7 @@ def _problem(
         return None
     if entry is not None and not entry.deleted and status.observed_revision < entry.revision:
         return Problem(Reason.UPDATING, f"revision {entry.revision} was not looked at yet")
-    complaint = status.complaint
-    if complaint is None:
-        return None
-    return Problem(
-        complaint.reason,
-        complaint.message,
-        file=complaint.file,
-        line=complaint.line,
-        column=complaint.column,
-    )
+    return status.complaint.problem if status.complaint else None
 
 
 def matches(line: PipelineLine, labels: Mapping[str, str], phases: Iterable[str]) -> bool:

@@ -109,16 +109,7 @@ def _condition_is(status: PipelineStatus, kind: ConditionType, value: str) -> bo
 
 
 def _problem(status: PipelineStatus) -> Problem | None:
-    complaint = status.complaint
-    if complaint is None:
-        return None
-    return Problem(
-        complaint.reason,
-        complaint.message,
-        file=complaint.file,
-        line=complaint.line,
-        column=complaint.column,
-    )
+    return status.complaint.problem if status.complaint else None
 
 
 def _nameless(status: PipelineStatus) -> Problem:

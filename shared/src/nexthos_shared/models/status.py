@@ -65,6 +65,13 @@ class Condition(Stored):
         0.0, description="seconds since the epoch at which status or reason changed"
     )
 
+    @property
+    def problem(self) -> Problem:
+        """What it says, as a problem with its place."""
+        return Problem(
+            self.reason, self.message, file=self.file, line=self.line, column=self.column
+        )
+
 
 class ExecutionReport(Stored):
     """One execution as readers see it."""

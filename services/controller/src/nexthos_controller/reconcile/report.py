@@ -142,7 +142,8 @@ def _why_not_ready(view: View, decision: Decision, sorted_out: Sorted, phase: Ph
             return Problem(Reason.RETRIES_EXHAUSTED, words)
         wait = f", next start in {max(slot.not_before - view.now, 0):.0f} s"
         reason = Reason.CRASH_LOOP if phase is Phase.CRASH_LOOP else cause.reason
-        words = f"ended {slot.failures} times in a row{wait}: {cause.message}"
+        row = f" {slot.failures} times in a row" if slot.failures > 1 else ""
+        words = f"ended{row}{wait}: {cause.message}"
         return Problem(reason, words, file=cause.file, line=cause.line, column=cause.column)
     if view.fault is not None:
         return view.fault
