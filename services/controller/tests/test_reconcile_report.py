@@ -40,6 +40,8 @@ def test_a_published_pipeline_that_starts_is_looked_at_again_without_a_hint() ->
     world.settle()
     assert world.decision.look_again == 5.0
     world.ready()
+    assert world.decision.look_again == 10.0, "then it is the last good one"
+    world.settle(now=NOW + 10)
     assert world.decision.look_again is None
 
 

@@ -5,6 +5,7 @@
     │   ├── StoreUnavailable          NATS or JetStream did not answer, or not in time
     │   ├── StoreMissing              a bucket that must exist does not
     │   ├── StoreConflict             a compare-and-set lost: re-read and retry
+    │   ├── LeaseLost                 this controller may no longer act
     │   ├── ExecutorUnreachable       no place answered: nothing may be assumed
     │   ├── StillRunning              a stop or a remove found the execution alive
     │   ├── StartFailed               the platform refused this time (disk full, no memory)
@@ -79,6 +80,12 @@ class StoreConflict(TemporaryError):
     """A compare-and-set lost against another writer."""
 
     reason = Reason.STORE_CONFLICT
+
+
+class LeaseLost(TemporaryError):
+    """This controller may no longer act: another one may, by now."""
+
+    reason = Reason.LEASE_LOST
 
 
 class ExecutorUnreachable(TemporaryError):

@@ -26,6 +26,7 @@ DEFAULT_NAMESPACE = "nexthos"
 # KV keys are subjects below $KV.<bucket>. and the bucket names below are streams KV_* and OBJ_*.
 LEASE_KEY = "lease"
 INSTALLATION_KEY = "installation"
+ABANDONED = "abandoned."  # + place: somebody said that nothing lives there any more
 
 # What an engine finds in its environment (architecture.md, "What an engine is given").
 ENV_NATS_URL = "NATS_URL"
@@ -126,6 +127,15 @@ class Names:
     def control(self) -> str:
         """KV bucket of the controllers' own keys."""
         return f"{self.namespace}-control"
+
+    @property
+    def events(self) -> str:
+        """Stream of events."""
+        return f"{self.namespace}-events"
+
+    def event_subject(self, pipeline_id: str, reason: str) -> str:
+        """Subject of an event; `*` stands for every pipeline, or every reason."""
+        return f"{self.namespace}.events.{pipeline_id}.{reason}"
 
     @property
     def service(self) -> str:

@@ -48,6 +48,10 @@ class Reason(StrEnum):
     PORT_IN_USE = "PortInUse"
     STILL_RUNNING = "StillRunning"
     UPDATING = "Updating"
+    READY_TIMEOUT = "ReadyTimeout"
+    ROLLED_BACK = "RolledBack"
+    DRIFTED = "Drifted"
+    DELETED = "Deleted"
     STOPPING = "Stopping"
     PAUSED = "Paused"
     DRAFT = "Draft"
@@ -58,6 +62,8 @@ class Reason(StrEnum):
     PLACE_LOST = "PlaceLost"
     METRICS_NOT_SCRAPED = "MetricsNotScraped"
     SHARED_HTTP_ADDRESS = "SharedHttpAddress"
+    FINITE_INPUT = "FiniteInput"
+    OUTDATED = "Outdated"
     # store, control plane, settings
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_MISSING = "StoreMissing"
@@ -67,6 +73,8 @@ class Reason(StrEnum):
     INVALID_REQUEST = "InvalidRequest"
     INVALID_SETTINGS = "InvalidSettings"
     ANOTHER_CONTROLLER = "AnotherController"
+    LEASE_LOST = "LeaseLost"
+    STANDBY = "Standby"
     NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
     TEMPORARY = "Temporary"
@@ -225,6 +233,19 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "It did not end, not even after a kill.", "Look at the process or container by hand."
     ),
     Reason.UPDATING: Explanation("A newer definition is being put in place.", "Wait."),
+    Reason.READY_TIMEOUT: Explanation(
+        "It was not ready within `update.ready_timeout`, and there is no version to go back to.",
+        "Read why in the condition Ready and in `nexthos logs`; correct it and apply it again.",
+    ),
+    Reason.ROLLED_BACK: Explanation(
+        "An update was never ready, so the definition that was good before runs again.",
+        "Correct it and apply it again; `nexthos restart ID` tries the same once more.",
+    ),
+    Reason.DRIFTED: Explanation(
+        "Something was found otherwise than the controller left it, and was put right.",
+        "Find out who changes what runs behind the controller's back.",
+    ),
+    Reason.DELETED: Explanation("No trace of it is left, as asked.", "Nothing to do."),
     Reason.STOPPING: Explanation("It was told to end and has not ended yet.", "Wait."),
     Reason.PAUSED: Explanation(
         "Stopped and kept, as asked.", "`nexthos publish ID` lets it run again."
@@ -238,7 +259,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.ORPHANED: Explanation(
         "Executions exist whose key is gone without a delete marker: they are left alone.",
-        "Put the pipeline again to own them, or delete its key once more to remove them.",
+        "Put the pipeline again to own them, or remove them with `nexthos rm --orphans`.",
     ),
     Reason.EXECUTOR_UNREACHABLE: Explanation(
         "The executor did not answer: what runs there is unknown, so nothing is started or removed.",
@@ -255,6 +276,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.SHARED_HTTP_ADDRESS: Explanation(
         "An http_server in the configuration has no address of its own and shares the engine's.",
         "Give the http_server an `address` if others are to reach it.",
+    ),
+    Reason.FINITE_INPUT: Explanation(
+        "The input is known to end, and a `lifecycle: service` runs for ever: each end counts as one.",
+        "Set `lifecycle: job` if it is meant to end; otherwise use an input that does not.",
+    ),
+    Reason.OUTDATED: Explanation(
+        "It was started with another engine or other settings than the controller has now.",
+        "`nexthos rollout` renews such executions at a pace; until then they run on.",
     ),
     Reason.STORE_UNAVAILABLE: Explanation(
         "NATS or JetStream did not answer in time.", "Check the server; it is tried again."
@@ -283,6 +312,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ANOTHER_CONTROLLER: Explanation(
         "A controller of this namespace already runs.",
         "Stop it, or give this one another namespace (NEXTHOS_NAMESPACE).",
+    ),
+    Reason.LEASE_LOST: Explanation(
+        "This controller could not renew its lease in time, so another one may act by now.",
+        "Nothing: it stands by, and takes part again; check NATS if it comes again.",
+    ),
+    Reason.STANDBY: Explanation(
+        "Another controller of this namespace acts; this one takes over if that one ends.",
+        "Nothing to do.",
     ),
     Reason.NO_CONTROLLER: Explanation(
         "No controller of this namespace answers, so nothing that is stored is acted upon.",

@@ -59,6 +59,7 @@ class Controller:
         executors: Mapping[str, Executor],
         default_executor: str,
         now: Callable[[], float],
+        ready_debounce: float = 10.0,
         bound: int = 16,
     ) -> None:
         self.desired = desired
@@ -66,6 +67,8 @@ class Controller:
         self.facts = facts
         self.executors = executors
         self.default_executor = default_executor
+        self.ready_debounce = ready_debounce
+        self.abandoned: frozenset[str] = frozenset()  # places that somebody declared gone
         self.queue = WorkQueue(self.look, bound=bound)
         self._now = now
         self._faults: dict[str, Problem] = {}
@@ -110,7 +113,7 @@ class Controller:
         if not names.is_id(key):
             # A key that is no id never reaches an executor: it has a status, and nothing else.
             return View(key=key, entry=entry, memory=memory, now=self._now())
-        seen = await observe(self.executors, key, memory)
+        seen = await observe(self.executors, key, memory, self.abandoned)
         pipeline = entry.pipeline if entry else None
         return View(
             key=key,
@@ -123,6 +126,10 @@ class Controller:
             checks=self._checks(entry),
             default_executor=self.default_executor,
             silent=seen.silent,
+            answered=seen.answered,
+            abandoned=self.abandoned,
+            good_stored=self.facts.has(key, memory.last_good),
+            ready_debounce=self.ready_debounce,
             fault=self._faults.get(key),
         )
 

@@ -17,7 +17,7 @@ from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import Memory, Pipeline
+from nexthos_shared.models import Accepted, Memory, Pipeline
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import ConfigInfo, Configs
 
@@ -70,6 +70,13 @@ class Facts:
             )
         return ConfigFacts(info.digest, warnings=self._known_warnings(memory))
 
+    def has(self, pipeline_id: str, accepted: Accepted | None) -> bool:
+        """Whether the bytes that were pinned for `accepted` are still stored under its version."""
+        if accepted is None:
+            return False
+        info = self._infos.get((pipeline_id, accepted.definition.version or ""))
+        return info is not None and info.digest == accepted.digest
+
     def lints(self) -> Mapping[str, tuple[Problem, ...]]:
         """What lint said, by spec hash."""
         return self._lints
@@ -99,10 +106,17 @@ class Facts:
         _keep(self._lints, spec.spec_hash, tuple(problems))
 
     def _known_warnings(self, memory: Memory) -> tuple[Problem, ...]:
-        return self._warnings.get(memory.current.digest, ()) if memory.current else ()
+        if memory.current is None:
+            return ()
+        known = self._warnings.get(memory.current.digest, ())
+        ends = memory.current.definition.lifecycle == "job"
+        return tuple(w for w in known if not (ends and w.reason is Reason.FINITE_INPUT))
 
 
 def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
+    if shape.finite_input:
+        words = "its input is known to end, and a service runs for ever"
+        yield Problem(Reason.FINITE_INPUT, words, field="lifecycle")
     if not shape.scrapable:
         words = f"`metrics: {shape.names_metrics or '...'}` is not Prometheus: not read here"
         yield Problem(Reason.METRICS_NOT_SCRAPED, words, field="metrics")

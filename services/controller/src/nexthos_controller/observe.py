@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from nexthos_controller.executors.base import Execution, Executor
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import Memory
+from nexthos_shared.models import Memory, Place
 from nexthos_shared.reasons import Problem, Reason
 
 ANSWER_WITHIN = 10.0  # seconds
@@ -16,17 +16,20 @@ ANSWER_WITHIN = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Executions of one pipeline, and why that may not be all of them."""
+    """Executions of one pipeline, the places that answered, and why that may not be all of them."""
 
     executions: tuple[Execution, ...]
+    answered: frozenset[Place]
     silent: tuple[Problem, ...]
 
 
-async def observe(executors: Mapping[str, Executor], pipeline_id: str, memory: Memory) -> Observed:
-    """What all executors know of `pipeline_id`. A place where it lived must answer too."""
+async def observe(
+    executors: Mapping[str, Executor], pipeline_id: str, memory: Memory, abandoned: Set[str]
+) -> Observed:
+    """What all executors know of `pipeline_id`. A place where it may live must answer too."""
     executions: list[Execution] = []
     silent: list[Problem] = []
-    places: set[str] = set()
+    answered: set[Place] = set()
     for name, executor in executors.items():
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -39,19 +42,23 @@ async def observe(executors: Mapping[str, Executor], pipeline_id: str, memory: M
             silent.append(error.problem)
             continue
         executions.extend(listing.executions)
-        places |= listing.places
+        answered |= {Place(executor=name, place=place) for place in listing.places}
     if not silent:
-        silent.extend(_lost(memory, executors, places))
-    return Observed(tuple(executions), tuple(silent))
+        lost = [p for p in memory.places if p not in answered and p.place not in abandoned]
+        silent.extend(_lost(place, executors) for place in lost)
+    return Observed(tuple(executions), frozenset(answered), tuple(silent))
 
 
-def _lost(memory: Memory, executors: Mapping[str, Executor], places: set[str]) -> list[Problem]:
-    """Places where replicas lived and of which nobody spoke."""
-    lost = []
-    for replica, slot in memory.slots.items():
-        if not slot.uid or slot.place in places:
-            continue
-        words = f"replica {replica} lived on {slot.executor}/{slot.place}, which does not answer"
-        reason = Reason.PLACE_LOST if slot.executor in executors else Reason.UNKNOWN_EXECUTOR
-        lost.append(Problem(reason, words))
-    return lost
+def _lost(place: Place, executors: Mapping[str, Executor]) -> Problem:
+    """A place where something of it may live, and of which nobody spoke."""
+    if place.executor not in executors:
+        words = (
+            f"something of it lived on {place.executor}/{place.place}, and this controller does not "
+            f"offer the executor {place.executor}"
+        )
+        return Problem(Reason.UNKNOWN_EXECUTOR, words)
+    words = (
+        f"something of it lived on {place.executor}/{place.place}, which does not answer; bring it "
+        f"back, or say that it is gone: `nexthos abandon {place.place}`"
+    )
+    return Problem(Reason.PLACE_LOST, words)

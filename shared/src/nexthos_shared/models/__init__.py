@@ -15,6 +15,7 @@ from nexthos_shared.models.api import (
     StatusRequest,
     Summary,
 )
+from nexthos_shared.models.event import Event, EventData, EventType, event_time
 from nexthos_shared.models.pipeline import (
     MAX_DEFINITION_BYTES,
     RESERVED_ENV,
@@ -37,6 +38,8 @@ from nexthos_shared.models.status import (
     Memory,
     Phase,
     PipelineStatus,
+    Place,
+    Readiness,
     Slot,
 )
 
@@ -52,6 +55,9 @@ __all__ = [
     "ControllerReply",
     "Entry",
     "ErrorReply",
+    "Event",
+    "EventData",
+    "EventType",
     "ExecutionReport",
     "ExecutorReport",
     "Held",
@@ -63,6 +69,8 @@ __all__ = [
     "Pipeline",
     "PipelineReply",
     "PipelineStatus",
+    "Place",
+    "Readiness",
     "ReconcileReply",
     "ReconcileRequest",
     "Resources",
@@ -71,6 +79,7 @@ __all__ = [
     "Summary",
     "Update",
     "Wanted",
+    "event_time",
     "format_duration",
     "parse_duration",
     "parse_pipeline",

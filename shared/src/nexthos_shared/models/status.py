@@ -98,7 +98,24 @@ class Accepted(Stored):
     spec_hash: str
     digest: str
     definition: Pipeline
-    was_ready: bool = False
+    was_ready: bool = Field(False, description="all its replicas were ready together once")
+    fallback: bool = Field(
+        False, description="`last_good` was ready when this took its place: go back if it never is"
+    )
+
+
+class Readiness(Stored):
+    """Whether all replicas of the current spec are ready together, and since when."""
+
+    ready: bool
+    since: float = Field(description="seconds since the epoch")
+
+
+class Place(Stored):
+    """Where an execution may live: only that place can say that it is gone."""
+
+    executor: str
+    place: str
 
 
 class Held(Stored):
@@ -113,7 +130,7 @@ class Slot(Stored):
 
     uid: str = Field("", description="the execution last seen running here; empty: none yet")
     executor: str = ""
-    place: str = Field("", description="where it lived: only that place can say that it is gone")
+    place: str = ""
     was_ready: bool = Field(False, description="`uid` has been ready at least once")
     ended: bool = Field(False, description="the end of `uid` has been counted")
     running_since: float = Field(0.0, description="seconds since the epoch")
@@ -128,11 +145,17 @@ class Memory(Stored):
 
     wanted: Wanted | None = Field(None, description="the last status that was understood")
     current: Accepted | None = None
-    last_good: Accepted | None = None
+    last_good: Accepted | None = Field(
+        None, description="the last one whose replicas were all ready together for some time"
+    )
     held: Held | None = None
     completed: str | None = Field(None, description="spec hash of a job that finished")
     failed: str | None = Field(None, description="spec hash of a job that used up its retries")
+    readiness: Readiness | None = None
     slots: dict[int, Slot] = Field(default_factory=dict, description="by replica")
+    places: list[Place] = Field(
+        default_factory=list, description="where something of it may be, whatever its spec"
+    )
 
 
 class PipelineStatus(Stored):
@@ -144,7 +167,8 @@ class PipelineStatus(Stored):
     replicas: int = Field(0, description="executions wanted now")
     version: str | None = Field(None, description="version that runs, or is being started")
     digest: str | None = None
-    restarts: int = 0
+    restarts: int = Field(0, description="ends of the present spec that nobody asked for")
+    drifts: int = Field(0, description="times it was found otherwise than left, and put right")
     conditions: list[Condition] = Field(default_factory=list)
     executions: list[ExecutionReport] = Field(default_factory=list)
     executions_total: int = 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nexthos_controller.executors.base import Spec
+from nexthos_controller.reconcile import update
 from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh
 from nexthos_controller.reconcile.steps import is_over, sort_out, steps_towards
 from nexthos_controller.reconcile.target import aim
-from nexthos_controller.reconcile.view import Decision, Lint, Target, View
-from nexthos_shared.models import Accepted, Held, Memory, Wanted
+from nexthos_controller.reconcile.view import Decision, Lint, Prepare, Start, Target, View
+from nexthos_shared.models import Accepted, Held, Memory, Place, Wanted
 from nexthos_shared.reasons import Reason
 
 WATCH_STARTING = 5.0  # seconds: hints of becoming ready may be lost, so look again meanwhile
@@ -16,6 +19,12 @@ WATCH_SILENT = 5.0  # seconds between looks at a place that does not answer
 
 def decide(view: View) -> Decision:
     """What to do next about one pipeline, and what must be remembered before it is done."""
+    decision = _decide(view)
+    memory = _remember_places(view, decision)
+    return replace(decision, memory=memory)
+
+
+def _decide(view: View) -> Decision:
     memory = _remember_wanted(view)
     target = aim(view)
     if target.mode == "none":
@@ -34,17 +43,20 @@ def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Dec
     memory = _accept(view, target, spec, memory)
     mine = sort_out(view.executions, target).mine
     memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
-    all_ready = len(mine) == target.replicas and all(e.ready for e in mine)
-    if all_ready and memory.current and not memory.current.was_ready:
-        ready = memory.current.model_copy(update={"was_ready": True})
-        memory = memory.model_copy(update={"current": ready})
+    memory, settling = update.note_readiness(view, target.replicas, mine, memory)
     if doubtful(spec, mine, memory):
         if spec.spec_hash not in view.lints:
             return Decision(target, memory, (Lint(spec),))
         if held := _refused_by_lint(view, spec):
             return _hold(view, memory, held)
+    late = None if view.silent else update.why_late(spec, mine, memory, view.now)
+    if late is not None and not update.no_way_back(view, spec, memory):
+        return _decide(update.rolled_back(view, late, memory))
     steps = steps_towards(view, target, memory) + _lint_too(target)
-    return Decision(target, memory, steps, _look_again(view, target, spec, memory))
+    moments = (_look_again(view, target, spec, memory), settling)
+    return Decision(
+        target, memory, steps, min((m for m in moments if m is not None), default=None), late=late
+    )
 
 
 def _lint_too(target: Target) -> tuple[Lint, ...]:
@@ -56,9 +68,36 @@ def _remember_wanted(view: View) -> Memory:
     entry, memory = view.entry, view.memory
     if entry is None or entry.wanted is None:
         return memory
+    if memory.held is not None and _asks_for_another(view, memory.held):
+        memory = memory.model_copy(update={"held": None})
     if memory.wanted is Wanted.PAUSED and entry.wanted is Wanted.PUBLISHED:
         memory = tried_afresh(memory)  # who resumes it wants to see it run, not its old backoff
     return memory.model_copy(update={"wanted": entry.wanted})
+
+
+def _asks_for_another(view: View, held: Held) -> bool:
+    """Whether the entry names another spec than the one that is held, as far as can be said."""
+    wanted = view.entry.pipeline if view.entry else None
+    digest = view.config.digest
+    return wanted is not None and digest is not None and wanted.spec_hash(digest) != held.spec_hash
+
+
+def _remember_places(view: View, decision: Decision) -> Memory:
+    """Where something of it may be once `decision` is carried out, whatever answers by then.
+
+    A place stays until it answers without an execution. Before a start every place that the executor
+    may choose is noted: a crash right after must not let another machine start a second one.
+    """
+    there = {Place(executor=e.executor, place=e.place) for e in view.executions}
+    chosen = {s.spec.executor for s in decision.steps if isinstance(s, Prepare | Start)}
+    may_be = {p for p in view.answered if p.executor in chosen}
+    unheard = {
+        p for p in view.memory.places if p not in view.answered and p.place not in view.abandoned
+    }
+    places = sorted(there | may_be | unheard, key=lambda p: (p.executor, p.place))
+    if places == decision.memory.places:
+        return decision.memory
+    return decision.memory.model_copy(update={"places": places})
 
 
 def _let_go(view: View, target: Target, memory: Memory) -> Decision:
@@ -90,8 +129,7 @@ def _accept(view: View, target: Target, spec: Spec, memory: Memory) -> Memory:
         digest=spec.digest,
         definition=spec.definition,
     )
-    good = current if current is not None and current.was_ready else memory.last_good
-    return Memory(wanted=memory.wanted, current=accepted, last_good=good)
+    return update.begun(view, accepted, memory)
 
 
 def _refused_by_lint(view: View, spec: Spec) -> Held | None:
@@ -113,7 +151,8 @@ def _look_again(view: View, target: Target, spec: Spec, memory: Memory) -> float
     if is_over(spec, memory):
         return None
     mine = {e.replica: e for e in sort_out(view.executions, target).mine}
-    moments: list[float] = []
+    late = update.until_late(spec, list(mine.values()), memory, view.now)
+    moments: list[float] = [] if late is None else [late]
     for replica in range(target.replicas):
         execution, slot = mine.get(replica), memory.slots.get(replica)
         if execution is not None and execution.state == "running":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from nexthos_controller.executors.base import Execution
+from nexthos_controller.reconcile.drift import drifts
 from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER
 from nexthos_controller.reconcile.steps import Sorted, sort_out
+from nexthos_controller.reconcile.update import no_way_back
 from nexthos_controller.reconcile.view import Decision, View
 from nexthos_shared.models import (
     LISTED_EXECUTIONS,
@@ -16,6 +19,7 @@ from nexthos_shared.models import (
     Memory,
     Phase,
     PipelineStatus,
+    Slot,
 )
 from nexthos_shared.reasons import Problem, Reason
 
@@ -26,6 +30,7 @@ def report(view: View, decision: Decision, before: PipelineStatus | None) -> Pip
     sorted_out = sort_out(view.executions, target)
     current = memory.current
     phase = _phase(view, decision, sorted_out)
+    told = Told(view, decision, sorted_out, before)
     return PipelineStatus(
         observed_revision=view.entry.revision if view.entry else 0,
         phase=phase,
@@ -34,7 +39,8 @@ def report(view: View, decision: Decision, before: PipelineStatus | None) -> Pip
         version=current.definition.version if current else None,
         digest=current.digest if current else None,
         restarts=sum(slot.restarts for slot in memory.slots.values()),
-        conditions=_dated(_conditions(view, decision, sorted_out, phase), before, view.now),
+        drifts=drifts(view, decision, sorted_out, before),
+        conditions=_dated(_conditions(told, phase), before, view.now),
         executions=[_line(e, memory) for e in view.executions[:LISTED_EXECUTIONS]],
         executions_total=len(view.executions),
         memory=memory,
@@ -83,25 +89,56 @@ def _crash_loops(memory: Memory) -> bool:
     return any(slot.failures >= CRASH_LOOP_AFTER for slot in memory.slots.values())
 
 
-def _conditions(
-    view: View, decision: Decision, sorted_out: Sorted, phase: Phase
-) -> Iterable[Condition]:
-    yield _valid(view, decision)
-    if decision.target.mode == "run":
-        yield _ready(view, decision, sorted_out, phase)
-    yield from _progress(view, decision, sorted_out)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What conditions are told from."""
+
+    view: View
+    decision: Decision
+    found: Sorted
+    before: PipelineStatus | None
+
+    @property
+    def live(self) -> list[Execution]:
+        """The wanted executions that run."""
+        return [e for e in self.found.mine if e.state == "running"]
+
+    @property
+    def all_ready(self) -> bool:
+        """Whether every replica is ready, or was a moment ago: a short loss is not told."""
+        live, replicas = self.live, self.decision.target.replicas
+        if len(live) == replicas and all(e.ready for e in live):
+            return True
+        readiness = self.decision.memory.readiness
+        was = self.before.condition(ConditionType.READY) if self.before else None
+        if len(live) < replicas or readiness is None or was is None or was.reason != Reason.READY:
+            return False
+        return self.view.now - readiness.since < self.view.ready_debounce
+
+
+def _conditions(told: Told, phase: Phase) -> Iterable[Condition]:
+    view, target = told.view, told.decision.target
+    yield _valid(view, told.decision)
+    if target.mode == "run":
+        yield _ready(told, phase)
+    yield from _progress(told)
     if view.silent:
-        first = view.silent[0]
-        yield _condition(ConditionType.REACHABLE, "False", first)
+        yield _condition(ConditionType.REACHABLE, "False", view.silent[0])
     if view.entry is None and view.executions:
         words = f"{len(view.executions)} execution(s) whose key is gone without a delete marker"
         yield _condition(ConditionType.ORPHANED, "True", Problem(Reason.ORPHANED, words))
+    outdated = [e.outdated for e in told.live if e.outdated]
+    if outdated:
+        words = f"{outdated[0]}; it runs on, and `nexthos rollout` renews it"
+        yield _condition(ConditionType.OUTDATED, "True", Problem(Reason.OUTDATED, words))
     for warning in view.config.warnings[:1]:
         yield _condition(ConditionType.WARNING, "True", warning)
 
 
 def _valid(view: View, decision: Decision) -> Condition:
     refused = decision.target.refused
+    if refused is not None and refused.reason is Reason.ROLLED_BACK:
+        refused = None  # it can be run, and was: how that went is told as Progressing
     if refused is None and view.entry is not None and view.entry.problem is not None:
         refused = view.entry.problem
     if refused is not None:
@@ -117,51 +154,63 @@ def _valid(view: View, decision: Decision) -> Condition:
     return Condition(type=ConditionType.VALID, status="True", reason=Reason.VALID)
 
 
-def _ready(view: View, decision: Decision, sorted_out: Sorted, phase: Phase) -> Condition:
+def _ready(told: Told, phase: Phase) -> Condition:
     kind = ConditionType.READY
     if phase is Phase.COMPLETED:
         return Condition(type=kind, status="True", reason=Reason.COMPLETED)
-    if view.silent:
+    if told.view.silent:
         words = "what runs is unknown while its place does not answer"
         return Condition(
             type=kind, status="Unknown", reason=Reason.EXECUTOR_UNREACHABLE, message=words
         )
-    ready = [e for e in sorted_out.mine if e.state == "running" and e.ready]
-    if len(ready) == decision.target.replicas:
+    if told.all_ready:
         return Condition(type=kind, status="True", reason=Reason.READY)
-    return _condition(kind, "False", _why_not_ready(view, decision, sorted_out, phase))
+    return _condition(kind, "False", _why_not_ready(told, phase))
 
 
-def _why_not_ready(view: View, decision: Decision, sorted_out: Sorted, phase: Phase) -> Problem:
-    memory = decision.memory
+def _why_not_ready(told: Told, phase: Phase) -> Problem:
+    memory = told.decision.memory
     slot = next((s for s in memory.slots.values() if s.ended and s.problem), None)
     if slot is not None and slot.problem is not None:
-        cause = slot.problem
-        if phase is Phase.FAILED:
-            words = f"failed {slot.restarts} times, no retry is left: {cause.message}"
-            return Problem(Reason.RETRIES_EXHAUSTED, words)
-        wait = f", next start in {max(slot.not_before - view.now, 0):.0f} s"
-        reason = Reason.CRASH_LOOP if phase is Phase.CRASH_LOOP else cause.reason
-        row = f" {slot.failures} times in a row" if slot.failures > 1 else ""
-        words = f"ended{row}{wait}: {cause.message}"
-        return Problem(reason, words, file=cause.file, line=cause.line, column=cause.column)
-    if view.fault is not None:
-        return view.fault
-    live = [e for e in sorted_out.mine if e.state == "running" and not e.ready]
+        return _why_it_ended(told, phase, slot, slot.problem)
+    if told.view.fault is not None:
+        return told.view.fault
+    live = [e for e in told.live if not e.ready]
     for execution in live:
-        if execution.problem is not None and _got_ready(execution, memory):
+        late = told.decision.late is not None or _got_ready(execution, memory)
+        if execution.problem is not None and late:
             return execution.problem
     words = "inputs and outputs are not all connected yet" if live else "it is being started"
     return Problem(Reason.STARTING, words)
 
 
-def _progress(view: View, decision: Decision, sorted_out: Sorted) -> Iterable[Condition]:
-    kind = ConditionType.PROGRESSING
+def _why_it_ended(told: Told, phase: Phase, slot: Slot, cause: Problem) -> Problem:
+    if phase is Phase.FAILED:
+        words = f"failed {slot.restarts} times, no retry is left: {cause.message}"
+        return Problem(Reason.RETRIES_EXHAUSTED, words)
+    wait = f", next start in {max(slot.not_before - told.view.now, 0):.0f} s"
+    reason = Reason.CRASH_LOOP if phase is Phase.CRASH_LOOP else cause.reason
+    row = f" {slot.failures} times in a row" if slot.failures > 1 else ""
+    finite = [w for w in told.view.config.warnings if w.reason is Reason.FINITE_INPUT]
+    why = f" ({finite[0].message})" if finite and cause.reason is Reason.EXITED_CLEANLY else ""
+    words = f"ended{row}{wait}: {cause.message}{why}"
+    return Problem(reason, words, file=cause.file, line=cause.line, column=cause.column)
+
+
+def _progress(told: Told) -> Iterable[Condition]:
+    kind, view, decision = ConditionType.PROGRESSING, told.view, told.decision
+    target, late = decision.target, decision.late
     if view.fault is not None:
         if view.fault.reason is Reason.NAME_CONFLICT:
             yield _condition(ConditionType.NAME_CONFLICT, "True", view.fault)
         yield _condition(kind, "False", view.fault)
-    elif decision.target.mode == "run" and (sorted_out.others or decision.target.to_lint):
+    elif target.refused is not None and target.refused.reason is Reason.ROLLED_BACK:
+        yield _condition(kind, "False", target.refused)
+    elif late is not None and target.spec is not None:
+        stays = no_way_back(view, target.spec, decision.memory)
+        words = f"{late.message}; it stays, since {stays}"
+        yield _condition(kind, "False", Problem(Reason.READY_TIMEOUT, words))
+    elif target.mode == "run" and (told.found.others or target.to_lint):
         words = "a newer definition is being put in place"
         yield _condition(kind, "True", Problem(Reason.UPDATING, words))
 

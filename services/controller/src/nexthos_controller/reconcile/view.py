@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nexthos_controller.executors.base import Execution, Spec
-from nexthos_shared.models import Entry, Memory, Update
+from nexthos_shared.models import Entry, Memory, Place, Update
 from nexthos_shared.reasons import Problem
 
 
@@ -41,6 +41,10 @@ class View:
     #   executor offered -> what it can't do of the entry's definition
     default_executor: str = "process"
     silent: tuple[Problem, ...] = ()  # executors and places of this pipeline that did not answer
+    answered: frozenset[Place] = frozenset()  # places that answered in full
+    abandoned: frozenset[str] = frozenset()  # places that somebody declared gone
+    good_stored: bool = False  # the object of `memory.last_good` still has the pinned bytes
+    ready_debounce: float = 10.0  # seconds: shorter changes of readiness are not told
     fault: Problem | None = None  # what the last attempt to act ran into
 
 
@@ -112,4 +116,5 @@ class Decision:
     memory: Memory
     steps: tuple[Step, ...] = ()
     look_again: float | None = None  # seconds from now; None: only when something changes
+    late: Problem | None = None  # why the current definition did not get ready in its time
     forget: bool = False  # nothing is left of it: its status key goes too

@@ -1,0 +1,138 @@
+"""How an update goes: which definition was good last, and when a new one has to give way to it.
+
+Good is what had all its replicas ready together for `ready_debounce` seconds. A new definition that
+was never ready, and crashed or took longer than its `update.ready_timeout`, gives way to the whole last
+good one, if that one was ready when the update began and its bytes can still be had. Otherwise the
+update is not to blame, or there is nothing to go back to: it stays, and says why it is not ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from nexthos_controller.executors.base import Execution, Spec
+from nexthos_controller.reconcile.view import View
+from nexthos_shared.models import Accepted, Held, Memory, Readiness, Slot, format_duration
+from nexthos_shared.reasons import Problem, Reason
+
+
+def note_readiness(
+    view: View, replicas: int, mine: Sequence[Execution], memory: Memory
+) -> tuple[Memory, float | None]:
+    """Memory with what is ready now, and the seconds until that is old enough to count."""
+    ready = len(mine) == replicas and all(e.state == "running" and e.ready for e in mine)
+    readiness = memory.readiness
+    if readiness is None or readiness.ready != ready:
+        readiness = Readiness(ready=ready, since=view.now)
+    current = memory.current
+    if current is not None and ready and not current.was_ready:
+        current = current.model_copy(update={"was_ready": True})
+    memory = memory.model_copy(update={"readiness": readiness, "current": current})
+    left = readiness.since + view.ready_debounce - view.now
+    waiting = left if left > 0 else None
+    if not ready:
+        return memory, waiting
+    if current is None or _is_good(current, memory):
+        return memory, None
+    if waiting is None:
+        memory = memory.model_copy(update={"last_good": current})
+    return memory, waiting
+
+
+def _is_good(current: Accepted, memory: Memory) -> bool:
+    good = memory.last_good
+    same = good is not None and good.spec_hash == current.spec_hash
+    return same and good is not None and good.definition == current.definition
+
+
+def begun(view: View, accepted: Accepted, memory: Memory) -> Memory:
+    """Memory after `accepted` takes the place of what was current."""
+    before = memory.current
+    fallback = False
+    if before is not None and memory.last_good is not None:
+        was_good = before.spec_hash == memory.last_good.spec_hash
+        fallback = _all_ready(view, before) if was_good else before.fallback
+    return Memory(
+        wanted=memory.wanted,
+        current=accepted.model_copy(update={"fallback": fallback}),
+        last_good=memory.last_good,
+    )
+
+
+def _all_ready(view: View, accepted: Accepted) -> bool:
+    ready = {
+        e.replica
+        for e in view.executions
+        if e.spec_hash == accepted.spec_hash and e.state == "running" and e.ready
+    }
+    return len(ready) >= accepted.definition.replicas
+
+
+def why_late(spec: Spec, mine: Sequence[Execution], memory: Memory, now: float) -> Problem | None:
+    """What kept the current definition from ever being ready in its time; None while it may be."""
+    current = memory.current
+    if current is None or current.was_ready or spec.definition.lifecycle != "service":
+        return None
+    for slot in memory.slots.values():
+        if slot.ended and slot.problem is not None and not slot.was_ready:
+            return slot.problem
+    timeout = spec.definition.update.ready_timeout
+    for execution, slot in _waiting(mine, memory):
+        if now - slot.running_since >= timeout:
+            words = f"not ready within {format_duration(timeout)}"
+            cause = execution.problem or Problem(Reason.READY_TIMEOUT, "")
+            message = f"{words}: {cause.message}" if cause.message else words
+            return Problem(cause.reason, message)
+    return None
+
+
+def _waiting(mine: Sequence[Execution], memory: Memory) -> Iterator[tuple[Execution, Slot]]:
+    """Executions that run and were never ready."""
+    for execution in mine:
+        slot = memory.slots.get(execution.replica)
+        if execution.state == "running" and not execution.ready and slot and not slot.was_ready:
+            yield execution, slot
+
+
+def until_late(spec: Spec, mine: Sequence[Execution], memory: Memory, now: float) -> float | None:
+    """Seconds until the first replica that is not ready has taken too long."""
+    current = memory.current
+    if current is None or current.was_ready:
+        return None
+    timeout = spec.definition.update.ready_timeout
+    left = [slot.running_since + timeout - now for _, slot in _waiting(mine, memory)]
+    return min((seconds for seconds in left if seconds > 0), default=None)
+
+
+def no_way_back(view: View, spec: Spec, memory: Memory) -> str:
+    """Why the last good definition can't take over, in words; empty if it can."""
+    current, good = memory.current, memory.last_good
+    if not spec.definition.update.rollback:
+        return "update.rollback is false"
+    if current is None or good is None or good.spec_hash == current.spec_hash:
+        return "no earlier version was ever good"
+    if not current.fallback:
+        return f"version {good.definition.version} was not ready either when the update began"
+    kept = any(e.spec_hash == good.spec_hash for e in view.executions)
+    if not (kept or view.good_stored):
+        return f"the configuration of version {good.definition.version} is gone"
+    return ""
+
+
+def rolled_back(view: View, late: Problem, memory: Memory) -> View:
+    """The view after the last good definition took over; the one that failed is held."""
+    failed, good = memory.current, memory.last_good
+    assert failed is not None
+    assert good is not None
+    words = (
+        f"version {failed.definition.version} (revision {failed.revision}): {late.message}; "
+        f"version {good.definition.version} (revision {good.revision}) runs again"
+    )
+    problem = Problem(Reason.ROLLED_BACK, words, file=late.file, line=late.line, column=late.column)
+    held = Held(spec_hash=failed.spec_hash, problem=problem)
+    good = good.model_copy(update={"fallback": False})
+    memory = Memory(
+        wanted=memory.wanted, current=good, last_good=good, held=held, places=memory.places
+    )
+    return replace(view, memory=memory)
