@@ -15,8 +15,8 @@ STAMPS := .venv/stamps
 MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
 ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
-SOURCES := $(MEMBERS:%=%/src) tests/support
-TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py)))
+SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
+TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py benchmarks/tests/*.py)))
 
 # Another active virtualenv, or a Python set up by hand, is not ours to install into.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON
@@ -86,6 +86,14 @@ check: setup ## lint, formatting, types, and which package may import which
 docs: setup ## write the tables and schemas in docs/ that come from the code
 	$(BIN)/python docs/generate.py
 
+.PHONY: faults
+faults: setup ## list which test shows which row of docs/faults.md, and rows that lack one
+	$(BIN)/python docs/faults.py
+
+.PHONY: bench
+bench: setup ## measure against the same thing done by hand (BENCH_ARGS="--quick --only restart")
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
 .PHONY: lock
 lock: $(UV_READY) ## write requirements.lock again (LOCK_ARGS=--upgrade for newer versions)
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
@@ -106,8 +114,8 @@ tidy: $(UV_READY) ## after a new import in engine/main.go: write its go.mod and 
 
 .PHONY: clean
 clean: ## remove what the targets above made
-	rm -rf .venv .tools engine/dist .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	find $(MEMBERS) engine tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .venv .tools engine/dist benchmarks/results .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find $(MEMBERS) engine tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: fresh
 fresh:

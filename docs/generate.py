@@ -1,4 +1,4 @@
-"""Write what the documentation takes from the code: schemas, the field table, the reasons.
+"""Write what the documentation takes from the code: schemas, fields, reasons, tests of faults.
 
 `make docs` runs it; `generate.py --check` exits 1 and names the files that are not true any more.
 """
@@ -9,6 +9,8 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import faults
 
 from nexthos_cli.schemas import models
 from nexthos_shared.models import Pipeline
@@ -27,6 +29,10 @@ def files() -> Iterator[tuple[Path, str]]:
         yield HERE / "schemas" / f"{name}.json", schema + "\n"
     contract = HERE / "contract.md"
     yield contract, _filled(contract.read_text(), {"fields": _fields(), "reasons": _reasons()})
+    table = HERE / "faults.md"
+    text = table.read_text()
+    tests = faults.page(faults.rows(text), faults.shown(HERE.parent))
+    yield table, _filled(text, {"tests": tests})
 
 
 def _filled(text: str, parts: dict[str, str]) -> str:

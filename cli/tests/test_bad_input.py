@@ -75,6 +75,7 @@ def test_a_plain_file_whose_name_is_no_id_is_told_what_to_do(person):
         assert "InvalidName" in result.stderr
 
 
+@pytest.mark.fault(49)
 def test_a_configuration_over_one_mebibyte_is_refused(person):
     big = "input: {stdin: {}}\noutput: {drop: {}}\n#" + "x" * 1024 * 1024
     block = "schema: 1\nid: b\nconfig: |\n  #" + "x" * 1024 * 1024
@@ -103,6 +104,7 @@ def test_what_is_not_utf8_is_refused_at_its_line(person):
     assert "ConfigNotText" in result.stderr
 
 
+@pytest.mark.fault(49)
 def test_a_yaml_bomb_in_a_plain_file_is_the_engines_to_refuse_and_bounded(person):
     result = person.types("apply", person.file("orders.yaml", "input: {stdin: {}}\n" + BOMB))
     assert result.exit_code == 1
@@ -127,6 +129,7 @@ def test_a_file_that_is_not_there_is_named(person):
     assert person.stored("orders") is None
 
 
+@pytest.mark.fault(50, 51)
 @pytest.mark.parametrize("key", ["a..b", "a/../../x", "UPPER", "x" * 300, "a b", ""])
 @pytest.mark.parametrize(
     "verb", ["publish", "pause", "draft", "rm", "wait", "get", "status", "logs", "reconcile"]

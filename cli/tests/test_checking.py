@@ -43,6 +43,31 @@ def test_lint_checks_manifests_with_their_own_environment(person):
     assert "m.yaml:6:" in refused.stderr
 
 
+COPY = "input: {file: {paths: [x]}}\noutput: {drop: {}}\n"
+
+
+@pytest.mark.fault(75)
+def test_a_service_whose_input_ends_is_warned_of_and_applied_all_the_same(person):
+    for verb in ("lint", "apply"):
+        result = person.does(verb, person.file("copy.yaml", COPY))
+        assert result.stderr.count("warning: ") == 1
+        assert "copy.yaml: lifecycle: is `service`, and the input is known to end" in result.stderr
+        assert "(FiniteInput)" in result.stderr
+    told = person.json("lint", "copy.yaml", schema="output-lint")
+    assert [(w["reason"], w["field"]) for w in told["warnings"]] == [("FiniteInput", "lifecycle")]
+    again = person.json("apply", "copy.yaml", schema="output-apply")
+    assert [w["file"] for w in again["warnings"]] == ["copy.yaml"]
+    stored = f'schema: 1\nid: copy\nversion: "{person.stored("copy")["version"]}"\n'
+    assert "FiniteInput" in person.does("apply", "-", input=stored).stderr
+
+
+def test_a_job_whose_input_ends_and_a_service_whose_does_not_are_fine(person):
+    text = "schema: 1\nid: a\nlifecycle: job\nconfig: |\n  " + COPY.replace("\n", "\n  ")
+    endless = COPY.replace("file: {paths: [x]}", "generate: {mapping: 'root = 1', interval: 1s}")
+    result = person.does("lint", person.file("job.yaml", text), person.file("b.yaml", endless))
+    assert "warning" not in result.stderr
+
+
 def test_lint_without_an_engine_fails_and_says_what_to_do(person):
     person.env["NEXTHOS_ENGINE"] = "/nowhere/engine"
     result = person.types("lint", person.file("good.yaml", PLAIN))
@@ -78,20 +103,19 @@ def test_doctor_without_a_server_fails_at_the_connection_and_still_tells_of_the_
 def test_doctor_names_missing_buckets_and_setup_creates_them(person):
     ill = person.types("doctor", "-n", "fresh1")
     assert "fail  buckets: namespace fresh1 has no buckets" in ill.stdout
-    assert person.does("setup", "-n", "fresh1").stdout.count("created") == 4
+    made = person.does("setup", "-n", "fresh1").stdout
+    assert made.count("bucket/") == 4
+    assert "stream/fresh1-events created" in made
+    assert made.count("created") == 5
     assert "ok    buckets" in person.types("doctor", "-n", "fresh1").stdout
     person.store(lambda store: store.link.js.delete_key_value(store.names.status))
-    assert f"missing: {person.namespace}-status" in person.types("doctor").stdout
+    told = person.types("doctor").stdout
+    assert f"missing: {person.namespace}-status" in told
+    assert "the controller writes it anew from what runs" in told
     result = person.does("setup")
     assert f"bucket/{person.namespace}-status created" in result.stdout
     assert "beside others" in result.stderr
     assert person.types("setup", "--replicas", "9").exit_code == 2
-
-
-def test_doctor_names_orphans_and_how_to_be_rid_of_them(person):
-    orphaned = {"type": "Orphaned", "status": "True", "reason": "Orphaned"}
-    person.report("lost", "Unknown", revision=1, conditions=[orphaned])
-    assert "nexthos rm lost" in person.types("doctor").stdout
 
 
 async def test_doctor_tells_what_credentials_may_not_do(person, tmp_path, monkeypatch):

@@ -68,6 +68,47 @@ def test_acting(person, verb):
     assert done["pipelines"][0]["action"] != "unchanged"
 
 
+@pytest.mark.parametrize(
+    ("verb", "args", "action"),
+    [("scale", ("--replicas", "3"), "scaled"), ("restart", (), "restarted")],
+)
+def test_scaling_and_restarting(person, verb, args, action):
+    person.put("a", GOOD)
+    done = person.json(verb, "a", *args, schema=f"output-{verb}")
+    assert [(p["action"], p["revision"]) for p in done["pipelines"]] == [(action, 2)]
+
+
+def test_history_and_rollback(person):
+    person.does("apply", person.file("a.yaml"))
+    person.does("apply", person.file("a.yaml", "output: {drop: {}}\n"))
+    kept = person.json("history", "a", schema="output-history")["revisions"]
+    assert [(r["revision"], r["first"]) for r in kept] == [(1, True), (2, False)]
+    assert [c["field"] for c in kept[1]["changes"]] == ["version"]
+    asked = person.json("rollback", "a", "--dry-run", schema="output-rollback")
+    assert (asked["back_to"], asked["revision"], asked["dry_run"]) == (1, 0, True)
+    done = person.json("rollback", "a", schema="output-rollback")
+    assert (done["back_to"], done["before"], done["revision"]) == (1, 2, 3)
+
+
+def test_rollout(person):
+    person.put("a", GOOD)
+    older = {"type": "Outdated", "status": "True", "reason": "Outdated", "message": "engine 1"}
+    person.report("a", "Running", ready=1, replicas=1, version="1", conditions=[older])
+    asked = person.json("rollout", "--dry-run", schema="output-rollout")
+    assert [(p["result"], p["message"]) for p in asked["pipelines"]] == [
+        ("not renewed", "engine 1")
+    ]
+    late = person.json("rollout", "-y", "--timeout", "100ms", schema="output-rollout", code=1)
+    assert [(p["result"], p["reason"]) for p in late["pipelines"]] == [("failed", "TimedOut")]
+
+
+def test_abandon(person):
+    done = person.json("abandon", "m1", "--force", "-y", schema="output-abandon")
+    assert done == {"place": "m1", "action": "abandoned", "pipelines": []}
+    again = person.json("abandon", "m1", "--undo", schema="output-abandon")
+    assert again["action"] == "undone"
+
+
 def test_ls(person):
     person.put("a", GOOD)
     person.put("b", b"broken")
@@ -112,25 +153,6 @@ def test_lint(person):
     assert done["problems"][0]["line"] == 2
 
 
-def test_logs(person):
-    person.put("a", GOOD)
-    execution = {
-        "name": "x-a-0-1",
-        "uid": "1",
-        "executor": "process",
-        "place": "here",
-        "replica": 0,
-        "spec_hash": "0",
-        "state": "running",
-    }
-    person.report("a", "Running", executions=[execution], executions_total=1)
-    person.env["NEXTHOS_STATE_DIR"] = str(person.folder / "state")
-    person.file("state/executions/x-a-0-1/engine.log", "one\n")
-    done = person.json("logs", "a", schema="output-logs")
-    assert done["executions"][0]["lines"] == ["one"]
-    assert person.types("logs", "a", "-f", "-o", "json").exit_code == 2
-
-
 def test_reconcile(person, controller):
     answer = {"outcomes": [{"id": "a", "phase": "Running", "settled": True}], "unsettled": 0}
     with controller(lambda *_: None, reconcile=lambda _: dict(answer)):
@@ -153,7 +175,7 @@ def test_doctor(person, controller):
 def test_setup(person):
     done = person.json("setup", schema="output-setup")
     assert done["created"] == []
-    assert len(done["existing"]) == 4
+    assert len(done["existing"]) == 5
 
 
 @pytest.mark.parametrize(

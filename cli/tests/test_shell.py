@@ -56,6 +56,13 @@ def test_commands_options_and_reasons_are_completed(person):
     assert complete(person, "bash", ["nexthos", "wait", "x", "--for"], "re") == ["ready"]
 
 
+def test_places_are_completed(person):
+    person.put("a", GOOD)
+    memory = {"places": [{"executor": "process", "place": "m1"}]}
+    person.report("a", "Unknown", memory=memory)
+    assert complete(person, "bash", ["nexthos", "abandon"], "m") == ["m1"]
+
+
 def test_completion_without_a_server_is_just_empty(person):
     person.env["NATS_URL"] = "nats://127.0.0.1:1"
     assert complete(person, "bash", ["nexthos", "pause"], "o") == []

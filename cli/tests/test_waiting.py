@@ -23,6 +23,10 @@ def status(phase, revision=5, **more):
 
 UPDATING = [condition("Progressing", "True", "Updating")]
 REFUSED = [condition("Valid", "False", "LintFailed", "field x")]
+BACK = [
+    condition("Progressing", "False", "RolledBack", "version 2: no broker; version 1 runs again")
+]
+TRIED = [condition("Progressing", "False", "ReadyTimeout", "it stays")]
 READY = {"ready": 1, "replicas": 1}
 
 
@@ -37,6 +41,11 @@ READY = {"ready": 1, "replicas": 1}
         ("ready", status("Running", ready=0, replicas=0), "on its way"),
         ("ready", status("Running", conditions=UPDATING, **READY), "on its way"),
         ("ready", status("Running", conditions=REFUSED, **READY), "failed"),
+        ("ready", status("Running", conditions=BACK, **READY), "failed"),
+        ("ready", status("Starting", conditions=BACK), "failed"),
+        ("ready", status("Running", 4, conditions=BACK, **READY), "on its way"),
+        ("ready", status("Starting", conditions=TRIED), "on its way"),
+        ("paused", status("Paused", conditions=BACK), "there"),
         ("ready", status("Starting"), "on its way"),
         ("ready", status("Unknown"), "on its way"),
         ("ready", status("Paused"), "on its way"),
@@ -107,6 +116,29 @@ def test_what_can_not_come_true_fails_at_once_with_the_reason_and_place(person, 
         result = person.types("apply", person.file("a.yaml"), "--wait", "--timeout", "30s")
     assert result.exit_code == 1
     assert "error: a/1:3: pipeline a: Invalid: field x (LintFailed)" in result.stderr
+
+
+def test_an_update_that_was_rolled_back_fails_at_once_with_the_story_in_one_sentence(
+    person, controller
+):
+    words = (
+        "version 2 (revision 7): not ready within 30s: no broker; version 1 (revision 5) runs again"
+    )
+
+    def gives_way(_, entry):
+        unready = condition("Ready", "False", "Starting", "it is being started")
+        back = condition("Progressing", "False", "RolledBack", words)
+        return {
+            "phase": "Starting",
+            "observed_revision": entry.revision,
+            "replicas": 1,
+            "conditions": [unready, back],
+        }
+
+    with controller(gives_way):
+        result = person.types("apply", person.file("a.yaml"), "--wait", "--timeout", "30s")
+    assert result.exit_code == 1
+    assert f"error: pipeline a: rolled back: {words} (RolledBack)" in result.stderr
 
 
 def test_what_is_not_there_in_time_is_four_with_what_was_seen_last(person, controller):

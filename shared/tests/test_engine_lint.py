@@ -89,6 +89,7 @@ async def test_a_component_that_the_engine_lacks_is_named(engine, config, named)
     assert problem.line is not None
 
 
+@pytest.mark.fault(52)
 async def test_each_missing_variable_is_named_with_its_place(engine):
     config = GOOD.replace(b"root = 1", b'root = "${REGION}${ZONE}"').replace(b"1s", b"${EVERY:2s}")
 
@@ -120,6 +121,7 @@ async def test_lint_sees_the_variables_of_the_run_and_no_others(engine, monkeypa
     assert (await lint(engine, config, {}))[0].reason is Reason.VARIABLE_MISSING
 
 
+@pytest.mark.fault(52)
 @pytest.mark.parametrize(
     "secret", [SECRET, "s3c ret: #1", "first part\nsecond one", 'quo"ted \\ value']
 )
@@ -140,6 +142,7 @@ async def test_a_column_behind_a_filled_in_variable_is_left_out(engine):
     assert (problem.line, problem.column) == (1, None)
 
 
+@pytest.mark.fault(49)
 async def test_a_file_that_is_not_utf8_is_refused_with_the_line(engine):
     problem = await only(engine, b"input:\n  stdin: {}\n# caf\xe9\n")
 
@@ -147,6 +150,7 @@ async def test_a_file_that_is_not_utf8_is_refused_with_the_line(engine):
     assert problem.line == 3
 
 
+@pytest.mark.fault(49)
 async def test_a_file_of_more_than_a_mebibyte_is_refused(engine):
     problem = await only(engine, GOOD + b"#" * (MAX_CONFIG_BYTES - len(GOOD) + 1))
 
@@ -164,6 +168,7 @@ def bomb() -> bytes:
     return "\n".join(lines).encode()
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("config", [bomb(), b"input: " + b"[" * 100_000, b"- " * 100_000])
 async def test_a_yaml_bomb_is_refused_within_bounds(engine, config):
     async with asyncio.timeout(5.0):

@@ -164,6 +164,7 @@ def bomb() -> bytes:
     return "\n".join([*lines, "input: {http_server: *l}"]).encode()
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize(
     "config",
     [

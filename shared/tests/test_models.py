@@ -50,6 +50,7 @@ def test_arbitrary_json_under_an_arbitrary_key_is_read_without_an_error(key, fie
     assert found.pipeline is not None or found.problem is not None
 
 
+@pytest.mark.fault(85)
 @given(st.dictionaries(FIELDS.filter(lambda f: f != "status"), JSON, max_size=6))
 def test_paused_acts_whatever_else_is_wrong(fields):
     assert entry(status="paused", **fields).wanted is Wanted.PAUSED
@@ -101,6 +102,7 @@ def test_a_missing_or_unknown_status_changes_nothing_and_says_so(status):
     assert found.problem.reason is Reason.UNKNOWN_STATUS
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -141,6 +143,7 @@ def test_not_a_number_is_not_json():
     assert problem_of(found).field == "executor_options"
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize(
     "bomb",
     [

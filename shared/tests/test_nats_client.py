@@ -31,10 +31,10 @@ async def gets_in(connection):
         return link.nc.is_connected
 
 
-def nkey_user(folder):
+def nkey_user(folder, name="user", secret=bytes(range(32))):
     """A seed file, and the public key that the server must know."""
-    pair = nkeys.from_seed(nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER))
-    seed = folder / "user.nk"
+    pair = nkeys.from_seed(nkeys.encode_seed(secret, nkeys.PREFIX_BYTE_USER))
+    seed = folder / f"{name}.nk"
     seed.write_bytes(pair.seed)
     return seed, pair.public_key.decode()
 
@@ -167,6 +167,7 @@ async def test_something_else_that_listens_is_given_up_in_time():
             writer.close()
 
 
+@pytest.mark.fault(11)
 async def test_a_daemon_waits_for_its_server(tmp_path):
     server = NatsServer(tmp_path / "n")
     waiting = asyncio.create_task(gets_in(some_time(server)))
@@ -194,6 +195,7 @@ async def test_a_connection_comes_back_and_says_so(fresh_nats, daemon):
         await link.nc.flush()
 
 
+@pytest.mark.fault(24)
 async def test_a_daemon_outlives_revoked_credentials(tmp_path):
     granted = "authorization { users: [{user: u, password: p}] }"
     server = NatsServer(tmp_path / "n", config=granted)
@@ -208,12 +210,70 @@ async def test_a_daemon_outlives_revoked_credentials(tmp_path):
         await link.nc.flush()
 
 
+@pytest.mark.fault(24)
+async def test_a_daemon_takes_another_nkey_from_its_file(tmp_path):
+    seed, public = nkey_user(tmp_path)
+    server = NatsServer(tmp_path / "n", config=f"authorization {{ users: [{{nkey: {public}}}] }}")
+    async with server, some_time(server, nkey=seed) as link:
+        other, its_public = nkey_user(tmp_path, "other", bytes(range(1, 33)))
+        other.replace(seed)
+        server.config = server.config.replace(public, its_public)
+        server.reload()
+        async with asyncio.timeout(15):
+            await link.wait_reconnect(0)
+        await link.nc.flush()
+
+
 async def test_leaving_ends_in_time_while_the_server_is_away(fresh_nats):
     async with asyncio.timeout(10):
         async with some_time(fresh_nats) as link:
             await fresh_nats.kill()
             await eventually(lambda: not link.nc.is_connected)
     assert link.nc.is_closed
+
+
+async def test_a_flush_that_is_given_up_makes_nobody_deaf(nats_server):
+    async with now(nats_server) as link:
+        for turns in range(5):
+            given_up = asyncio.create_task(link.nc.flush())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait({given_up})
+        await link.js.account_info()
+        await link.nc.flush()
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("call", ["flush", "request"])
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(
+    nats_server, namespace, call, turns
+):
+    async def reply(message):
+        await message.respond(b"")
+
+    async with now(nats_server) as other, now(nats_server) as link:
+        await other.nc.subscribe(namespace, cb=reply)
+        await other.nc.flush()
+        await link.nc.flush()
+        read, answered = link.nc._ps.parse, asyncio.Event()
+
+        async def read_and_tell(data):
+            await read(data)
+            answered.set()
+
+        async def ask():
+            await (link.nc.flush() if call == "flush" else link.nc.request(namespace, timeout=5))
+            await asyncio.Event().wait()
+
+        link.nc._ps.parse = read_and_tell
+        asking = asyncio.create_task(ask())
+        await answered.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=5)
+        assert asking.cancelled()
 
 
 async def test_leaving_sends_what_is_pending(nats_server, namespace):

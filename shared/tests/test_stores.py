@@ -14,6 +14,7 @@ from nexthos_shared.errors import (
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
+from nexthos_testing.wait import eventually
 
 CONFIG = b"input: {stdin: {}}\n"
 
@@ -88,17 +89,17 @@ async def test_create_works_over_any_marker(store):
 
 
 async def test_the_marker_of_an_expired_key_is_read_as_one_and_created_over(store):
-    subject = f"$KV.{store.control.name}.lease"
-    await store.link.js.publish(subject, b"me", msg_ttl=1)
+    await store.control.update("lease", b"me", 0, ttl=1)
     async with store.control.feed("lease") as feed:
         async with asyncio.timeout(10):
             read = [store.control.read(await feed.messages.get()) for _ in range(2)]
-    assert [e.value for e in read] == [b"me", None]
+    assert [(e.value, e.expired) for e in read] == [(b"me", False), (None, True)]
     assert (await store.control.get("lease")).value is None
     await store.control.create("lease", b"you")
     assert (await store.control.get("lease")).value == b"you"
 
 
+@pytest.mark.fault(20)
 async def test_update_decides_by_the_revision(store):
     first = await store.statuses.update("orders", b"1", 0)
     second = await store.statuses.update("orders", b"2", first)
@@ -106,6 +107,27 @@ async def test_update_decides_by_the_revision(store):
         with pytest.raises(StoreConflict, match="somebody else"):
             await store.statuses.update("orders", b"3", outdated)
     assert (await store.statuses.get("orders")).value == b"2"
+
+
+async def test_an_update_may_give_the_key_another_time_to_live(store):
+    first = await store.control.update("lease", b"me", 0, ttl=1)
+    second = await store.control.update("lease", b"me", first, ttl=600)
+    with pytest.raises(StoreConflict):
+        await store.control.update("lease", b"you", first, ttl=1)
+    await store.control.update("other", b"me", 0, ttl=1)
+
+    async def other_is_over():
+        return (await store.control.get("other")).expired
+
+    await eventually(other_is_over)
+    assert (await store.control.get("lease")).revision == second
+
+
+async def test_a_marker_that_somebody_wrote_is_not_an_expired_key(store):
+    for bring_marker in (store.control.delete, store.control.purge):
+        await store.control.put("lease", b"me")
+        await bring_marker("lease")
+        assert not (await store.control.get("lease")).expired
 
 
 async def test_delete_decides_by_the_revision_if_one_is_given(store):
@@ -126,6 +148,7 @@ async def test_of_many_updates_at_once_one_wins(store):
     assert sum(isinstance(r, StoreConflict) for r in results) == 19
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize(
     "key", ["", "a..b", "a/../../x", ".a", "a.", "a b", "*", "a.>", "a\n", "x" * 2000]
 )
@@ -289,6 +312,7 @@ async def test_a_store_that_does_not_exist_is_not_made_unasked(link, namespace):
         await Store.open(link, Names(namespace), create=False)
 
 
+@pytest.mark.fault(17)
 async def test_a_missing_bucket_beside_others_is_named_and_not_made(store, namespace):
     await store.link.js.delete_stream(store.configs.stream)
     for create in (True, False):

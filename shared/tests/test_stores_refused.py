@@ -29,6 +29,7 @@ def permissions(namespace, *denied):
     )
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("denied", "shown", "call"),
     [
@@ -82,6 +83,7 @@ async def test_a_refused_subject_is_named_at_once_and_each_time(
             await link.nc.flush()
 
 
+@pytest.mark.fault(23)
 async def test_a_refusal_ends_only_the_call_that_it_is_about(tmp_path, namespace):
     config = permissions(namespace, "$KV.{ns}-status.denied")
     async with NatsServer(tmp_path / "n", config=config) as server:
@@ -104,6 +106,7 @@ async def test_without_jetstream_it_is_said(tmp_path):
             await Store.open(link, Names("a"), create=True)
 
 
+@pytest.mark.fault(22)
 async def test_a_full_server_is_said_in_its_words_and_reading_goes_on(tmp_path):
     small = NatsServer(tmp_path / "n", jetstream="max_file_store: 256KB")
     async with small as server, linked(server) as link:

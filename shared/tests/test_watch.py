@@ -126,6 +126,7 @@ async def test_a_change_has_the_revision_that_the_writer_got(store):
     assert (changed.key, changed.value, changed.revision) == ("one", b"1", revision)
 
 
+@pytest.mark.fault(9, 10)
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "restarted"])
 async def test_changes_come_again_right_after_the_server_is_back(fresh_nats, kill):
     async with a_daemon(fresh_nats) as (link, store):
@@ -165,6 +166,7 @@ async def test_what_changes_while_the_client_is_cut_off_is_in_the_next_snapshot(
             await eventually(lambda: seen.values() == {"one": b"2"})
 
 
+@pytest.mark.fault(16)
 async def test_ten_reconnects_leave_one_consumer(fresh_nats):
     async with a_daemon(fresh_nats) as (link, store):
         async with watching(watch(store.pipelines, link)) as seen:
@@ -187,6 +189,7 @@ async def eventually_count(store, count):
     await eventually(there)
 
 
+@pytest.mark.fault(18)
 async def test_a_bucket_made_again_is_noticed_and_read_whole(store):
     for n in range(20):
         await store.pipelines.put(f"old{n}", b"1")
@@ -311,6 +314,7 @@ async def test_a_thousand_entries_come_whole_while_the_reader_is_slow(store):
     assert len(changed) == 1000
 
 
+@pytest.mark.fault(23)
 async def test_a_refused_watch_goes_on_trying_and_starts_when_it_may(tmp_path):
     denied = (
         "authorization { users: [{user: u, password: p, permissions: "

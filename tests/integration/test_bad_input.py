@@ -21,6 +21,7 @@ async def looks_at(controller: ControllerProcess, key: str) -> int:
     return sum(1 for line in controller.log() if line.get("pipeline") == key)
 
 
+@pytest.mark.fault(46, 47)
 @pytest.mark.parametrize(
     ("value", "reason", "words"),
     [
@@ -73,6 +74,7 @@ async def test_a_bad_entry_is_invalid_by_name_and_touches_nothing_else(
     assert await looks_at(controller, "bad") - quiet <= 1
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize("key", ["A", "a.b", "UPPER", "x" * 200, "-a"])
 async def test_a_key_that_is_no_id_is_invalid_under_that_key(field: Field, key: str) -> None:
     await field.put(key)
@@ -87,6 +89,7 @@ async def test_a_key_that_is_no_id_is_invalid_under_that_key(field: Field, key: 
     await eventually(is_gone)
 
 
+@pytest.mark.fault(50, 51)
 @pytest.mark.parametrize("key", ["a..b", "a/../../x", "a b", "", "x" * 300])
 async def test_the_service_refuses_what_can_be_no_key(field: Field, key: str) -> None:
     for endpoint in ("status", "reconcile"):
@@ -95,6 +98,7 @@ async def test_the_service_refuses_what_can_be_no_key(field: Field, key: str) ->
         assert reply["reason"] in ("InvalidName", "NotFound")
 
 
+@pytest.mark.fault(48, 49, 52)
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
@@ -147,6 +151,7 @@ async def test_a_bad_new_version_names_file_line_and_column_while_the_old_one_ru
     assert await field.says("orders") == "v1 hello"
 
 
+@pytest.mark.fault(86)
 async def test_an_overwritten_object_is_never_silently_picked_up(
     field: Field, controller: ControllerProcess
 ) -> None:
@@ -179,6 +184,7 @@ async def test_a_missing_new_version_is_named_while_the_old_one_runs_on(field: F
     assert await field.says("orders") == "v1 hello"
 
 
+@pytest.mark.fault(45)
 async def test_a_wrong_digest_is_refused_while_the_old_version_runs_on(field: Field) -> None:
     await field.echo("orders")
     await field.put("orders")
@@ -191,6 +197,7 @@ async def test_a_wrong_digest_is_refused_while_the_old_version_runs_on(field: Fi
     assert await field.says("orders") == "v1 hello"
 
 
+@pytest.mark.fault(85)
 async def test_paused_with_anything_else_wrong_pauses(
     field: Field, controller: ControllerProcess
 ) -> None:

@@ -199,6 +199,7 @@ async def test_a_clean_start_forgets_everything(dev: Dev) -> None:
     await answer(dev, "v1 hello")
 
 
+@pytest.mark.fault(88)
 async def test_two_devs_of_the_same_namespace_never_touch_each_others_processes(make: Make) -> None:
     # One home: the same state folder, as when one person runs two.
     first, second = make("same", "first"), make("same", "second")

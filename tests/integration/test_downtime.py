@@ -30,6 +30,7 @@ output:
 """
 
 
+@pytest.mark.fault(2)
 async def test_after_kill_9_the_same_processes_run_on_and_changes_made_meanwhile_are_applied(
     field: Field, controller: ControllerProcess
 ) -> None:
@@ -96,6 +97,7 @@ POINTS = [
 ]
 
 
+@pytest.mark.fault(3, 4)
 @pytest.mark.parametrize("point", POINTS)
 async def test_killed_at_any_point_between_decide_and_report_one_process_runs_afterwards(
     field: Field, controller: ControllerProcess, point: str
@@ -131,6 +133,7 @@ async def test_killed_in_the_middle_of_an_update_the_new_one_alone_runs_afterwar
     await eventually(lambda: len(engine_processes(controller.state_dir)) == 1)
 
 
+@pytest.mark.fault(80)
 async def test_a_service_that_was_killed_while_no_controller_lived_is_started_again(
     field: Field, controller: ControllerProcess
 ) -> None:
@@ -146,6 +149,7 @@ async def test_a_service_that_was_killed_while_no_controller_lived_is_started_ag
     await field.restarted("orders", 1)
 
 
+@pytest.mark.fault(80)
 async def test_a_service_that_ended_with_0_while_no_controller_lived_is_started_again(
     field: Field, controller: ControllerProcess
 ) -> None:
@@ -160,6 +164,7 @@ async def test_a_service_that_ended_with_0_while_no_controller_lived_is_started_
     assert await field.says("orders") == "v1 hello"
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize("lifecycle", ["service", "job"])
 async def test_what_ended_with_1_while_no_controller_lived_is_counted_and_started_again(
     field: Field, controller: ControllerProcess, lifecycle: str
@@ -194,6 +199,7 @@ async def running_job(field: Field, controller: ControllerProcess, gate: Path) -
     return pid
 
 
+@pytest.mark.fault(35, 80)
 async def test_a_job_that_finished_while_no_controller_lived_is_completed_and_not_revived(
     field: Field, controller: ControllerProcess, tmp_path: Path
 ) -> None:
@@ -207,6 +213,7 @@ async def test_a_job_that_finished_while_no_controller_lived_is_completed_and_no
     assert engine_processes(controller.state_dir) == {}
 
 
+@pytest.mark.fault(80)
 async def test_a_job_that_was_killed_while_no_controller_lived_runs_again(
     field: Field, controller: ControllerProcess, tmp_path: Path
 ) -> None:
@@ -231,14 +238,3 @@ async def test_sigterm_ends_the_controller_at_once_and_without_a_traceback(
         assert await controller.terminate() == 0
     assert len(engine_processes(controller.state_dir)) == 1
     assert "Traceback" not in controller.log_path.read_text()
-
-
-async def test_a_second_controller_of_the_namespace_says_so_and_ends(
-    controller: ControllerProcess, tmp_path: Path
-) -> None:
-    second = ControllerProcess(controller.url, controller.namespace, tmp_path / "other")
-    process = await second.spawn()
-    async with asyncio.timeout(10.0):
-        assert await process.wait() == 1
-    assert "AnotherController" in second.log_path.read_text()
-    assert controller.running

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from nexthos_testing.controller import ControllerProcess, engine_processes
 from nexthos_testing.field import Field
 from nexthos_testing.wait import eventually
@@ -24,6 +26,7 @@ async def test_the_object_first_and_then_the_entry_runs(field: Field) -> None:
     assert (status.ready, status.replicas, status.version) == (1, 1, "1")
 
 
+@pytest.mark.fault(87)
 async def test_the_entry_first_and_then_the_object_runs_without_another_put(field: Field) -> None:
     await field.put("orders")
     status = await field.reaches("orders", "Invalid")

@@ -1,4 +1,4 @@
-"""publish, pause, draft and rm: one write per pipeline, told one line each, waited for if asked.
+"""publish, pause, draft, scale, restart, rm: one write per pipeline, told one line each, waited for if asked.
 
 What fails for one pipeline does not keep the others from being done; all failures are told at the end.
 """
@@ -7,45 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nexthos_cli.applying import in_parallel
 from nexthos_cli.context import App
-from nexthos_cli.entries import set_status
+from nexthos_cli.entries import Change, NotRunning, Rewritten, rewrite
 from nexthos_cli.failures import Refused
-from nexthos_cli.output import Acted, ActOutput, Waited
+from nexthos_cli.output import Acted, Action, ActOutput, Waited
 from nexthos_cli.progress import conclude, wait_and_show
 from nexthos_cli.render import structured
 from nexthos_cli.selection import Selection, chosen
 from nexthos_cli.waiting import GOAL_OF, Target
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.models import Wanted
-from nexthos_shared.names import check_version, is_id
+from nexthos_shared.names import is_id
 from nexthos_shared.reasons import Problem
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import Store
 
-Action = Literal["published", "paused", "drafted", "deleted", "unchanged"]
-_DONE: dict[Wanted, Action] = {
-    Wanted.PUBLISHED: "published",
-    Wanted.PAUSED: "paused",
-    Wanted.DRAFT: "drafted",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What is to be done to each pipeline."""
+    """What is to be done to each pipeline. `done` is what it is called afterwards."""
 
     verb: str
-    wanted: Wanted
-    version: str | None = None
+    done: Action
+    change: Change
+    detail: str = ""
     wait: bool = False
 
 
 @dataclass(slots=True)
-class _Done:
+class Done:
     """What was done, and what was not."""
 
     acted: list[Acted] = field(default_factory=list)
@@ -54,33 +48,40 @@ class _Done:
 
 
 async def act(app: App, selection: Selection, deed: Deed) -> None:
-    """Set the status of the chosen. Raises Refused, NotInTime."""
-    if deed.version is not None:
-        check_version(deed.version)
+    """Change the entries of the chosen. Raises Refused, NotInTime."""
     async with app.store() as store:
-        done = _Done()
+        done = Done()
 
         async def one(key: str) -> None:
             try:
-                now = await set_status(store, key, deed.wanted, version=deed.version)
+                now = await rewrite(store, key, deed.change)
             except NexthosError as error:
-                done.problems.append(error.problem)
+                if isinstance(error, NotRunning) and not selection.ids:
+                    app.note(f"skipped: {error}")
+                else:
+                    done.problems.append(error.problem)
                 return
-            action = _DONE[deed.wanted] if now.changed else "unchanged"
+            action = deed.done if now.changed else "unchanged"
             done.acted.append(
                 Acted(id=key, action=action, revision=now.revision, version=now.version)
             )
-            done.targets[key] = Target(GOAL_OF[deed.wanted], now.revision, now.version)
+            done.targets[key] = target_of(now)
 
         keys = await chosen(store, selection, verb=deed.verb, write=True)
         await in_parallel(one, keys)
-        await _finish(app, store, done, wait=deed.wait)
+        await finish(app, store, done, detail=deed.detail, wait=deed.wait)
+
+
+def target_of(now: Rewritten) -> Target:
+    """What to wait for after a write of that entry."""
+    goal = GOAL_OF[now.wanted] if now.wanted else GOAL_OF[Wanted.PUBLISHED]
+    return Target(goal, now.revision, now.version)
 
 
 async def remove(app: App, selection: Selection, *, keep_configs: bool, wait: bool) -> None:
     """Delete the chosen, then their configurations. Raises Refused, NotInTime."""
     async with app.store() as store:
-        done = _Done()
+        done = Done()
 
         async def one(key: str) -> None:
             try:
@@ -94,7 +95,7 @@ async def remove(app: App, selection: Selection, *, keep_configs: bool, wait: bo
 
         keys = await chosen(store, selection, verb="delete", write=False)
         await in_parallel(one, keys)
-        await _finish(app, store, done, wait=wait)
+        await finish(app, store, done, wait=wait)
 
 
 async def _delete_configs(store: Store, key: str) -> None:
@@ -103,10 +104,11 @@ async def _delete_configs(store: Store, key: str) -> None:
         await store.configs.delete(key, config.version)
 
 
-async def _finish(app: App, store: Store, done: _Done, *, wait: bool) -> None:
+async def finish(app: App, store: Store, done: Done, *, wait: bool, detail: str = "") -> None:
+    """Tell what was done, wait for it if asked. Raises Refused, NotInTime."""
     done.acted.sort(key=lambda acted: acted.id)
     for acted in done.acted:
-        app.say(_line(acted))
+        app.say(_line(acted, detail))
     waiting = await wait_and_show(app, store, done.targets) if wait and done.targets else None
     structured(app, _model(done, waiting.results if waiting else {}))
     if done.problems:
@@ -115,12 +117,14 @@ async def _finish(app: App, store: Store, done: _Done, *, wait: bool) -> None:
         conclude(app, waiting)
 
 
-def _line(acted: Acted) -> str:
-    version = f" (version {acted.version})" if acted.action == "published" and acted.version else ""
-    return f"pipeline/{acted.id} {acted.action}{version}"
+def _line(acted: Acted, detail: str) -> str:
+    if acted.action == "published" and acted.version:
+        detail = f"(version {acted.version})"
+    words = f" {detail}" if detail and acted.action != "unchanged" else ""
+    return f"pipeline/{acted.id} {acted.action}{words}"
 
 
-def _model(done: _Done, results: Mapping[str, Waited]) -> ActOutput:
+def _model(done: Done, results: Mapping[str, Waited]) -> ActOutput:
     return ActOutput(
         pipelines=[a.model_copy(update={"waited": results.get(a.id)}) for a in done.acted]
     )

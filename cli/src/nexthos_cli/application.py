@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nexthos_cli.applying import Written, plan_all, write_all
 from nexthos_cli.checking import check
 from nexthos_cli.context import App
-from nexthos_cli.failures import NotInTime, Refused
+from nexthos_cli.failures import NotInTime, Refused, sentence
 from nexthos_cli.manifest import Loaded, Manifest, load
-from nexthos_cli.output import Applied, ApplyOutput, SkippedFile, Waited
+from nexthos_cli.output import Applied, ApplyOutput, SkippedFile, Waited, problem_output
 from nexthos_cli.planning import Change, describe
 from nexthos_cli.progress import conclude, wait_and_show
 from nexthos_cli.render import structured
@@ -32,6 +32,7 @@ class Application:
     dry_run: bool = False
     lint: bool = True
     wait: bool = False
+    warnings: list[Problem] = field(default_factory=list)
 
     async def run(self, paths: Sequence[str], env: Mapping[str, str]) -> None:
         """Do it. Raises Refused with everything that is wrong, before anything is written."""
@@ -56,6 +57,9 @@ class Application:
         checked = await check(manifests, self.app.options())
         for note in dict.fromkeys(checked.notes):
             self.app.note(note)
+        for warning in checked.warnings:
+            self.app.note(f"warning: {sentence(warning)}")
+        self.warnings.extend(checked.warnings)
         return checked.problems
 
     async def _plan(
@@ -86,6 +90,7 @@ class Application:
             dry_run=self.dry_run,
             pipelines=[_applied(w, results.get(_id(w))) for w in written],
             skipped=[SkippedFile(file=s.file, reason=s.reason) for s in loaded.skipped],
+            warnings=[problem_output(warning) for warning in self.warnings],
         )
         structured(self.app, model)
         if waiting:

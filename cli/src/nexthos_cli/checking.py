@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Checked:
-    """Problems by manifest (in order), and what was not checked."""
+    """Problems by manifest (in order), what is odd and no problem, and what was not checked."""
 
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failed: set[int] = field(default_factory=set)  # positions of the manifests that failed
 
@@ -40,6 +41,7 @@ async def check(
     with_content = [(n, m) for n, m in enumerate(manifests) if m.content is not None]
     if not with_content:
         return checked
+    checked.warnings = list(_warnings(m for _, m in with_content))
     try:
         binary = engine or locate_engine()
     except EngineMissing as error:
@@ -55,6 +57,21 @@ async def check(
     for (number, manifest), problems in zip(with_content, found, strict=True):
         _sort(number, manifest, problems, checked)
     return checked
+
+
+def _warnings(manifests: Iterable[Manifest]) -> Iterator[Problem]:
+    """What will run, and perhaps not as it is meant."""
+    from nexthos_shared.engine import read_shape
+
+    for manifest in manifests:
+        if manifest.fields.get("lifecycle") == "job" or manifest.content is None:
+            continue
+        if read_shape(manifest.content).finite_input:
+            words = (
+                "is `service`, and the input is known to end: each end counts as one, and it is started "
+                "again; write `lifecycle: job` in a manifest if it is meant to end"
+            )
+            yield manifest.problem(Reason.FINITE_INPUT, words, "lifecycle")
 
 
 def _sort(number: int, manifest: Manifest, problems: list[Problem], checked: Checked) -> None:

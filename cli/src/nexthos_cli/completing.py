@@ -1,4 +1,4 @@
-"""Completion of pipeline ids, reasons and schemas. Whatever goes wrong, the shell just gets nothing."""
+"""Completion of pipeline ids, places, reasons and schemas. Whatever goes wrong, the shell gets nothing."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ def complete_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
         found = asyncio.run(_ids(ctx.ensure_object(App)))
         return [CompletionItem(i) for i in found if i.startswith(incomplete) and i not in named]
     return []
+
+
+def complete_places(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Places that statuses speak of."""
+    with contextlib.suppress(Exception):
+        import_lightly()
+        found = asyncio.run(_places(ctx.ensure_object(App)))
+        return [CompletionItem(place) for place in found if place.startswith(incomplete)]
+    return []
+
+
+async def _places(app: App) -> list[str]:
+    app.quiet = True
+    async with asyncio.timeout(ANSWER_WITHIN), app.store() as store:
+        from nexthos_cli.places import residents
+
+        return list(residents(await store.statuses.snapshot()))
 
 
 async def _ids(app: App) -> list[str]:

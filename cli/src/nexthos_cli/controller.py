@@ -32,11 +32,7 @@ async def ask(
     try:
         message = await link.nc.request(subject, body, timeout=timeout)
     except nats_errors.NoRespondersError as error:
-        raise NotFound(
-            f"no controller of namespace {names.namespace!r} runs: start one with "
-            "`nexthos-controller run` or `nexthos dev`",
-            reason=Reason.NO_CONTROLLER,
-        ) from error
+        raise no_controller(names) from error
     except (TimeoutError, nats_errors.TimeoutError) as error:
         if refused or link.deaf:
             words = f"{subject}: NATS refuses {refused[0] if refused else link.deaf}"
@@ -46,7 +42,7 @@ async def ask(
     except nats_errors.Error as error:
         raise StoreUnavailable(f"{subject}: {error}") from error
     if code := (message.headers or {}).get("Nats-Service-Error-Code"):
-        raise _refusal(code, (message.headers or {}).get("Nats-Service-Error", ""), message.data)
+        raise refusal(code, (message.headers or {}).get("Nats-Service-Error", ""), message.data)
     try:
         return reply.model_validate_json(message.data)
     except ValidationError as error:
@@ -54,7 +50,17 @@ async def ask(
         raise NexthosError(words) from error
 
 
-def _refusal(code: str, words: str, body: bytes) -> NexthosError:
+def no_controller(names: Names) -> NotFound:
+    """What to say where nobody listens."""
+    return NotFound(
+        f"no controller of namespace {names.namespace!r} runs: start one with "
+        "`nexthos-controller run` or `nexthos dev`",
+        reason=Reason.NO_CONTROLLER,
+    )
+
+
+def refusal(code: str, words: str, body: bytes) -> NexthosError:
+    """The error that a reply with error headers stands for."""
     try:
         told = ErrorReply.model_validate_json(body)
     except ValidationError:

@@ -61,6 +61,9 @@ def show_pipeline(reply: PipelineReply, entry: KvEntry | None, reported: KvEntry
         table(("NAME", "STATE", "READY", "RESTARTS", "EXIT", "EXECUTOR", "PLACE"), _runs(status))
         more = status.executions_total - len(status.executions)
         click.echo(f"and {more} more" if more > 0 else "", nl=more > 0)
+    if reply.events:
+        click.echo("\nEvents:")
+        table(("AGE", "REASON", "PHASE", "MESSAGE"), _happened(reply, now))
     if summary.reason:
         click.echo(f"\nsee: nexthos explain {summary.reason}; nexthos logs {reply.id}")
 
@@ -90,7 +93,8 @@ def _facts(
             yield field.capitalize(), ", ".join(str(part) for part in shown)
     yield "Revision", str(reply.revision)
     if status is not None:
-        yield "Restarts", str(status.restarts)
+        drifts = f", {status.drifts} times put right" if status.drifts else ""
+        yield "Restarts", f"{status.restarts}{drifts}"
         if status.controller:
             yield "Controller", status.controller
 
@@ -101,6 +105,12 @@ def _conditions(status: PipelineStatus, now: float) -> Iterator[list[str]]:
         message = " ".join(c.message.split()) + (f" ({place})" if place else "")
         since = age(max(now - c.since, 0)) if c.since else "-"
         yield [str(c.type), c.status, str(c.reason), since, message]
+
+
+def _happened(reply: PipelineReply, now: float) -> Iterator[list[str]]:
+    for event in reply.events:
+        data, since = event.data, age(max(now - event.seconds, 0))
+        yield [since, str(data.reason), str(data.phase or "-"), " ".join(data.message.split())]
 
 
 def _runs(status: PipelineStatus) -> Iterator[list[str]]:
@@ -117,14 +127,18 @@ def show_controller(reply: ControllerReply) -> None:
     _pairs(
         [
             ("Controller", f"{reply.controller}, version {reply.version}, up {started}"),
-            ("Namespace", f"{reply.namespace} (installation {reply.installation})"),
+            ("Role", _role(reply)),
+            ("Namespace", f"{reply.namespace}{_installation(reply)}"),
             ("Ready", "yes" if reply.ready else "no"),
+            *(("Problem", f"{p.message} ({p.reason})") for p in reply.problems),
             ("Store", reply.store),
             ("Engine", reply.engine),
             ("Pipelines", f"{reply.pipelines}{f': {phases}' if phases else ''}"),
             ("Queued", str(reply.queued)),
         ]
     )
+    if not reply.executors:
+        return
     click.echo("\nExecutors:")
     rows = [
         [
@@ -137,6 +151,20 @@ def show_controller(reply: ControllerReply) -> None:
         for e in reply.executors
     ]
     table(("NAME", "REACHABLE", "EXECUTIONS", "PLACES", "MESSAGE"), rows)
+
+
+def _role(reply: ControllerReply) -> str:
+    leader = reply.leader
+    if reply.acts:
+        since = f", since {age(max(time.time() - leader.since, 0))}" if leader else ""
+        return f"acts{since}"
+    if leader is None:
+        return "stands by; none acts at the moment"
+    return f"stands by; {leader.controller} on {leader.host} acts"
+
+
+def _installation(reply: ControllerReply) -> str:
+    return f" (installation {reply.installation})" if reply.installation else ""
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nexthos_cli.context import App
+from nexthos_cli.findings import fail, ok, warn
 from nexthos_cli.output import Check
-from nexthos_shared.errors import EngineMissing, NexthosError, NotFound
+from nexthos_shared.errors import EngineMissing, NexthosError, NotFound, StoreMissing
+from nexthos_shared.names import LEASE_KEY
 
 if TYPE_CHECKING:
     from nexthos_shared.nats_client import Link
@@ -22,21 +24,8 @@ if TYPE_CHECKING:
 
 SKEW = 5.0  # seconds between this clock and the server's that matter to ages and backoffs
 SLOW = 0.25  # seconds of round trip
-
-
-def ok(name: str, message: str) -> Check:
-    """All is well."""
-    return Check(name=name, result="ok", message=message)
-
-
-def warn(name: str, message: str, remedy: str) -> Check:
-    """It works, and somebody should know."""
-    return Check(name=name, result="warn", message=message, remedy=remedy)
-
-
-def fail(name: str, message: str, remedy: str) -> Check:
-    """It does not work."""
-    return Check(name=name, result="fail", message=message, remedy=remedy)
+FULL = 0.9  # of what is allowed
+ANSWERS_WITHIN = 1.0  # seconds, for a controller that only stands by
 
 
 async def diagnose(app: App) -> AsyncIterator[Check]:
@@ -52,12 +41,17 @@ async def diagnose(app: App) -> AsyncIterator[Check]:
             yield await permissions(link, store)
             async for check in _store(store):
                 yield check
-            yield await controller(app, link)
+            acting = await controller(app, link)
+            yield acting
+            async for check in _leader(store, acts=acting.result != "fail"):
+                yield check
     except NexthosError as error:
         yield fail("connection", str(error), f"nexthos explain {error.problem.reason}")
 
 
 async def _store(store: Store) -> AsyncIterator[Check]:
+    from nexthos_cli.survey import survey
+
     try:
         missing = await store.missing()
     except NexthosError as error:
@@ -66,17 +60,40 @@ async def _store(store: Store) -> AsyncIterator[Check]:
     yield buckets(store, missing)
     if missing:
         return
+    yield await _made("events", events(store))
     yield await _made("settings", settings(store))
-    yield await _made("orphans", orphans(store))
+    yield await _made("room", room(store))
     yield await _made("clock", clock(store))
+    try:
+        for check in await survey(store):
+            yield check
+    except Exception as error:
+        yield _unseen("statuses", error)
+
+
+async def _leader(store: Store, *, acts: bool) -> AsyncIterator[Check]:
+    """Who acts; nothing where the line about the controller has said it already."""
+    from nexthos_cli.survey import leader
+
+    try:
+        lease = await store.control.get(LEASE_KEY)
+    except NexthosError:
+        return  # the bucket is missing, or may not be read: told above
+    if (check := leader(lease, time.time(), acts=acts)) is not None:
+        yield check
 
 
 async def _made(name: str, check: Awaitable[Check]) -> Check:
     try:
         return await check
-    except Exception as error:  # whatever it is, the other checks are still worth making
-        words = f"can't be looked at: {str(error) or type(error).__name__}"
-        return warn(name, words, "see the line about permissions")
+    except Exception as error:
+        return _unseen(name, error)
+
+
+def _unseen(name: str, error: Exception) -> Check:
+    """Whatever it is, the other checks are still worth making."""
+    words = f"can't be looked at: {str(error) or type(error).__name__}"
+    return warn(name, words, "see the line about permissions")
 
 
 async def engine() -> Check:
@@ -113,7 +130,7 @@ async def jetstream(link: Link) -> Check:
         return fail("jetstream", f"does not answer: {str(error) or type(error).__name__}", remedy)
     used, limit = account.storage, account.limits.max_storage
     words = f"{used / 2**20:.1f} MiB stored in {account.streams} streams"
-    if limit > 0 and used > 0.9 * limit:
+    if limit > 0 and used > FULL * limit:
         remedy = "raise the account's storage, or delete old versions"
         return warn("jetstream", f"{words}, {used / limit:.0%} of what is allowed", remedy)
     return ok("jetstream", words)
@@ -128,7 +145,66 @@ def buckets(store: Store, missing: list[str]) -> Check:
         words = f"namespace {namespace} has no buckets"
         return fail("buckets", words, "start a controller, or run `nexthos setup`")
     words = f"missing: {', '.join(missing)}; the others exist, so a controller changes nothing"
-    return fail("buckets", words, "restore them, or run `nexthos setup` to create them empty")
+    return fail(
+        "buckets",
+        words,
+        f"restore from a backup, or `nexthos setup`: {_made_empty(store, missing)}",
+    )
+
+
+def _made_empty(store: Store, missing: list[str]) -> str:
+    """What it would mean to create them."""
+    names = store.names
+    meant = {
+        names.pipelines: "no definition is left then, and what runs is orphaned, not stopped",
+        names.configs: "what runs keeps its bytes, and nothing new starts until they are put again",
+        names.status: "the controller writes it anew from what runs",
+        names.control: "a new installation: executions of this one are left alone, and not seen",
+    }
+    return "; ".join(meant[name] for name in missing if name in meant)
+
+
+async def has_events(store: Store) -> bool:
+    """Whether the stream of events exists. Raises StoreUnavailable, NotPermitted."""
+    from nexthos_shared.stores.door import door
+
+    stream = store.names.events
+    try:
+        async with door(store.link, f"look at {stream}", stream):
+            await store.link.js.stream_info(stream)
+    except StoreMissing:
+        return False
+    return True
+
+
+async def events(store: Store) -> Check:
+    """Whether what happens is kept."""
+    stream = store.names.events
+    if await has_events(store):
+        return ok("events", f"stream {stream} exists")
+    words = f"stream {stream} is missing: what happens is in the statuses only, and not kept"
+    return warn("events", words, "`nexthos setup` creates it; nothing else depends on it")
+
+
+async def room(store: Store) -> Check:
+    """Whether the limits of the streams themselves leave room: beyond them writes are refused."""
+    tight = []
+    for stream in (
+        b.stream for b in (store.pipelines, store.statuses, store.control, store.configs)
+    ):
+        info = await store.link.js.stream_info(stream)
+        for what, used, limit in (
+            ("bytes", info.state.bytes, info.config.max_bytes),
+            ("messages", info.state.messages, info.config.max_msgs),
+        ):
+            if limit and limit > 0 and used > FULL * limit:
+                tight.append(f"{stream}: {used} of {limit} {what}")
+    if tight:
+        remedy = (
+            "raise them with `nats stream edit STREAM --max-bytes/--max-msgs`, or delete versions"
+        )
+        return warn("room", f"nearly full, then writes are refused: {'; '.join(tight)}", remedy)
+    return ok("room", "the buckets are not near limits of their own")
 
 
 async def settings(store: Store) -> Check:
@@ -160,6 +236,9 @@ async def controller(app: App, link: Link) -> Check:
     try:
         reply = await ask(link, app.names, "status", StatusRequest(), ControllerReply, 4.0)
     except NotFound as error:
+        if await _stands_by(app, link):
+            words = "controllers run, and none of them acts: each only stands by"
+            return fail("controller", words, "one takes over within seconds; else see their logs")
         remedy = "what is stored is safe; nothing starts or stops until one runs"
         return fail("controller", str(error), remedy)
     except NexthosError as error:
@@ -172,22 +251,15 @@ async def controller(app: App, link: Link) -> Check:
     return ok("controller", words)
 
 
-async def orphans(store: Store) -> Check:
-    """Executions whose definition is gone without a delete marker."""
-    from nexthos_cli.lines import read_status
-    from nexthos_shared.models import ConditionType
+async def _stands_by(app: App, link: Link) -> bool:
+    """Whether a controller answers the ping that every micro service answers."""
+    from nats.errors import Error as NatsError
 
-    found = []
-    for stored in await store.statuses.snapshot():
-        status = read_status(stored)
-        condition = status.condition(ConditionType.ORPHANED) if status else None
-        if condition is not None and condition.status == "True":
-            found.append(stored.key)
-    if found:
-        ids = " ".join(found[:5]) + (" ..." if len(found) > 5 else "")
-        remedy = f"apply them again to own them, or `nexthos rm {ids}` to remove them"
-        return warn("orphans", f"{len(found)} pipelines run without a definition", remedy)
-    return ok("orphans", "every execution has a definition")
+    try:
+        await link.nc.request(f"$SRV.PING.{app.names.service}", b"", timeout=ANSWERS_WITHIN)
+    except NatsError:
+        return False
+    return True
 
 
 async def clock(store: Store) -> Check:
@@ -239,12 +311,12 @@ def needed(link: Link, store: Store) -> list[str]:
     """Subjects that stand for what the commands publish."""
     api = api_prefix(link)
     subjects = [store.names.endpoint("status")]
-    for bucket in (store.pipelines, store.statuses, store.configs):
+    for bucket in (store.pipelines, store.statuses, store.control, store.configs):
         subjects += [
             f"{api}.STREAM.INFO.{bucket.stream}",
             f"{api}.CONSUMER.CREATE.{bucket.stream}.x",
         ]
-    for bucket in (store.pipelines, store.statuses):
+    for bucket in (store.pipelines, store.statuses, store.control):
         subjects.append(f"{api}.DIRECT.GET.{bucket.stream}.$KV.{bucket.name}.x")
     return [*subjects, f"$KV.{store.pipelines.name}.x", f"$O.{store.configs.name}.M.x"]
 

@@ -1,4 +1,4 @@
-"""Changing one field of a stored entry, leaving everything else of it as its writer wrote it.
+"""Changing fields of a stored entry, leaving everything else of it as its writer wrote it.
 
 Comes in: a key and what is wanted. Goes out: the revision. It works on the raw JSON, so fields that this
 version does not know survive, and by compare-and-set, so nobody's write is lost.
@@ -7,16 +7,24 @@ version does not know survive, and by compare-and-set, so nobody's write is lost
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexthos_shared.errors import ConfigMissing, InvalidDefinition, NotFound, StoreConflict
 from nexthos_shared.models import Wanted
+from nexthos_shared.names import check_version
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store
 
 ATTEMPTS = 10
+Raw = dict[str, Any]
+Change = Callable[["Store", str, Raw], Awaitable[Raw]]  # the fields to set, by name
+
+
+class NotRunning(InvalidDefinition):
+    """Nothing of the pipeline is there to be restarted, as its entry wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +34,105 @@ class Rewritten:
     revision: int
     changed: bool
     version: str | None
+    wanted: Wanted | None  # None: its status can't be understood
 
 
-async def set_status(
-    store: Store, key: str, wanted: Wanted, *, version: str | None = None
-) -> Rewritten:
-    """Compare-and-set `status` (and `version`). Raises NotFound, InvalidDefinition, ConfigMissing."""
+async def rewrite(store: Store, key: str, change: Change) -> Rewritten:
+    """Compare-and-set what `change` says. Raises NotFound, InvalidDefinition, and what `change` raises."""
     for _ in range(ATTEMPTS):
         stored = await store.pipelines.get(key)
-        entry = _understood(key, stored)
-        changed = entry | {"status": str(wanted)}
-        if version is not None:
-            changed |= await _at_version(store, key, entry, version)
-        if wanted is Wanted.PUBLISHED and not changed.get("version"):
-            words = f"pipeline {key!r}: the entry names no version: publish it with --version"
-            raise InvalidDefinition(words, field="version")
+        entry = understood(key, stored)
+        changed = entry | await change(store, key, entry)
         assert stored is not None
-        now = changed.get("version")
+        now, wanted = changed.get("version"), _wanted(changed)
         if changed == entry:
-            return Rewritten(stored.revision, False, now)
+            return Rewritten(stored.revision, False, now, wanted)
         try:
-            value = json.dumps(changed, separators=(",", ":"), ensure_ascii=False).encode()
-            return Rewritten(await store.pipelines.update(key, value, stored.revision), True, now)
+            revision = await store.pipelines.update(key, to_bytes(changed), stored.revision)
         except StoreConflict:
             continue
+        return Rewritten(revision, True, now, wanted)
     raise StoreConflict(f"pipeline {key!r}: others write it all the time; try again")
 
 
-def _understood(key: str, stored: KvEntry | None) -> dict[str, Any]:
+def to_bytes(entry: Raw) -> bytes:
+    """An entry as it is stored."""
+    return json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def set_status(wanted: Wanted, version: str | None = None) -> Change:
+    """Another status, and another version if one is named. Raises InvalidName; then ConfigMissing."""
+    if version is not None:
+        check_version(version)
+
+    async def change(store: Store, key: str, entry: Raw) -> Raw:
+        fields: Raw = {"status": str(wanted)}
+        if version is not None:
+            fields |= await _at_version(store, key, entry, version)
+        if wanted is Wanted.PUBLISHED and not (entry | fields).get("version"):
+            words = f"pipeline {key!r}: the entry names no version: publish it with --version"
+            raise InvalidDefinition(words, field="version")
+        return fields
+
+    return change
+
+
+def set_replicas(replicas: int) -> Change:
+    """Another number of replicas. Raises InvalidDefinition for a job, which has one."""
+
+    async def change(_: Store, key: str, entry: Raw) -> Raw:
+        if replicas > 1 and entry.get("lifecycle") == "job":
+            words = (
+                f"pipeline {key!r}: replicas: a job has one replica, since two would each do the whole "
+                "work; set `lifecycle: service`, or split the work into several jobs"
+            )
+            raise InvalidDefinition(words, field="replicas")
+        if replicas == entry.get("replicas", 1):
+            return {}
+        return {"replicas": replicas}
+
+    return change
+
+
+async def raise_nonce(_: Store, key: str, entry: Raw) -> Raw:
+    """A `restart_nonce` that was never there: another spec, so what runs is replaced, what is held tried.
+
+    Raises NotRunning, InvalidDefinition.
+    """
+    if remark := _not_running(key, entry):
+        raise NotRunning(f"pipeline {key!r}: {remark}", field="status")
+    nonce = entry.get("restart_nonce", 0)
+    if not isinstance(nonce, int) or isinstance(nonce, bool) or nonce < 0:
+        words = (
+            f"pipeline {key!r}: restart_nonce: is {nonce!r}, must be 0 or a greater whole number"
+        )
+        raise InvalidDefinition(words, field="restart_nonce")
+    return {"restart_nonce": nonce + 1}
+
+
+def _not_running(key: str, entry: Raw) -> str:
+    """Why nothing of an entry is there to be restarted, and what to do; "" if it is published."""
+    match _wanted(entry):
+        case Wanted.PUBLISHED:
+            return ""
+        case Wanted.PAUSED:
+            return (
+                f"is paused, so there is nothing to restart: `nexthos publish {key}` lets it go on"
+            )
+        case Wanted.DRAFT:
+            return f"is a draft, so there is nothing to restart: `nexthos publish {key}` starts it"
+        case _:
+            words = "has a status that is not understood, so nothing is restarted"
+            return f"{words}: `nexthos publish {key}` sets it"
+
+
+def _wanted(entry: Raw) -> Wanted | None:
+    status = entry.get("status")
+    return Wanted(status) if status in list(Wanted) else None
+
+
+def understood(key: str, stored: KvEntry | None) -> Raw:
+    """The raw entry. Raises NotFound, InvalidDefinition."""
     if stored is None or stored.value is None:
         raise NotFound(f"no pipeline {key!r} is stored")
     try:
@@ -67,9 +146,7 @@ def _understood(key: str, stored: KvEntry | None) -> dict[str, Any]:
     return entry
 
 
-async def _at_version(
-    store: Store, key: str, entry: dict[str, Any], version: str
-) -> dict[str, Any]:
+async def _at_version(store: Store, key: str, entry: Raw, version: str) -> Raw:
     """The version, and its digest where the entry pins one: the old digest would refuse it."""
     info = await store.configs.info(key, version)
     if info is None:

@@ -11,19 +11,45 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from nexthos_shared.models import (
     ControllerReply,
+    Event,
+    LogsLine,
     Phase,
     PipelineReply,
     ReconcileReply,
 )
-from nexthos_shared.reasons import Reason
+from nexthos_shared.reasons import Problem, Reason
 
 Goal = Literal["ready", "paused", "draft", "completed", "deleted"]
+Action = Literal["published", "paused", "drafted", "deleted", "scaled", "restarted", "unchanged"]
 
 
 class Output(BaseModel):
     """One JSON document."""
 
     model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
+
+
+class ProblemOutput(Output):
+    """One thing that is wrong."""
+
+    reason: Reason
+    message: str
+    field: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+def problem_output(problem: Problem) -> ProblemOutput:
+    """A problem as it is printed."""
+    return ProblemOutput(
+        reason=problem.reason,
+        message=problem.message,
+        field=problem.field,
+        file=problem.file,
+        line=problem.line,
+        column=problem.column,
+    )
 
 
 class PipelineLine(Output):
@@ -102,22 +128,87 @@ class ApplyOutput(Output):
     dry_run: bool
     pipelines: list[Applied]
     skipped: list[SkippedFile] = Field(default_factory=list)
+    warnings: list[ProblemOutput] = Field(
+        default_factory=list, description="what will run, and perhaps not as it is meant"
+    )
 
 
 class Acted(Output):
-    """One pipeline of publish, pause, draft or rm."""
+    """One pipeline of publish, pause, draft, scale, restart or rm."""
 
     id: str
-    action: Literal["published", "paused", "drafted", "deleted", "unchanged"]
+    action: Action
     revision: int = 0
     version: str | None = None
     waited: Waited | None = None
 
 
 class ActOutput(Output):
-    """`nexthos publish|pause|draft|rm -o json`."""
+    """`nexthos publish|pause|draft|scale|restart|rm -o json`."""
 
     pipelines: list[Acted]
+
+
+class RevisionOutput(Output):
+    """One entry that was put."""
+
+    revision: int
+    created: float = Field(description="when it was put, seconds since the epoch")
+    deleted: bool = Field(False, description="it is a delete or purge marker")
+    status: str | None = Field(None, description="null: deleted, or not understood")
+    version: str | None = None
+    first: bool = Field(False, description="nothing before it to compare with is kept")
+    changes: list[Difference] = Field(
+        default_factory=list, description="against the revision before that is understood"
+    )
+    problem: str | None = Field(None, description="why it is not understood")
+
+
+class HistoryOutput(Output):
+    """`nexthos history -o json`: oldest first, the present one last."""
+
+    id: str
+    revisions: list[RevisionOutput]
+
+
+class RollbackOutput(Output):
+    """`nexthos rollback -o json`."""
+
+    id: str
+    dry_run: bool
+    back_to: int = Field(description="the revision whose definition was put again")
+    before: int = Field(description="the revision that was the present one")
+    revision: int = Field(0, description="of the new entry; 0: not written, because of --dry-run")
+    version: str | None = None
+    status: str = Field(description="stays what it was before")
+    changes: list[Difference] = Field(default_factory=list)
+    waited: Waited | None = None
+
+
+class Renewed(Output):
+    """One pipeline of a `rollout`."""
+
+    id: str
+    result: Literal["renewed", "failed", "not renewed"]
+    revision: int = Field(0, description="of the entry that renews it; 0: not written")
+    reason: Reason | None = None
+    message: str = ""
+    seconds: float = Field(0.0, description="how long it was waited for")
+
+
+class RolloutOutput(Output):
+    """`nexthos rollout -o json`: the pipelines that were outdated."""
+
+    dry_run: bool
+    pipelines: list[Renewed]
+
+
+class AbandonOutput(Output):
+    """`nexthos abandon -o json`."""
+
+    place: str
+    action: Literal["abandoned", "undone", "unchanged"]
+    pipelines: list[str] = Field(description="those that may have executions there")
 
 
 class WaitedFor(Waited):
@@ -142,17 +233,6 @@ class ReconcileOutput(ReconcileReply):
     """`nexthos reconcile -o json`."""
 
 
-class ProblemOutput(Output):
-    """One thing that is wrong."""
-
-    reason: Reason
-    message: str
-    field: str | None = None
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-
-
 class LintedFile(Output):
     """One configuration that was checked."""
 
@@ -166,23 +246,48 @@ class LintOutput(Output):
 
     files: list[LintedFile]
     problems: list[ProblemOutput] = Field(default_factory=list)
+    warnings: list[ProblemOutput] = Field(
+        default_factory=list, description="what would run, and perhaps not as it is meant"
+    )
     skipped: list[SkippedFile] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list, description="what could not be checked here")
 
 
-class ExecutionLog(Output):
-    """The lines of one execution."""
+class EventsOutput(Output):
+    """`nexthos events -o json`, oldest first."""
 
-    execution: str
-    path: str
-    lines: list[str]
+    events: list[Event]
 
 
 class LogsOutput(Output):
     """`nexthos logs -o json`."""
 
     id: str
-    executions: list[ExecutionLog]
+    lines: list[LogsLine]
+    dropped: int = Field(0, description="lines that were left out: too many for one answer")
+
+
+class TopLine(Output):
+    """One pipeline as `top` shows it. null: not known."""
+
+    id: str
+    phase: Phase | None = None
+    ready: int = 0
+    replicas: int = 0
+    cpu_percent: float | None = Field(None, description="of one core")
+    memory_bytes: int | None = Field(None, description="resident")
+    received_per_second: float | None = None
+    sent_per_second: float | None = None
+    errors_per_second: float | None = None
+    restarts: int = 0
+    reason: Reason | None = Field(None, description="why figures are null, or not of all of it")
+
+
+class TopOutput(Output):
+    """`nexthos top -o json`."""
+
+    seconds: float = Field(description="between the two samples")
+    pipelines: list[TopLine]
 
 
 class ExplainedReason(Output):
@@ -216,7 +321,7 @@ class DoctorOutput(Output):
 
 
 class SetupOutput(Output):
-    """`nexthos setup -o json`."""
+    """`nexthos setup -o json`: names of buckets, and of the stream of events."""
 
     created: list[str]
     existing: list[str]

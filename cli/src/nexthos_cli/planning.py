@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from nexthos_cli.differences import described, differences
 from nexthos_cli.failures import Refused
 from nexthos_cli.fields import misfit
 from nexthos_cli.manifest import Manifest
@@ -84,11 +85,11 @@ def decide(manifest: Manifest, stored: KvEntry | None, info: ConfigInfo | None) 
             f"replaces an entry that is not understood: {entry.problem and entry.problem.message}"
         )
         return Change(manifest, pipeline, "configured", based_on, put_config, (), (words,))
-    differences = tuple(_differences(_comparable(entry.pipeline, pipeline, info), pipeline))
+    changed = tuple(differences(_comparable(entry.pipeline, pipeline, info), pipeline))
     action: Literal["configured", "unchanged"] = (
-        "configured" if differences or put_config else "unchanged"
+        "configured" if changed or put_config else "unchanged"
     )
-    return Change(manifest, pipeline, action, based_on, put_config, differences)
+    return Change(manifest, pipeline, action, based_on, put_config, changed)
 
 
 def _definition(manifest: Manifest, stored: KvEntry | None) -> Pipeline:
@@ -128,31 +129,6 @@ def _comparable(stored: Pipeline, new: Pipeline, info: ConfigInfo | None) -> Pip
     same_bytes = info is not None and info.digest == new.digest and stored.version == new.version
     digest = new.digest if stored.digest is None and same_bytes else stored.digest
     return stored.model_copy(update={"id": new.id, "digest": digest})
-
-
-def _differences(old: Pipeline, new: Pipeline) -> Iterator[Difference]:
-    before, after = _dump(old), _dump(new)
-    for field in after:
-        if before[field] == after[field] or (field == "digest" and old.version != new.version):
-            continue
-        if isinstance(after[field], dict):
-            yield from _inside(field, before[field] or {}, after[field])
-        else:
-            yield Difference(field=field, before=before[field], after=after[field])
-
-
-def _inside(field: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if old == new:
-            continue
-        if field == "env":
-            old, new = (None if v is None else f"${{{key}}}" for v in (old, new))
-        yield Difference(field=f"{field}.{key}", before=old, after=new)
-
-
-def _dump(pipeline: Pipeline) -> dict[str, Any]:
-    return pipeline.model_dump(mode="json", by_alias=True)
 
 
 # What an operator changes without a manifest: `publish`, `pause`, `draft`, `publish --version`, scaling.
@@ -199,7 +175,7 @@ def _revisions(history: Sequence[KvEntry]) -> list[dict[str, Any]]:
 
 def describe(change: Change) -> str:
     """One line, as kubectl writes it."""
-    parts = [_words(d) for d in change.differences]
+    parts = [described(d) for d in change.differences]
     if change.action == "created":
         parts = [f"version {change.pipeline.version}", str(change.pipeline.status)]
     elif not parts and change.put_config and not change.notes:
@@ -207,18 +183,3 @@ def describe(change: Change) -> str:
     details = f" ({', '.join(parts)})" if parts else ""
     notes = f"; {'; '.join(change.notes)}" if change.notes else ""
     return f"pipeline/{change.manifest.id} {change.action}{details}{notes}"
-
-
-def _words(difference: Difference) -> str:
-    before, after = difference.before, difference.after
-    if difference.field.startswith("env.") or difference.field in ("description", "digest"):
-        verb = "added" if before is None else "removed" if after is None else "changed"
-        return f"{difference.field} {verb}"
-    return f"{difference.field} {_short(before)} -> {_short(after)}"
-
-
-def _short(value: Any) -> str:
-    if value in (None, ""):
-        return "-"
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

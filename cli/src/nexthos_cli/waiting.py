@@ -64,6 +64,12 @@ class Verdict:
         why = f" ({self.problem.reason}: {self.problem.message})" if self.problem else ""
         return f"{self.phase} {self.ready}{why}"
 
+    @property
+    def end(self) -> str:
+        """In a word or two how it failed."""
+        is_back = self.problem is not None and self.problem.reason is Reason.ROLLED_BACK
+        return "rolled back" if is_back else str(self.phase)
+
 
 def judge(target: Target, status: PipelineStatus | None) -> Verdict:
     """Judge what the controller reports."""
@@ -73,6 +79,8 @@ def judge(target: Target, status: PipelineStatus | None) -> Verdict:
     ready = f"{status.ready}/{status.replicas}"
     if target.goal == "deleted" or status.observed_revision < target.revision:
         return Verdict("on its way", status.phase, ready, problem)
+    if target.goal == "ready" and (back := _rolled_back(status)):
+        return Verdict("failed", status.phase, ready, back)
     if _is_there(target, status):
         return Verdict("there", status.phase, ready)
     if _is_hopeless(target, status):
@@ -101,6 +109,13 @@ def _is_hopeless(target: Target, status: PipelineStatus) -> bool:
     if target.goal == "paused":
         return status.phase is Phase.INVALID
     return status.phase in _HOPELESS or _condition_is(status, ConditionType.VALID, "False")
+
+
+def _rolled_back(status: PipelineStatus) -> Problem | None:
+    """The story of an update that had to give way, if that is what the status tells."""
+    condition = status.condition(ConditionType.PROGRESSING)
+    is_back = condition is not None and condition.reason is Reason.ROLLED_BACK
+    return condition.problem if condition and is_back and condition.status == "False" else None
 
 
 def _condition_is(status: PipelineStatus, kind: ConditionType, value: str) -> bool:
@@ -179,6 +194,22 @@ async def wait_for(store: Store, waiting: Waiting, timeout: float) -> dict[str, 
     return waiting.results
 
 
+async def wait_for_one(store: Store, waiting: Waiting, timeout: float) -> Waited:
+    """The same for a single pipeline that is not to be deleted; only its own status is read."""
+    from nexthos_shared.watch import follow
+
+    (key,) = waiting.targets
+    try:
+        async with asyncio.timeout(timeout), aclosing(follow(store.statuses, key)) as statuses:
+            async for status in statuses:
+                waiting.look(key, status)
+                if waiting.is_done():
+                    break
+    except TimeoutError:
+        waiting.give_up()
+    return waiting.results[key]
+
+
 async def _definitions_gone(store: Store, waiting: Waiting, keys: set[str]) -> None:
     """Return when all of `keys` are deleted: without that, a missing status proves nothing."""
     from nexthos_shared.watch import Snapshot, watch
@@ -223,7 +254,7 @@ def raise_if_not_there(waiting: Waiting, timeout: float) -> None:
         verdict = waiting.last.get(key, Verdict("on its way"))
         if waited.result == "failed" and verdict.problem is not None:
             p = verdict.problem
-            words = f"pipeline {key}: {verdict.phase}: {p.message}"
+            words = f"pipeline {key}: {verdict.end}: {p.message}"
             failed.append(Problem(p.reason, words, file=p.file, line=p.line, column=p.column))
         elif waited.result == "not in time":
             words = f"pipeline {key}: not {waited.goal} within {timeout:g}s; last: {verdict.words}"

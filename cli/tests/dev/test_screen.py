@@ -10,8 +10,8 @@ from rich.console import Console
 
 from nexthos_cli.dev import screen as screens
 from nexthos_cli.dev.screen import Screen, pipelines_table, subjects_table
-from nexthos_cli.dev.tally import Count
 from nexthos_controller.executors.base import LogLine
+from nexthos_controller.figures import Count
 from nexthos_shared.models import Condition, ConditionType, Phase, PipelineStatus
 from nexthos_shared.reasons import Reason
 

@@ -3,27 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
-from nexthos_cli.dev.tally import Count, Tally, read_metrics
+from nexthos_cli.dev.tally import Tally
 from nexthos_controller.executors.base import Execution
+from nexthos_controller.figures import Count
 from nexthos_shared.errors import ExecutorUnreachable
-
-TEXT = """\
-# HELP input_received Benthos Counter metric
-# TYPE input_received counter
-input_received{label="",path="root.input",pipeline="p"} 12
-# TYPE output_sent counter
-output_sent{label="a",path="root.output.broker.outputs.0"} 5
-output_sent{label="b",path="root.output.broker.outputs.1"} 6
-# TYPE output_error counter
-output_error{label="a",path="root.output"} 1
-# TYPE processor_error counter
-processor_error{label="",path="root.pipeline.processors.0"} 2
-# TYPE output_latency_ns summary
-output_latency_ns_sum 1e9
-output_latency_ns_count 11
-"""
 
 
 @dataclass
@@ -58,21 +41,6 @@ def execution(uid: str, state: Any = "running", started_at: float = 10.0) -> Exe
 
 def received(n: int) -> str:
     return f'# TYPE input_received counter\ninput_received 0\ninput_received{{a="b"}} {n}\n'
-
-
-def test_inputs_and_outputs_are_added_up():
-    assert read_metrics(TEXT) == Count(12, 11, 3)
-    assert read_metrics("") == Count()
-
-
-def test_counters_may_be_named_total():
-    text = "# TYPE input_received counter\ninput_received_total 7.0\n"
-    assert read_metrics(text) == Count(7, 0, 0)
-
-
-def test_what_is_no_metrics_is_refused():
-    with pytest.raises(ValueError, match=r"."):
-        read_metrics('input_received{label="} 1')
 
 
 async def test_lives_of_a_pipeline_are_added_up():

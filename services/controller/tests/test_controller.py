@@ -7,84 +7,19 @@ import gc
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import nats
 import pytest
 from nats.aio.client import Client
 
-from nexthos_controller.app import Running, running_controller
-from nexthos_controller.executors.base import Execution, ExecutorContext, Spec
-from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
-from nexthos_controller.settings import Settings
-from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed, TerminalError
+from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed
 from nexthos_shared.models import ConditionType, PipelineStatus
-from nexthos_shared.nats_client import ConnectOptions
 from nexthos_shared.reasons import Reason
-from nexthos_testing.field import Field, field_of
+from nexthos_testing.house import CONFIG, Builder, condition
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
-
-CONFIG = "input: {generate: {mapping: 'root = 1'}}\noutput: {drop: {}}\n"
-
-
-class CountingExecutor(FakeExecutor):
-    """Notes how many starts were under way at once."""
-
-    now = 0
-    most = 0
-
-    async def start(self, spec: Spec, replica: int) -> Execution:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            return await super().start(spec, replica)
-        finally:
-            self.now -= 1
-
-
-@dataclass
-class House:
-    """A controller in this process, its world, and a user."""
-
-    running: Running
-    world: FakeWorld
-    field: Field
-    executor: CountingExecutor
-
-
-@dataclass
-class Builder:
-    """What makes a house; the world is kept over several of them."""
-
-    url: str
-    namespace: str
-    state_dir: Path
-    world: FakeWorld = field(default_factory=FakeWorld)
-
-    @asynccontextmanager
-    async def house(self, *, workers: int = 16) -> AsyncIterator[House]:
-        made: list[CountingExecutor] = []
-
-        def make(context: ExecutorContext) -> CountingExecutor:
-            made.append(CountingExecutor(context, self.world))
-            return made[-1]
-
-        settings = Settings(
-            namespace=self.namespace,
-            executor="fake",
-            http="127.0.0.1:0",
-            state_dir=self.state_dir,
-            workers=workers,
-        )
-        async with (
-            running_controller(settings, ConnectOptions(url=self.url), {"fake": make}) as running,
-            field_of(self.url, self.namespace) as user,
-        ):
-            yield House(running, self.world, user, made[0])
 
 
 @pytest.fixture
@@ -92,11 +27,7 @@ def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
     return Builder(nats_server.url, namespace, tmp_path / "state")
 
 
-def condition(status: PipelineStatus, kind: ConditionType) -> tuple[str, Reason] | None:
-    found = status.condition(kind)
-    return (found.status, found.reason) if found else None
-
-
+@pytest.mark.fault(64)
 async def test_of_a_hundred_put_at_once_one_start_hangs_and_the_others_run(
     builder: Builder,
 ) -> None:
@@ -133,6 +64,7 @@ async def test_a_slow_stop_keeps_no_other_from_starting(builder: Builder) -> Non
         await house.field.reaches("slow", "Paused")
 
 
+@pytest.mark.fault(60)
 async def test_a_start_that_is_refused_is_told_and_tried_again(builder: Builder) -> None:
     builder.world.faults.fail["start"] = [StartFailed("no space left on device")] * 2
     async with builder.house() as house:
@@ -148,6 +80,7 @@ async def test_a_start_that_is_refused_is_told_and_tried_again(builder: Builder)
     assert len(builder.world.running()) == 1
 
 
+@pytest.mark.fault(63)
 async def test_a_defect_costs_its_own_pipeline_only_and_says_nothing_it_should_not(
     builder: Builder,
 ) -> None:
@@ -173,6 +106,7 @@ async def test_a_defect_costs_its_own_pipeline_only_and_says_nothing_it_should_n
         assert secret not in status.model_dump_json()
 
 
+@pytest.mark.fault(32)
 async def test_a_name_that_is_taken_by_something_else_is_a_condition(builder: Builder) -> None:
     builder.world.faults.fail["start"] = [NameConflict("orders-0 is not ours")] * 100
     async with builder.house() as house:
@@ -189,6 +123,7 @@ async def test_a_name_that_is_taken_by_something_else_is_a_condition(builder: Bu
         await eventually(told)
 
 
+@pytest.mark.fault(26)
 async def test_an_unreachable_executor_is_unknown_and_nothing_is_started_twice(
     builder: Builder,
 ) -> None:
@@ -209,6 +144,7 @@ async def test_an_unreachable_executor_is_unknown_and_nothing_is_started_twice(
     assert builder.world.count("start") == 1
 
 
+@pytest.mark.fault(21)
 async def test_a_status_overwritten_by_somebody_else_is_put_right(builder: Builder) -> None:
     async with builder.house() as house:
         await house.field.config("orders", CONFIG)
@@ -222,6 +158,7 @@ async def test_a_status_overwritten_by_somebody_else_is_put_right(builder: Build
     assert builder.world.count("start") == 1
 
 
+@pytest.mark.fault(15)
 async def test_a_thousand_updates_of_one_key_are_coalesced_and_the_last_one_wins(
     builder: Builder,
 ) -> None:
@@ -234,6 +171,7 @@ async def test_a_thousand_updates_of_one_key_are_coalesced_and_the_last_one_wins
         assert (status.replicas, len(builder.world.running())) == (2, 2)
 
 
+@pytest.mark.fault(18)
 async def test_an_execution_whose_key_has_no_marker_is_orphaned_until_it_is_deleted_once_more(
     builder: Builder,
 ) -> None:
@@ -242,7 +180,7 @@ async def test_an_execution_whose_key_has_no_marker_is_orphaned_until_it_is_dele
         await house.field.put("orders")
         await house.field.reaches("orders", "Running")
         await house.field.js.delete_key_value(house.field.names.pipelines)
-        await house.running.store.setup()
+        await house.running.site.store.setup()
 
         async def orphaned() -> bool:
             status = await house.field.status("orders")
@@ -271,16 +209,26 @@ async def test_a_restarted_controller_changes_nothing_and_writes_nothing(builder
     assert len(builder.world.calls) == calls
 
 
-async def test_two_controllers_on_one_state_folder_or_one_namespace_are_one_too_many(
-    builder: Builder, namespace: str, tmp_path: Path
+@pytest.mark.fault(1, 6)
+async def test_of_two_controllers_one_acts_and_the_other_takes_over_when_it_ends(
+    builder: Builder, namespace: str
 ) -> None:
-    async with builder.house():
-        for folder in (builder.state_dir, tmp_path / "other"):
-            other = Builder(builder.url, namespace, folder)
-            with pytest.raises(TerminalError) as refused:
-                async with other.house():
-                    pass
-            assert refused.value.problem.reason is Reason.ANOTHER_CONTROLLER
+    second = Builder(builder.url, namespace, builder.state_dir, builder.world)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(builder.house())
+        await first.publish("orders")
+        await first.field.reaches("orders", "Running")
+        async with second.house(leads=False) as other:
+            await first.publish("lines")
+            await first.field.reaches("lines", "Running")
+            assert other.running.term is None
+            calls = list(builder.world.calls)
+            await stack.aclose()
+            await other.running.leading()
+            await other.publish("more")
+            await other.field.reaches("more", "Running")
+            new = builder.world.calls[len(calls) :]
+            assert {call.id for call in new} == {"more"}
 
 
 SYSTEM = """
@@ -303,6 +251,7 @@ async def kick(admin: Client, name: str) -> None:
             await admin.request(f"$SYS.REQ.SERVER.{server}.KICK", body, timeout=5)
 
 
+@pytest.mark.fault(16)
 @pytest.mark.timeout(120)
 async def test_a_thousand_changes_and_fifty_reconnects_leave_everything_as_before(
     namespace: str, tmp_path: Path
@@ -318,7 +267,7 @@ async def test_a_thousand_changes_and_fifty_reconnects_leave_everything_as_befor
             await house.field.request("reconcile")
             await kick(admin, "nobody")  # makes what the test itself needs for it
             before = (await house.field.consumers(), open_files(), tasks())
-            link = house.running.store.link
+            link = house.running.site.store.link
             for round in range(50):
                 seen = link.reconnects
                 for n in range(20):

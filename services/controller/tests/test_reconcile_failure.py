@@ -28,6 +28,7 @@ def test_an_end_is_counted_once_and_restarted_after_its_delay() -> None:
     assert world.kinds == ["Start"]
 
 
+@pytest.mark.fault(36)
 def test_the_delay_doubles_and_the_fifth_end_in_a_row_is_a_crash_loop() -> None:
     usual = [1, 2, 4, 8, 300, 300]
     assert [delay_after(n) for n in range(1, 7)] == pytest.approx(usual, rel=JITTER)
@@ -50,6 +51,7 @@ def test_the_delay_doubles_and_the_fifth_end_in_a_row_is_a_crash_loop() -> None:
     assert world.settle().phase is Phase.CRASH_LOOP
 
 
+@pytest.mark.fault(37)
 def test_ten_healthy_minutes_make_earlier_ends_count_no_more() -> None:
     world = running()
     for _ in range(3):
@@ -63,6 +65,7 @@ def test_ten_healthy_minutes_make_earlier_ends_count_no_more() -> None:
     assert world.view.memory.slots[0].restarts == 4
 
 
+@pytest.mark.fault(81)
 def test_what_vanished_counts_as_an_end() -> None:
     world = running()
     status = world.settle(executions=())
@@ -72,6 +75,7 @@ def test_what_vanished_counts_as_an_end() -> None:
     assert world.kinds == ["Start"]
 
 
+@pytest.mark.fault(34)
 def test_a_service_that_ends_cleanly_is_restarted_and_says_so() -> None:
     world = running()
     world.ends(0)
@@ -125,6 +129,7 @@ def test_a_first_publish_that_fails_lint_is_invalid_and_leaves_nothing() -> None
     assert condition(status, ConditionType.VALID) == ("False", Reason.LINT_FAILED)
 
 
+@pytest.mark.fault(84)
 def test_a_held_spec_is_not_tried_again_until_it_changes() -> None:
     world = World()
     world.lint_says[D1] = (Problem(Reason.LINT_FAILED, "line 1"),)
@@ -139,6 +144,7 @@ def test_a_held_spec_is_not_tried_again_until_it_changes() -> None:
     assert world.kinds == ["Start"]
 
 
+@pytest.mark.fault(35)
 def test_a_job_that_ends_well_is_completed_and_not_revived() -> None:
     world = running(entry=entry(lifecycle="job"))
     world.ends(0)
@@ -151,6 +157,7 @@ def test_a_job_that_ends_well_is_completed_and_not_revived() -> None:
     assert "Start" in world.kinds
 
 
+@pytest.mark.fault(79)
 def test_a_job_that_was_paused_runs_again() -> None:
     world = running(entry=entry(lifecycle="job"))
     world.settle(entry=entry("paused", 2, lifecycle="job"))
@@ -184,6 +191,7 @@ def test_a_completed_update_of_a_job_lets_the_old_one_go() -> None:
     assert world.kinds == ["Remove"]
 
 
+@pytest.mark.fault(42)
 def test_disconnected_after_it_was_ready_it_is_running_but_not_ready() -> None:
     world = running()
     world.change(ready=False, problem=Problem(Reason.NOT_CONNECTED, "output not connected"))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nexthos_controller.reconcile import (
-    ConfigFacts,
     decide,
     report,
 )
-from nexthos_shared.models import ConditionType
+from nexthos_shared.models import ConditionType, Traits
 from nexthos_shared.reasons import Problem, Reason
-from nexthos_testing.world import D1, NOW, World, condition, entry, running, view
+from nexthos_testing.world import NOW, World, condition, entry, running, view
 
 
 def test_a_fault_of_acting_is_reported_with_its_name() -> None:
@@ -31,7 +30,7 @@ def test_a_condition_keeps_its_date_while_nothing_changes() -> None:
 
 def test_warnings_of_the_bytes_that_run_are_shown() -> None:
     warning = Problem(Reason.METRICS_NOT_SCRAPED, "metrics go to statsd")
-    status = running(config=ConfigFacts(D1, warnings=(warning,))).settle()
+    status = running(traits=Traits(warnings=[warning])).settle()
     assert condition(status, ConditionType.WARNING) == ("True", Reason.METRICS_NOT_SCRAPED)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from nexthos_controller.reconcile import (
     ConfigFacts,
     decide,
@@ -68,6 +70,7 @@ def test_a_rolling_update_takes_one_replica_after_the_other() -> None:
     assert sorted(e.replica for e in world.view.executions if e.digest == D2) == [0, 1]
 
 
+@pytest.mark.fault(56)
 def test_another_executor_means_old_one_gone_before_the_new_one_starts() -> None:
     world = running()
     world.settle(entry=entry(revision=2, executor="docker"))
@@ -105,6 +108,7 @@ def test_what_was_accepted_is_restarted_even_if_the_new_version_can_not_be_linte
     assert [type(s).__name__ for s in decide(world.view).steps] == ["Start", "Lint"]
 
 
+@pytest.mark.fault(53)
 def test_a_superseded_update_gives_way() -> None:
     world = running()
     world.settle(entry=entry(revision=2, version="2"), config=ConfigFacts(D2))
@@ -134,6 +138,7 @@ def test_of_twins_the_oldest_running_one_stays() -> None:
     assert [e.uid for e in world.view.executions] == ["u1"]
 
 
+@pytest.mark.fault(26)
 def test_a_silent_place_is_unknown_and_nothing_is_started_or_removed() -> None:
     world = running()
     silent = (Problem(Reason.PLACE_LOST, "replica 0 lived on process/there"),)
@@ -144,6 +149,7 @@ def test_a_silent_place_is_unknown_and_nothing_is_started_or_removed() -> None:
     assert world.settle(entry=entry("paused", 2)).phase is Phase.UNKNOWN
 
 
+@pytest.mark.fault(55)
 def test_deleted_while_its_place_is_silent_it_is_stopping_until_confirmed() -> None:
     world = running()
     silent = (Problem(Reason.EXECUTOR_UNREACHABLE, "no answer"),)
@@ -154,6 +160,7 @@ def test_deleted_while_its_place_is_silent_it_is_stopping_until_confirmed() -> N
     assert world.decision.forget
 
 
+@pytest.mark.fault(57)
 def test_a_port_taken_by_another_program_costs_a_new_start() -> None:
     world = running()
     world.change(ready=False, problem=Problem(Reason.PORT_IN_USE, "port 4195"))

@@ -84,6 +84,7 @@ def test_a_deleted_key_leaves_nothing_and_its_status_goes_last() -> None:
     assert world.decision.forget
 
 
+@pytest.mark.fault(18, 19)
 def test_an_absent_key_proves_nothing() -> None:
     world = running()
     status = world.settle(entry=None)
@@ -92,6 +93,7 @@ def test_an_absent_key_proves_nothing() -> None:
     assert status.phase is Phase.UNKNOWN
 
 
+@pytest.mark.fault(85)
 @pytest.mark.parametrize("status", ["paused", "draft"])
 def test_paused_and_draft_act_whatever_else_is_wrong(status: str) -> None:
     world = running()
@@ -122,6 +124,7 @@ def test_an_unknown_status_of_something_new_is_invalid() -> None:
     assert world.kinds == []
 
 
+@pytest.mark.fault(46, 47)
 def test_an_invalid_change_never_stops_what_runs() -> None:
     world = running()
     status = world.settle(entry=entry("published", 2, nonsense=1))
@@ -146,6 +149,7 @@ def test_an_invalid_first_definition_starts_nothing() -> None:
     assert world.kinds == []
 
 
+@pytest.mark.fault(87)
 def test_a_missing_configuration_is_named_and_starts_when_it_arrives() -> None:
     world = World(config=ConfigFacts())
     status = world.settle()
@@ -161,11 +165,13 @@ def test_an_object_that_can_not_be_used_is_refused() -> None:
     assert condition(status, ConditionType.VALID) == ("False", Reason.CONFIG_TOO_LARGE)
 
 
+@pytest.mark.fault(45)
 def test_another_digest_than_pinned_by_the_user_is_refused() -> None:
     status = World(entry=entry(digest=D2)).settle()
     assert condition(status, ConditionType.VALID) == ("False", Reason.DIGEST_MISMATCH)
 
 
+@pytest.mark.fault(86)
 def test_an_overwritten_object_is_reported_and_never_picked_up() -> None:
     world = running()
     status = world.settle(config=ConfigFacts(D2))
@@ -188,6 +194,7 @@ def test_trouble_with_the_store_says_nothing_of_what_runs() -> None:
     assert condition(status, ConditionType.VALID) == ("True", Reason.VALID)
 
 
+@pytest.mark.fault(47)
 def test_an_executor_that_is_not_offered_is_refused_with_those_that_are() -> None:
     status = World(entry=entry(executor="nex")).settle()
     found = status.condition(ConditionType.VALID)

@@ -62,6 +62,7 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.fault(15)
 async def test_a_key_added_many_times_while_it_waits_is_looked_at_once(bench: Bench) -> None:
     async with WorkQueue(bench.work, bound=1) as queue:
         for _ in range(1000):
@@ -95,6 +96,7 @@ async def test_one_key_is_never_worked_on_twice_at_once(bench: Bench) -> None:
         await bench.until(lambda: bench.ended.count("a") == 2)
 
 
+@pytest.mark.fault(65)
 async def test_no_more_keys_than_the_bound_are_worked_on_at_once(bench: Bench) -> None:
     keys = [f"k{n}" for n in range(50)]
     for key in keys:
@@ -109,6 +111,7 @@ async def test_no_more_keys_than_the_bound_are_worked_on_at_once(bench: Bench) -
     assert bench.most_at_once == 4
 
 
+@pytest.mark.fault(64)
 async def test_one_that_hangs_keeps_only_itself_waiting(bench: Bench) -> None:
     bench.gate("hangs")
     async with WorkQueue(bench.work, bound=2) as queue:
@@ -139,6 +142,7 @@ async def test_a_long_wait_aside_gives_its_place_to_others() -> None:
     assert order == ["quick", "slow"]
 
 
+@pytest.mark.fault(65)
 async def test_live_keys_go_before_calm_ones(bench: Bench) -> None:
     gate = bench.gate("first")
     async with WorkQueue(bench.work, bound=1) as queue:
@@ -179,6 +183,7 @@ async def test_look_waits_for_a_look_that_began_after_the_call(bench: Bench) -> 
         assert bench.ended == ["a", "a"]
 
 
+@pytest.mark.fault(63)
 async def test_a_failing_key_waits_longer_each_time_and_the_others_go_on(bench: Bench) -> None:
     delays: list[int] = []
 

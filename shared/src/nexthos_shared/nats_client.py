@@ -11,13 +11,14 @@ import asyncio
 import random
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import structlog
 from nats import errors as nats_errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
@@ -64,14 +65,45 @@ class _Client(Client):
         readable = subject.decode(errors="backslashreplace").encode()
         return super()._build_message(sid, readable, reply, data, headers)
 
+    async def _process_pong(self) -> None:
+        # The answer to a flush that was given up ends nats-py's reading, too.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+    async def request(self, *arguments: Any, **more: Any) -> Msg:
+        with _cancelled_for_good():
+            return await super().request(*arguments, **more)
+
+    async def flush(self, *arguments: Any, **more: Any) -> None:
+        with _cancelled_for_good():
+            await super().flush(*arguments, **more)
+
     def _connect_command(self) -> bytes:
         # An error of another kind would end nats-py's reconnecting.
         try:
+            if self._nkeys_seed is not None:
+                # nats-py signs with the seed that the file holds now, but names the first one's key.
+                self._setup_nkeys_seed_connect()
             return super()._connect_command()
         except (OSError, nats_errors.Error):
             raise
         except Exception as error:
             raise _CredentialsUnusable(f"nats: credentials: {error!r}") from error
+
+
+@contextmanager
+def _cancelled_for_good() -> Iterator[None]:
+    """Let no cancellation be lost inside.
+
+    `asyncio.wait_for` of Python 3.11 gives its result instead, where both come at once: whoever
+    cancelled the task and waits for its end would wait for ever.
+    """
+    task = asyncio.current_task()
+    cancelling = task.cancelling() if task else 0
+    yield
+    if task is not None and task.cancelling() > cancelling:
+        raise asyncio.CancelledError
 
 
 class Link:

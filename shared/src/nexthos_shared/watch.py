@@ -16,19 +16,22 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from nats.aio.msg import Msg
 
 from nexthos_shared.errors import NexthosError, StoreMissing
+from nexthos_shared.models import Event
 from nexthos_shared.nats_client import Link
-from nexthos_shared.stores import Bucket, ConfigInfo, Configs, KvEntry
+from nexthos_shared.stores import Bucket, ConfigInfo, Configs, Events, KvEntry
+from nexthos_shared.stores.identity import Identity
 
 RESYNC = 60.0  # seconds, give or take a fifth
 IDENTITY_CHECK = 2.0  # seconds
 FIRST_WAIT, LAST_WAIT = 0.1, 5.0  # seconds between attempts to open
+LAG = 1.0  # seconds in which a server that leads anew has caught up
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -54,7 +57,7 @@ class _Source(Protocol):
     name: str
     link: Link
 
-    async def created(self) -> str: ...
+    async def identity(self) -> Identity: ...
 
     def feed(self, pattern: str) -> Any: ...
 
@@ -68,10 +71,15 @@ class _Terms:
 
 
 def watch(
-    bucket: Bucket, link: Link, *, resync: float = RESYNC, identity_check: float = IDENTITY_CHECK
+    bucket: Bucket,
+    link: Link,
+    *,
+    pattern: str = ">",
+    resync: float = RESYNC,
+    identity_check: float = IDENTITY_CHECK,
 ) -> AsyncGenerator[Snapshot[KvEntry] | Change[KvEntry], None]:
-    """Watch all keys of a KV bucket. `resync`, `identity_check`: seconds."""
-    return _watch(bucket, link, bucket.read, _Terms(">", resync, identity_check))
+    """Watch the matching keys of a KV bucket. `resync`, `identity_check`: seconds."""
+    return _watch(bucket, link, bucket.read, _Terms(pattern, resync, identity_check))
 
 
 def watch_configs(
@@ -101,24 +109,58 @@ async def follow(bucket: Bucket, pattern: str = ">") -> AsyncGenerator[KvEntry, 
                     yield entry
 
 
+async def follow_events(
+    events: Events, since: float, pipeline_id: str = "*"
+) -> AsyncGenerator[Event, None]:
+    """Events from that moment on (seconds since the epoch), each once, also over reconnects.
+
+    Raises what the first look raises, and StoreUnavailable when the connection is given up.
+    """
+    link, seen = events.link, set[str]()
+    while True:
+        reconnects = link.reconnects
+        try:
+            async with events.feed(since, pipeline_id) as feed:
+                until = _until_back(link, reconnects)
+                async with aclosing(_while(feed.messages, until)) as messages:
+                    async for message in messages:
+                        event = events.read(message)
+                        if event is not None and event.id not in seen:
+                            seen.add(event.id)
+                            since = max(since, message.metadata.timestamp.timestamp())
+                            yield event
+        except NexthosError:
+            if not link.reconnects or link.nc.is_closed:
+                raise
+            await _pause(link, reconnects, FIRST_WAIT)
+
+
+async def _until_back(link: Link, reconnects: int) -> None:
+    """Return when the connection came back, or will not."""
+    while not link.nc.is_closed and not await _pause(link, reconnects, IDENTITY_CHECK):
+        pass
+
+
 async def _watch(
     source: _Source, link: Link, read: Callable[[Msg], T | None], terms: _Terms
 ) -> AsyncGenerator[Snapshot[T] | Change[T], None]:
-    identity = ""
+    known: Identity | None = None
     wait = FIRST_WAIT
     while True:
         reconnects = link.reconnects
         try:
-            now = await source.created()
-            changed = identity not in ("", now)
-            identity = now
+            now = await _identity(source, known)
+            changed = known is not None and not now.continues(known)
+            known = now
             async with source.feed(terms.pattern) as feed:
                 found = [read(message) for message in await feed.last_of_each()]
-                yield Snapshot(tuple(e for e in found if e is not None), changed, identity)
+                yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
                 wait = FIRST_WAIT
-                until = _until(source, link, reconnects, identity, terms)
+                until = _until(source, link, reconnects, known, terms)
                 async with aclosing(_while(feed.messages, until)) as messages:
                     async for message in messages:
+                        revision = message.metadata.sequence.stream
+                        known = replace(known, last=max(known.last, revision))
                         entry = read(message)
                         if entry is not None:
                             yield Change(entry)
@@ -129,6 +171,15 @@ async def _watch(
             log.warning("watch", bucket=source.name, error=str(error), exc_info=unexpected)
             await _pause(link, reconnects, wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, LAST_WAIT)
+
+
+async def _identity(source: _Source, known: Identity | None) -> Identity:
+    """The bucket's identity. A server that has just become the leader may lag: it is asked twice."""
+    now = await source.identity()
+    if known is not None and now.created == known.created and now.last < known.last:
+        await asyncio.sleep(LAG)
+        now = await source.identity()
+    return now
 
 
 async def _while(
@@ -146,7 +197,7 @@ async def _while(
 
 
 async def _until(
-    source: _Source, link: Link, reconnects: int, identity: str, terms: _Terms
+    source: _Source, link: Link, reconnects: int, known: Identity, terms: _Terms
 ) -> None:
     """Return when the watch must be opened anew."""
     loop = asyncio.get_running_loop()
@@ -155,8 +206,10 @@ async def _until(
         if await _pause(link, reconnects, min(terms.identity_check, left)) or link.nc.is_closed:
             return
         try:
-            if await source.created() != identity:
+            now = await source.identity()
+            if not now.continues(known):
                 return
+            known = now
         except StoreMissing:
             return  # says so, again and again, until it is back
         except NexthosError as error:

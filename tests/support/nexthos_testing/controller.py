@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,17 +25,23 @@ CONTROLLER = Path(sys.executable).parent / "nexthos-controller"
 
 @dataclass
 class ControllerProcess:
-    """`nexthos-controller run` with settings that touch nothing outside of `state_dir`."""
+    """`nexthos-controller run` with settings that touch nothing outside of `state_dir`.
+
+    `name` tells those apart that share a state folder.
+    """
 
     url: str
     namespace: str
     state_dir: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
+    name: str = ""
+    command: Sequence[str | Path] = (CONTROLLER,)
+    born: float = 0.0  # when this process was started, seconds since the epoch
 
     @property
     def log_path(self) -> Path:
-        return self.state_dir.parent / f"controller-{self.state_dir.name}.log"
+        return self.state_dir.parent / f"controller-{self.state_dir.name}{self.name}.log"
 
     def log(self) -> list[dict[str, Any]]:
         """The controller's log, a dict per line."""
@@ -44,9 +51,10 @@ class ControllerProcess:
     async def spawn(self, **environ: str) -> asyncio.subprocess.Process:
         """Start it and return at once."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("NATS_", "NEXTHOS_"))}
+        self.born = time.time()
         with self.log_path.open("a") as log:
             self.process = await asyncio.create_subprocess_exec(
-                CONTROLLER,
+                *self.command,
                 "run",
                 env={
                     **kept,
@@ -65,7 +73,7 @@ class ControllerProcess:
         return self.process
 
     async def start(self, **environ: str) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it acts."""
         process = await self.spawn(**environ)
         nc = await nats.connect(self.url)
         try:
@@ -76,10 +84,10 @@ class ControllerProcess:
     async def _answers(self, nc: Any, process: asyncio.subprocess.Process) -> bool:
         assert process.returncode is None, self.log_path.read_text()[-3000:]
         try:
-            await nc.request(f"$SRV.PING.{self.namespace}", b"", timeout=0.2)
+            reply = await nc.request(f"{self.namespace}.svc.status", b"", timeout=1.0)
         except NatsError:
             return False
-        return True
+        return bool(json.loads(reply.data).get("acts"))
 
     async def kill(self) -> None:
         """As `kill -9`: nothing is flushed, nothing is cleaned up."""

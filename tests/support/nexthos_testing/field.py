@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
 from pydantic import ValidationError
 
-from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_shared.models import Event, Phase, PipelineStatus
 from nexthos_shared.names import Names, config_object
 from nexthos_testing.wait import eventually
 
@@ -117,6 +117,20 @@ class Field:
             return PipelineStatus.model_validate_json(stored.value) if stored.value else None
         except (nats.js.errors.KeyNotFoundError, ValidationError):
             return None
+
+    async def events(self, key: str = "*") -> list[Event]:
+        """What happened to a pipeline so far, oldest first: `nats stream view <ns>-events`."""
+        found: list[Event] = []
+        subject = self.names.event_subject(key, "*")
+        consumer = await self.js.subscribe(subject, ordered_consumer=True)
+        try:
+            while (await consumer.consumer_info()).num_pending or consumer.pending_msgs:
+                found.append(Event.model_validate_json((await consumer.next_msg(timeout=1.0)).data))
+        finally:
+            name = consumer._consumer
+            await consumer.unsubscribe()
+            await self.js.delete_consumer(self.names.events, name)
+        return found
 
     async def phase(self, key: str) -> str | None:
         status = await self.status(key)

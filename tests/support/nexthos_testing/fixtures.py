@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from nexthos_controller.logs import console_renderer
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
@@ -20,6 +22,9 @@ from nexthos_testing.nats import NatsServer
 # that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A traceback with the values of all variables takes seconds to be written, in the test's own loop.
+structlog.configure(processors=[structlog.processors.add_log_level, console_renderer(colors=False)])
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("nexthos", deadline=None, suppress_health_check=[HealthCheck.too_slow])

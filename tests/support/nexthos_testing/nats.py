@@ -99,6 +99,15 @@ class NatsServer:
         """As `kill -9`."""
         await self._end(kill=True)
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP freezes it, SIGCONT thaws it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def restart(self, *, kill: bool = False) -> None:
         await self._end(kill=kill)
         await self.start()

@@ -20,8 +20,9 @@ def draft(
 ) -> None:
     """Stop pipelines and leave no trace of what ran; definition and configurations stay stored."""
     from nexthos_cli.acting import Deed, act
+    from nexthos_cli.entries import set_status
     from nexthos_cli.selection import Selection
     from nexthos_shared.models import Wanted
 
-    deed = Deed("draft", Wanted.DRAFT, None, wait)
+    deed = Deed("draft", "drafted", set_status(Wanted.DRAFT), wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

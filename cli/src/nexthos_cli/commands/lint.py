@@ -57,17 +57,21 @@ async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 def _show(app: App, loaded: Loaded, checked: Checked) -> None:
+    from nexthos_cli.failures import sentence
+
     for skipped in loaded.skipped:
         app.note(f"skipped {skipped.file}: {skipped.reason}")
     for note in dict.fromkeys(checked.notes):
         app.note(note)
+    for warning in checked.warnings:
+        app.note(f"warning: {sentence(warning)}")
     for number, manifest in enumerate(loaded.manifests):
         if number not in checked.failed:
             app.say(f"{manifest.config_file}: ok")
 
 
 def _model(loaded: Loaded, checked: Checked) -> LintOutput:
-    from nexthos_cli.output import LintedFile, LintOutput, ProblemOutput, SkippedFile
+    from nexthos_cli.output import LintedFile, LintOutput, SkippedFile, problem_output
 
     problems = [*loaded.problems, *checked.problems]
     files = [
@@ -77,17 +81,8 @@ def _model(loaded: Loaded, checked: Checked) -> LintOutput:
     broken = dict.fromkeys(p.file for p in loaded.problems if p.file)
     return LintOutput(
         files=[*files, *(LintedFile(file=file, ok=False) for file in broken)],
-        problems=[
-            ProblemOutput(
-                reason=p.reason,
-                message=p.message,
-                field=p.field,
-                file=p.file,
-                line=p.line,
-                column=p.column,
-            )
-            for p in problems
-        ],
+        problems=[problem_output(p) for p in problems],
+        warnings=[problem_output(w) for w in checked.warnings],
         skipped=[SkippedFile(file=s.file, reason=s.reason) for s in loaded.skipped],
         notes=list(dict.fromkeys(checked.notes)),
     )

@@ -1,95 +1,118 @@
-"""`nexthos logs`: the engine's lines of executions on this machine."""
+"""`nexthos logs`: the engines' lines of a pipeline, wherever it runs."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from nexthos_cli.completing import complete_ids
 from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
+from nexthos_cli.options import DurationType, output, verb
 
 if TYPE_CHECKING:
-    from nexthos_cli.execution_logs import LocalLog
-    from nexthos_shared.models import ExecutionReport
+    from nexthos_cli.log_reading import LogReading, Since
+    from nexthos_shared.models import LogsLine, LogsReply, LogsRequest
+
+TAIL = 100  # lines, unless more are asked for or --since says how far to go back
+FIRST_WITHIN = 4.0  # seconds
 
 
 @verb("logs")
 @click.argument("id", shell_complete=complete_ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option(
+    "--tail",
+    type=click.IntRange(0, 10_000),
+    metavar="N",
+    help="The last N lines of each execution (100; with --since 10000).",
+)
+@click.option("--since", type=DurationType(), metavar="TIME", help="Not older than that: 10m.")
+@click.option("--replica", type=click.IntRange(min=0), metavar="N", help="Of this replica only.")
 @output("table", "json", "yaml")
-def logs(app: App, id: str, follow: bool, tail: int | None) -> None:
-    """Print the engine's lines of pipeline ID, of executions that run as processes on this machine.
+def logs(
+    app: App,
+    id: str,
+    follow: bool,
+    tail: int | None,
+    since: float | None,
+    replica: int | None,
+) -> None:
+    """Print the engines' lines of pipeline ID, in order of time; the controller must run.
 
-    Which executions there are is read from the status; where one runs elsewhere, it is told where.
+    With -f new lines come as they are written, also those of a restart or a new version, until the
+    pipeline is deleted, a draft or a job that is done. Lines of several replicas begin with their
+    execution's name. --since looks at the time that an engine's line carries.
     """
     if follow and app.structured:
         raise click.UsageError(f"-f goes on for ever, and -o {app.format} is one document")
-    app.run(_logs(app, id.removeprefix("pipeline/"), follow, tail))
+    from nexthos_cli.selection import check_key
+    from nexthos_shared.models import MOST_LINES, LogsRequest
+
+    if tail is None:
+        tail = TAIL if since is None else MOST_LINES
+    key = check_key(id.removeprefix("pipeline/"), write=False)
+    request = LogsRequest(id=key, tail=tail, follow=follow, replica=replica)
+    app.run(_logs(app, request, None if since is None else time.time() - since))
 
 
-async def _logs(app: App, key: str, follow: bool, tail: int | None) -> None:
-    executions, installation = await _executions(app, key)
-    from nexthos_cli import execution_logs
-    from nexthos_cli.output import ExecutionLog, LogsOutput
+async def _logs(app: App, request: LogsRequest, moment: float | None) -> None:
+    async with app.link() as link:
+        from nexthos_cli.log_reading import LogReading, Since
+
+        within = FIRST_WITHIN if app.timeout is None else app.timeout
+        async with LogReading(link, app.names, request, within) as reading:
+            if app.structured:
+                await _document(app, reading, Since(moment))
+            else:
+                await _print(app, reading, Since(moment))
+
+
+async def _document(app: App, reading: LogReading, since: Since) -> None:
+    from nexthos_cli.output import LogsOutput
     from nexthos_cli.render import structured
-    from nexthos_shared.errors import NotFound
 
-    found, elsewhere = execution_logs.find_logs(executions, os.environ, app.namespace, installation)
-    for words in elsewhere:
-        app.note(words)
-    if not found:
-        raise NotFound(f"pipeline {key}: no log of it is on this machine")
-    read = {log.execution: log.lines(tail) for log in found}
-    model = LogsOutput(
-        id=key,
-        executions=[
-            ExecutionLog(execution=log.execution, path=str(log.path), lines=read[log.execution][0])
-            for log in found
-        ],
-    )
-    if structured(app, model):
-        return
-    _print(found, {name: lines for name, (lines, _) in read.items()})
-    if follow:
-        ends = {name: end for name, (_, end) in read.items()}
-        await execution_logs.follow(found, ends, key, _line(found))
-        app.note(f"the executions are gone: see nexthos status {key}")
+    lines: list[LogsLine] = []
+    dropped = 0
+    async for reply in reading.replies():
+        lines += (line for line in reply.lines if since.lets(line))
+        dropped += reply.dropped
+    structured(app, LogsOutput(id=reading.request.id, lines=lines, dropped=dropped))
 
 
-async def _executions(app: App, key: str) -> tuple[list[ExecutionReport], str]:
-    async with app.store() as store:
-        from nexthos_cli.lines import read_status
-        from nexthos_cli.selection import check_key
-        from nexthos_shared.errors import NotFound
-        from nexthos_shared.names import INSTALLATION_KEY
-
-        status = read_status(await store.statuses.get(check_key(key, write=False)))
-        entry = await store.pipelines.get(key)
-        kept = await store.control.get(INSTALLATION_KEY)
-    if status is None and (entry is None or entry.value is None):
-        raise NotFound(f"no pipeline {key!r} is stored")
-    if status is None or not status.executions:
-        phase = f"it is {status.phase}" if status else "it was not looked at yet"
-        raise NotFound(f"pipeline {key}: nothing of it runs or is kept: {phase}")
-    return status.executions, (kept.value or b"").decode() if kept else ""
+async def _print(app: App, reading: LogReading, since: Since) -> None:
+    async for reply in reading.replies():
+        if reply.dropped:
+            app.note(f"{reply.dropped} lines were left out here: too many, too fast")
+        shown = [line for line in reply.lines if since.lets(line)]
+        # In a thread: a pager that stands still must not keep us from answering the server.
+        await asyncio.to_thread(_say, shown, reply)
+    if reading.request.follow:
+        app.note(_ended(reading))
 
 
-def _print(found: list[LocalLog], lines: dict[str, list[str]]) -> None:
-    say = _line(found)
-    for log in found:
-        for text in lines[log.execution]:
-            say(log.execution, text)
+def _say(lines: Sequence[LogsLine], reply: LogsReply) -> None:
+    for line in lines:
+        several = reply.replicas > 1 or line.replica > 0
+        text = f"[{line.execution}] {line.text}" if several else line.text
+        click.echo(text, nl=not line.more)
 
 
-def _line(found: list[LocalLog]) -> Callable[[str, str], None]:
-    several = len(found) > 1
+def _ended(reading: LogReading) -> str:
+    from nexthos_shared.models import LogsEnd
 
-    def say(execution: str, text: str) -> None:
-        click.echo(f"[{execution}] {text}" if several else text)
-
-    return say
+    key = reading.request.id
+    match reading.end:
+        case LogsEnd.DELETED:
+            return f"pipeline {key} was deleted"
+        case LogsEnd.DRAFT:
+            return f"pipeline {key} is a draft: nothing of it runs"
+        case LogsEnd.COMPLETE:
+            return f"pipeline {key} is done: see nexthos status {key}"
+        case LogsEnd.CONTROLLER_STOPPED:
+            return "the controller stopped: ask again when one runs"
+        case other:
+            return f"that was all: {other}"

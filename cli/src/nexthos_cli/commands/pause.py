@@ -23,8 +23,9 @@ def pause(
     Works whatever else of an entry is wrong. A later `apply` of a file without `status` leaves it paused.
     """
     from nexthos_cli.acting import Deed, act
+    from nexthos_cli.entries import set_status
     from nexthos_cli.selection import Selection
     from nexthos_shared.models import Wanted
 
-    deed = Deed("pause", Wanted.PAUSED, None, wait)
+    deed = Deed("pause", "paused", set_status(Wanted.PAUSED), wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

@@ -27,8 +27,9 @@ def publish(
     A paused execution is resumed where its executor kept it. Everything else of the entry stays as it is.
     """
     from nexthos_cli.acting import Deed, act
+    from nexthos_cli.entries import set_status
     from nexthos_cli.selection import Selection
     from nexthos_shared.models import Wanted
 
-    deed = Deed("publish", Wanted.PUBLISHED, version, wait)
+    deed = Deed("publish", "published", set_status(Wanted.PUBLISHED, version), wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

@@ -11,6 +11,7 @@ from nexthos_cli.options import output, selection, verb, waiting
 @verb("rm")
 @selection
 @click.option("--keep-configs", is_flag=True, help="Leave the stored configurations.")
+@click.option("--orphans", is_flag=True, help="All that runs without a definition; asks first.")
 @waiting
 @output("table", "name", "json", "yaml")
 def rm(
@@ -20,15 +21,23 @@ def rm(
     everything: bool,
     yes: bool,
     keep_configs: bool,
+    orphans: bool,
     wait: bool,
 ) -> None:
     """Delete pipelines: the controller removes what runs, then the status.
 
-    The stored configurations go too, after the definition. Deleting a pipeline whose definition is gone
-    already removes executions that were left alone (`Orphaned`).
+    The stored configurations go too, after the definition. With --orphans: what is left of pipelines
+    whose definition is gone without having been deleted (`Orphaned`), for example because its bucket
+    was lost; a definition that came back meanwhile is left alone, and configurations stay.
     """
     from nexthos_cli.acting import remove
+    from nexthos_cli.orphans import remove_orphans
     from nexthos_cli.selection import Selection
 
-    chosen = Selection(ids, labels, everything, yes).checked()
-    app.run(remove(app, chosen, keep_configs=keep_configs, wait=wait))
+    if not orphans:
+        chosen = Selection(ids, labels, everything, yes).checked()
+        app.run(remove(app, chosen, keep_configs=keep_configs, wait=wait))
+        return
+    if ids or labels or everything:
+        raise click.UsageError("--orphans means all of them: name no others beside it")
+    app.run(remove_orphans(app, yes=yes, wait=wait))

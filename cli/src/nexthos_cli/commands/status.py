@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from nexthos_cli.completing import complete_ids
 from nexthos_cli.context import App
 from nexthos_cli.options import output, verb
+
+if TYPE_CHECKING:
+    from nexthos_shared.models import Event
+    from nexthos_shared.stores import Store
+
+LAST_EVENTS = 8
 
 
 @verb("status")
@@ -31,9 +39,21 @@ async def _pipeline(app: App, key: str) -> None:
             await store.pipelines.get(check_key(key, write=False)),
             await store.statuses.get(key),
         )
-    reply = pipeline_reply(key, entry, reported)
+        reply = pipeline_reply(key, entry, reported)
+        reply = reply.model_copy(update={"events": await _last_events(store, key)})
     if not structured(app, StatusOutput(reply)):
         show_pipeline(reply, entry, reported)
+
+
+async def _last_events(store: Store, key: str) -> list[Event]:
+    """None where they can't be read: a status is worth telling without them."""
+    from nexthos_shared.errors import NexthosError
+    from nexthos_shared.names import is_id
+
+    try:
+        return await store.events.last(key, LAST_EVENTS) if is_id(key) else []
+    except NexthosError:
+        return []
 
 
 async def _controller(app: App) -> None:

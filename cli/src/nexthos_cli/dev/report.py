@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from nexthos_cli.dev.screen import pipelines_table, subjects_table
-from nexthos_cli.dev.tally import Count
 from nexthos_controller.desired import Desired
+from nexthos_controller.figures import Count
 from nexthos_shared.models import Phase, PipelineStatus
 
 DONE = {Phase.RUNNING, Phase.COMPLETED}

@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from nexthos_cli.dev.tally import Count
 from nexthos_controller.executors.base import LogLine
+from nexthos_controller.figures import Count
 from nexthos_shared.models import Phase, PipelineStatus
 
 COLOURS = {

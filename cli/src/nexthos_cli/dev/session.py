@@ -19,8 +19,9 @@ from nexthos_cli.dev.folder import Folder
 from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
-from nexthos_controller.app import Running
 from nexthos_controller.executors.base import Execution, Executor
+from nexthos_controller.site import Site
+from nexthos_controller.term import Term
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.models import PipelineStatus
 
@@ -33,7 +34,8 @@ FIRST_LINES = 20  # of a log that was there before
 class Session:
     """One run. `alone`: the server is ours; `since`: when it began, seconds since the epoch."""
 
-    running: Running
+    site: Site
+    term: Term
     folder: Folder
     screen: Screen
     end: End
@@ -48,12 +50,12 @@ class Session:
 
     @property
     def _executor(self) -> Executor:
-        return self.running.controller.executors[self.running.controller.default_executor]
+        return self.term.controller.executors[self.term.controller.default_executor]
 
     async def run(self, namespace: str, url: str) -> int:
         """Bring the folder, show what happens, end the engines; the exit code."""
         self._welcome(namespace, url)
-        js = self.running.store.link.js
+        js = self.site.store.link.js
         before = await messages_by_subject(js)
         try:
             with self.screen:
@@ -72,7 +74,7 @@ class Session:
         shown = str(command) if command.name == "nexthos" else "nexthos"
         kept = ", data kept for the next start" if self.alone else ""
         self.screen.say(f"NATS {url}{kept}", "bold")
-        self.screen.say(f"engine {self.running.about.engine}", "dim")
+        self.screen.say(f"engine {self.site.about.engine}", "dim")
         self.screen.say("in another terminal:", "dim")
         more = "" if namespace == "nexthos" else f" NEXTHOS_NAMESPACE={namespace}"
         for line in (f"export NATS_URL={url}{more}", f"{shown} ls -w", f"{shown} status ID"):
@@ -184,13 +186,13 @@ class Session:
                 self.screen.log(execution.id, line)
 
     def _statuses(self) -> dict[str, PipelineStatus]:
-        return self.running.controller.book.statuses()
+        return self.term.controller.book.statuses()
 
     # ---- the end
 
     async def _stop_engines(self) -> None:
         """Stop acting first: what we end now is not to be started again by us."""
-        await self.running.controller.queue.close()
+        await self.term.controller.queue.close()
         live = [e for e in await self._executions() if e.state == "running" and self._is_ours(e)]
         if live and self.end.asked.is_set():
             self.screen.say(f"ending: engines get {GRACE:g} s to drain, Ctrl-C kills them", "dim")
@@ -202,7 +204,7 @@ class Session:
         return self.alone or not before or execution.id in self.folder.brought.files
 
     def _outcome(self) -> Outcome:
-        return outcome(self.running.controller.desired, self._statuses(), self.folder.broken)
+        return outcome(self.term.controller.desired, self._statuses(), self.folder.broken)
 
     def _verdict(self, found: Outcome) -> int:
         if self.folder.empty and not found.statuses:

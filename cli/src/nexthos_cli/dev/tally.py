@@ -14,48 +14,12 @@ from dataclasses import dataclass, field
 
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
-from prometheus_client.parser import text_string_to_metric_families
 
 from nexthos_controller.executors.base import Execution, Executor
+from nexthos_controller.figures import Count, read_figures
 from nexthos_shared.errors import NexthosError
 
 AT_ONCE = 8  # metrics read at once
-_FAMILIES = {
-    "input_received": "received",
-    "output_sent": "sent",
-    "output_error": "errors",
-    "processor_error": "errors",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Messages of one pipeline, or of one life of it."""
-
-    received: int = 0
-    sent: int = 0
-    errors: int = 0
-
-    def __add__(self, other: Count) -> Count:
-        return Count(
-            self.received + other.received, self.sent + other.sent, self.errors + other.errors
-        )
-
-    def __sub__(self, other: Count) -> Count:
-        return Count(
-            self.received - other.received, self.sent - other.sent, self.errors - other.errors
-        )
-
-
-def read_metrics(text: str) -> Count:
-    """Sum over all inputs and outputs of an engine's Prometheus text. Raises ValueError."""
-    sums = {"received": 0.0, "sent": 0.0, "errors": 0.0}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            kind = _FAMILIES.get(sample.name.removesuffix("_total"))
-            if kind is not None:
-                sums[kind] += sample.value
-    return Count(*(int(n) for n in sums.values()))
 
 
 @dataclass(slots=True)
@@ -83,14 +47,13 @@ class Tally:
         life = (execution.id, execution.uid)
         ended = execution.state == "stopped"
         try:
-            text = await self.executor.metrics(execution)
-            count = read_metrics(text) if text else None
+            figures = read_figures(await self.executor.metrics(execution))
         except (NexthosError, OSError, ValueError):
-            count = None
-        if count is not None:
+            figures = None
+        if figures is not None:
             if life not in self._lives and (execution.started_at or self.since) < self.since:
-                self._before[life] = count
-            self._lives[life] = count
+                self._before[life] = figures.count
+            self._lives[life] = figures.count
         if ended:
             self._ended.add(life)
 

@@ -1,70 +1,182 @@
-"""Wiring: from settings to a controller that runs. Everything that is opened here is closed here.
+"""Wiring: from settings to a controller that takes part: it stands by until it has the lease, then leads.
 
-NATS -> store -> (watch pipelines, watch objects, executors' hints) -> queue -> look -> status
-                                                   micro service, HTTP -> answers
+HTTP -> NATS -> (stand by: answers from the store, wait for it and for the lease) -> term -> stand by ...
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any, Self
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from nexthos_controller.alone import only_one_here, refuse_second
-from nexthos_controller.answers import About, Answers
-from nexthos_controller.book import StatusBook
-from nexthos_controller.controller import Controller
-from nexthos_controller.desired import Desired
-from nexthos_controller.executors.base import Connection, Executor, ExecutorContext, Owner
 from nexthos_controller.executors.process import ProcessExecutor
-from nexthos_controller.facts import Facts
-from nexthos_controller.feeds import Feeds
-from nexthos_controller.http import PipelineMetrics, serve_http
-from nexthos_controller.service import Service
-from nexthos_controller.settings import Settings, default_state_dir
-from nexthos_controller.surroundings import Surroundings
+from nexthos_controller.http import serve_http
+from nexthos_controller.instruments import Instruments
+from nexthos_controller.lease import Lease
+from nexthos_controller.metrics import SiteMetrics
+from nexthos_controller.settings import Settings
+from nexthos_controller.site import About, Factories, Site
+from nexthos_controller.standby import standing_by
+from nexthos_controller.term import Term, lead
 from nexthos_shared import engine
-from nexthos_shared.errors import SettingsError
+from nexthos_shared.errors import StoreMissing, StoreUnavailable
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
 
+EXECUTORS: Factories = {"process": ProcessExecutor}
+LOOK_FOR_STORE = 1.0  # seconds
+
 log = structlog.get_logger(__name__)
 
-EXECUTORS: Mapping[str, Callable[[ExecutorContext], Executor]] = {"process": ProcessExecutor}
 
-
-@dataclass(frozen=True, slots=True)
 class Running:
-    """A controller that runs, for those who started it (main, `nexthos dev`, tests)."""
+    """A controller that takes part, for those who started it (main, `nexthos dev`, tests)."""
 
-    controller: Controller
-    answers: Answers
-    store: Store
-    about: About
-    http: str
-    state_dir: Path
+    def __init__(self, site: Site, http: str) -> None:
+        self.site = site
+        self.http = http
+        self.term: Term | None = None  # None: it stands by
+        self._leads = asyncio.Event()
+        self._part: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._part = asyncio.create_task(self._take_part(), name="controller")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._part is not None
+        self._part.cancel()
+        await asyncio.gather(self._part, return_exceptions=True)
+
+    async def leading(self) -> Term:
+        """The present term, as soon as there is one. Raises what a term can't begin with."""
+        while self.term is None:
+            await self._or_end(self._leads.wait())
+        return self.term
+
+    async def ended(self) -> None:
+        """Return never; raise what a term can't begin with."""
+        await self._or_end(asyncio.Event().wait())
+
+    async def _or_end(self, awaited: Coroutine[Any, Any, Any]) -> None:
+        assert self._part is not None
+        task = asyncio.create_task(awaited)
+        try:
+            await asyncio.wait({task, self._part}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
+        if self._part.done():
+            self._part.result()
+
+    async def _take_part(self) -> None:
+        """Stand by and lead in turns, until cancelled."""
+        while True:
+            async with standing_by(self.site):
+                await _store_is_there(self.site.store)
+                await self.site.lease.acquire()
+            async with self.site.lease.kept():
+                await self._lead_until_lost()
+
+    async def _lead_until_lost(self) -> None:
+        term = asyncio.create_task(self._lead(), name="term")
+        lost = asyncio.create_task(self.site.lease.lost.wait(), name="lease lost")
+        try:
+            await asyncio.wait({term, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (term, lost):
+                task.cancel()
+            await asyncio.gather(term, lost, return_exceptions=True)
+        if not term.cancelled():
+            term.result()
+
+    async def _lead(self) -> None:
+        about = self.site.about
+        try:
+            async with lead(self.site) as term:
+                self.term = term
+                self._leads.set()
+                log.info(
+                    "controller acts",
+                    controller=about.controller,
+                    namespace=about.namespace,
+                    token=self.site.lease.token,
+                    store=about.store,
+                    engine=about.engine,
+                    http=self.http,
+                    state_dir=str(term.state_dir),
+                )
+                await asyncio.Event().wait()
+        except (StoreMissing, StoreUnavailable) as error:
+            # The store went away before the term had begun: that is no reason to end.
+            log.warning("term not begun", error=str(error))
+        finally:
+            self.term = None
+            self._leads.clear()
+            log.info("controller acts no more; what runs is left running")
 
 
-@dataclass(slots=True)
-class Health:
-    """Whether the controller acts: it has caught up with the store, and the store is connected."""
+@asynccontextmanager
+async def running_controller(
+    settings: Settings, options: ConnectOptions, executors: Factories = EXECUTORS
+) -> AsyncIterator[Running]:
+    """A controller that takes part while this is entered. Leaving it leaves every execution running.
 
-    link: Link | None = None
+    `executors` are those that settings may name. Raises SettingsError, EngineMissing, NotPermitted; a
+    missing store or another controller is waited for, and told.
+    """
+    async with AsyncExitStack() as stack:
+        registry, names = CollectorRegistry(), Names(settings.namespace)
+        links: list[Link] = []
+        # Before NATS: a controller that waits for its server is alive, and says that it is not ready.
+        http = await stack.enter_async_context(
+            serve_http(settings.http, registry, lambda: any(k.nc.is_connected for k in links))
+        )
+        name = f"{settings.namespace} controller"
+        asked = asyncio.create_task(_about(settings, options))  # the engine takes 50 ms to answer
+        stack.callback(asked.cancel)
+        link = await stack.enter_async_context(connect(options, name=name, daemon=True))
+        about = await asked
+        store = Store.of(link, names)
+        lease = Lease(store.control, about.controller, settings.lease_ttl)
+        registry.register(SiteMetrics(lambda: lease.held, lambda: link.reconnects))
+        site = Site(
+            settings=settings,
+            options=options,
+            executors=executors,
+            link=link,
+            store=store,
+            lease=lease,
+            about=about,
+            registry=registry,
+            instruments=Instruments.of(registry),
+            now=steady_clock(),
+        )
+        links.append(link)
+        yield await stack.enter_async_context(Running(site, http))
 
-    @property
-    def ready(self) -> bool:
-        """For /readyz and `status`."""
-        return self.link is not None and self.link.nc.is_connected
+
+async def _store_is_there(store: Store) -> None:
+    """Wait until every bucket exists, and create them if none does."""
+    told = ""
+    while True:
+        try:
+            await Store.open(store.link, store.names, create=True)
+        except (StoreMissing, StoreUnavailable) as error:
+            if str(error) != told:
+                log.warning("store awaited", because=str(error))
+                told = str(error)
+        else:
+            return
+        await asyncio.sleep(LOOK_FOR_STORE)
 
 
 def steady_clock() -> Callable[[], float]:
@@ -73,117 +185,14 @@ def steady_clock() -> Callable[[], float]:
     return lambda: wall + (time.monotonic() - monotonic)
 
 
-Factories = Mapping[str, Callable[[ExecutorContext], Executor]]
-
-
-@asynccontextmanager
-async def running_controller(
-    settings: Settings, options: ConnectOptions, executors: Factories = EXECUTORS
-) -> AsyncIterator[Running]:
-    """A controller that acts while this is entered. Leaving it leaves every execution running.
-
-    `executors` are those that settings may name. Raises SettingsError, EngineMissing, NotPermitted,
-    StoreMissing, and TerminalError with AnotherController.
-    """
-    async with AsyncExitStack() as stack:
-        health, registry, names = Health(), CollectorRegistry(), Names(settings.namespace)
-        # Before NATS: a controller that waits for its server is alive, and says that it is not ready.
-        http = await stack.enter_async_context(
-            serve_http(settings.http, registry, lambda: health.ready)
-        )
-        name = f"{settings.namespace} controller"
-        link = await stack.enter_async_context(connect(options, name=name, daemon=True))
-        await refuse_second(link.nc, names)
-        store = await Store.open(link, names, create=True)
-        about = await _about(settings, options, await store.installation())
-        state_dir = settings.state_dir or default_state_dir(
-            os.environ, settings.namespace, about.installation
-        )
-        stack.enter_context(only_one_here(state_dir))
-        controller = _controller(settings, options, store, about, state_dir, executors)
-        for executor in controller.executors.values():
-            await stack.enter_async_context(executor)
-        controller.book.load(await store.statuses.snapshot())
-        registry.register(PipelineMetrics(controller))
-        answers = Answers(controller, about, lambda: health.ready)
-        await stack.enter_async_context(controller.queue)
-        feeds = Feeds(controller, store, link, settings.resync)
-        await stack.enter_async_context(feeds)
-        await feeds.caught_up.wait()
-        metadata = {"namespace": settings.namespace, "installation": about.installation}
-        await stack.enter_async_context(Service(link.nc, names, answers, about.version, metadata))
-        health.link = link
-        log.info(
-            "controller runs",
-            controller=about.controller,
-            namespace=settings.namespace,
-            store=about.store,
-            engine=about.engine,
-            http=http,
-            state_dir=str(state_dir),
-        )
-        yield Running(controller, answers, store, about, http, state_dir)
-        log.info("controller ends; what runs is left running")
-
-
-async def _about(settings: Settings, options: ConnectOptions, installation: str) -> About:
+async def _about(settings: Settings, options: ConnectOptions) -> About:
     binary = settings.engine or engine.locate_engine()
     return About(
         controller=f"{socket.gethostname()}-{secrets.token_hex(3)}",
         version=version("nexthos-controller"),
         namespace=settings.namespace,
-        installation=installation,
+        installation="",
         started_at=time.time(),
         store=options.safe_url,
         engine=f"{binary} ({await engine.engine_version(binary)})",
-    )
-
-
-def _controller(
-    settings: Settings,
-    options: ConnectOptions,
-    store: Store,
-    about: About,
-    state_dir: Path,
-    executors: Factories,
-) -> Controller:
-    surroundings = _surroundings(settings, options)
-    facts = Facts(store.configs, surroundings)
-    context = ExecutorContext(
-        owner=Owner(settings.namespace, about.installation),
-        fetch=facts.fetch,
-        engines=surroundings.engines,
-        connections=surroundings.connections,
-        state_dir=state_dir,
-    )
-    now = steady_clock()
-    return Controller(
-        desired=Desired(),
-        book=StatusBook(store.statuses, about.controller, now),
-        facts=facts,
-        executors={settings.executor: _executor(settings.executor, executors, context)},
-        default_executor=settings.executor,
-        now=now,
-        bound=settings.workers,
-    )
-
-
-def _executor(name: str, known: Factories, context: ExecutorContext) -> Executor:
-    try:
-        return known[name](context)
-    except KeyError:
-        offered = ", ".join(sorted(known))
-        raise SettingsError(
-            f"NEXTHOS_EXECUTOR={name}: there is no such executor (there are: {offered})",
-            field="executor",
-        ) from None
-
-
-def _surroundings(settings: Settings, options: ConnectOptions) -> Surroundings:
-    default = Connection(options.safe_url, options.creds)
-    connections = {n: Connection(c.url, c.creds) for n, c in settings.connections.items()}
-    engines = {n: e.binary for n, e in settings.engines.items()}
-    return Surroundings(
-        engines={"default": settings.engine or engine.locate_engine(), **engines},
-        connections={"default": default, **connections},
     )

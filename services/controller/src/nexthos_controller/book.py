@@ -15,9 +15,12 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 
+from nexthos_controller.eventlog import EventLog
+from nexthos_controller.instruments import Instruments
 from nexthos_shared.errors import StoreConflict
 from nexthos_shared.models import Memory, Phase, PipelineStatus
 from nexthos_shared.stores import Bucket, KvEntry
+from nexthos_shared.watch import Change, Snapshot
 
 SPACING = 1.0  # seconds between two reports of one pipeline whose phase stays the same
 ATTEMPTS = 5  # compare-and-set against a foreign writer, before the queue's backoff takes over
@@ -29,16 +32,34 @@ log = structlog.get_logger(__name__)
 class Page:
     """What is known to be stored of one pipeline."""
 
-    revision: int
+    revision: int  # as last written or read here
     status: PipelineStatus | None  # None: nothing, a marker, or something unreadable
     reported_at: float = float("-inf")
+    seen: int = 0  # as the watch brought it: larger than `revision` if somebody else wrote
+    lost: bool = False  # it is not in the bucket any more
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the bucket holds this status, as far as is known."""
+        return not self.lost and self.seen <= self.revision
 
 
 class StatusBook:
     """The statuses of one namespace, held in memory and written through."""
 
-    def __init__(self, bucket: Bucket, controller: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        controller: str,
+        now: Callable[[], float],
+        events: EventLog,
+        guard: Callable[[], None],
+        instruments: Instruments,
+    ) -> None:
+        self._instruments = instruments
         self._bucket = bucket
+        self._guard = guard
+        self._events = events
         self._controller = controller
         self._now = now
         self._pages: dict[str, Page] = {}
@@ -54,7 +75,8 @@ class StatusBook:
 
     def statuses(self) -> dict[str, PipelineStatus]:
         """All statuses, by id."""
-        return {key: p.status for key, p in self._pages.items() if p.status is not None}
+        # Also read by the thread that renders /metrics.
+        return {key: p.status for key, p in list(self._pages.items()) if p.status is not None}
 
     def status(self, key: str) -> PipelineStatus | None:
         """The last status, or None."""
@@ -65,6 +87,28 @@ class StatusBook:
         """What is remembered of a pipeline; empty if it was never looked at."""
         status = self.status(key)
         return status.memory if status else Memory()
+
+    def saw(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> set[str]:
+        """Take note of what the bucket holds; returns keys that may have to be written again.
+
+        What is written here is seen too, at times before its acknowledgement: only the next look at
+        the key, which waits for that write, can say whether it was somebody else's.
+        """
+        if isinstance(item, Change):
+            page = self._pages.get(item.entry.key)
+            if page is None:
+                return set()
+            page.seen = max(page.seen, item.entry.revision)
+            return set() if page.is_stored else {item.entry.key}
+        if item.changed_identity:  # all that was written here is gone, and revisions begin anew
+            for page in self._pages.values():
+                page.revision, page.seen, page.lost = 0, 0, True
+        listed = {e.key: e.revision for e in item.entries}
+        newest = max(listed.values(), default=0)
+        for key, page in self._pages.items():
+            page.seen = max(page.seen, listed.get(key, 0))
+            page.lost = key not in listed and (newest == 0 or page.revision <= newest)
+        return {key for key, p in self._pages.items() if p.status is not None and not p.is_stored}
 
     async def changed(self, key: str) -> None:
         """Return when the next status of `key` is written or forgotten."""
@@ -86,7 +130,8 @@ class StatusBook:
     async def remember(self, key: str, status: PipelineStatus) -> None:
         """Write before an effect, unless this very memory is stored already."""
         old = self.status(key)
-        if old is None or old.memory != status.memory:
+        stored = old is not None and self._pages[key].is_stored
+        if old is None or not stored or old.memory != status.memory:
             await self._write(key, status)
 
     async def report(self, key: str, status: PipelineStatus) -> float | None:
@@ -97,7 +142,7 @@ class StatusBook:
         """
         page = self._pages.setdefault(key, Page(0, None))
         old = page.status
-        if old is not None and _same(old, status):
+        if old is not None and page.is_stored and _same(old, status):
             return None
         quiet = old is not None and (old.phase, old.memory) == (status.phase, status.memory)
         wait = page.reported_at + SPACING - self._now()
@@ -112,11 +157,13 @@ class StatusBook:
         page = self._pages.pop(key, None)
         if page is not None and page.status is not None:
             try:  # gone here first: who sees the key gone must not get an answer about it any more
+                self._guard()
                 await self._bucket.delete(key)
             except BaseException:
                 self._pages[key] = page
                 raise
             log.info("forgotten", pipeline=key)
+            self._events.forgot(key, page.status, page.revision)
         self._announce(key)
 
     async def _write(self, key: str, status: PipelineStatus) -> None:
@@ -126,17 +173,24 @@ class StatusBook:
         page = self._pages.setdefault(key, Page(0, None))
         value = status.model_dump_json(by_alias=True, exclude_none=True).encode()
         for attempt in range(ATTEMPTS):
+            # Before each attempt: a leader that was frozen must not overwrite what the next one wrote.
+            self._guard()
             try:
                 page.revision = await self._bucket.update(key, value, page.revision)
+                page.lost = False
+                self._instruments.status_writes.inc()
                 break
             except StoreConflict:
+                self._instruments.status_conflicts.inc()
                 if attempt == ATTEMPTS - 1:
                     raise
                 stored = await self._bucket.get(key)
-                page.revision = stored.revision if stored else 0
+                page.revision = page.seen = stored.revision if stored else 0
+                page.lost = True  # what is there is not ours, until a write succeeds
                 log.warning("status overwritten by somebody else, put right", pipeline=key)
         if page.status is None or page.status.phase is not status.phase:
             _tell(key, page.status, status)
+        self._events.wrote(key, page.status, status, page.revision)
         page.status = status
         self._announce(key)
 

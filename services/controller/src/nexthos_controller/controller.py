@@ -8,7 +8,7 @@ step that fails ends the attempt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import structlog
@@ -18,6 +18,7 @@ from nexthos_controller.book import StatusBook
 from nexthos_controller.desired import Desired
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.facts import Facts
+from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import observe
 from nexthos_controller.reconcile import (
     Decision,
@@ -59,6 +60,7 @@ class Controller:
         executors: Mapping[str, Executor],
         default_executor: str,
         now: Callable[[], float],
+        instruments: Instruments,
         ready_debounce: float = 10.0,
         bound: int = 16,
     ) -> None:
@@ -69,9 +71,15 @@ class Controller:
         self.default_executor = default_executor
         self.ready_debounce = ready_debounce
         self.abandoned: frozenset[str] = frozenset()  # places that somebody declared gone
-        self.queue = WorkQueue(self.look, bound=bound)
+        self.away: frozenset[str] = frozenset()  # NATS URLs that answered before, and don't now
+        self.connected_since = now()
+        self.queue = WorkQueue(instruments.looking(self.look), bound=bound)
         self._now = now
         self._faults: dict[str, Problem] = {}
+
+    def reconnected(self) -> None:
+        """The store is back after it was away."""
+        self.connected_since = self._now()
 
     async def look(self, key: str) -> float | None:
         """One look; returns the seconds until the next one that is due without a hint."""
@@ -85,8 +93,7 @@ class Controller:
             await self.book.remember(key, report(view, decision, self.book.status(key)))
             faultpoints.reach("controller.remembered")
             try:
-                for step in decision.steps:
-                    await self._take(step)
+                await self._carry_out(decision.steps)
             except Exception as error:
                 self._faults[key] = _problem_of(error)
                 view = await self._view(key)
@@ -121,13 +128,17 @@ class Controller:
             memory=memory,
             now=self._now(),
             executions=seen.executions,
-            config=await self.facts.of(key, pipeline, memory),
+            config=await self.facts.of(key, pipeline),
             lints=self.facts.lints(),
             checks=self._checks(entry),
             default_executor=self.default_executor,
             silent=seen.silent,
             answered=seen.answered,
             abandoned=self.abandoned,
+            traits=self.facts.traits(memory.current),
+            connections=self.facts.connections,
+            away=self.away,
+            connected_since=self.connected_since,
             good_stored=self.facts.has(key, memory.last_good),
             ready_debounce=self.ready_debounce,
             fault=self._faults.get(key),
@@ -137,6 +148,22 @@ class Controller:
         if entry is None or entry.pipeline is None:
             return {}
         return {name: tuple(e.check(entry.pipeline)) for name, e in self.executors.items()}
+
+    async def _carry_out(self, steps: Iterable[Step]) -> None:
+        """In order; what fails ends the attempt, except that a lint is still asked for.
+
+        What keeps an older definition from starting must not keep the newer one, which may put that
+        right, from being accepted.
+        """
+        failed: Exception | None = None
+        for step in steps:
+            if failed is None or isinstance(step, Lint):
+                try:
+                    await self._take(step)
+                except Exception as error:
+                    failed = failed or error
+        if failed is not None:
+            raise failed
 
     async def _take(self, step: Step) -> None:
         match step:

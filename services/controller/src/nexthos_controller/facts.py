@@ -1,7 +1,7 @@
 """What is known of configurations: stored objects, what lint said of them, and their bytes.
 
 Comes in: the objects' metas as the watch brings them. Goes out: `ConfigFacts` for deciding, verified
-bytes for executors, lint results. Lint results are kept by spec hash and warnings by digest: they
+bytes for executors, lint results. Lint results are kept by spec hash and traits by digest: they
 can't change, since the bytes of one digest don't.
 """
 
@@ -11,17 +11,22 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from nexthos_controller.executors.base import Spec
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import Accepted, Memory, Pipeline
+from nexthos_shared.models import Accepted, Pipeline, Traits
+from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import ConfigInfo, Configs
 
-REMEMBERED = 20_000  # lint results and warnings kept, the oldest go first
+NATS_URL = f"${{{ENV_NATS_URL}".encode()
+REMEMBERED = 20_000  # lint results and traits kept, the oldest go first
+
+T = TypeVar("T")
 
 
 class Facts:
@@ -32,7 +37,12 @@ class Facts:
         self._surroundings = surroundings
         self._infos: dict[tuple[str, str], ConfigInfo] = {}
         self._lints: OrderedDict[str, tuple[Problem, ...]] = OrderedDict()
-        self._warnings: OrderedDict[str, tuple[Problem, ...]] = OrderedDict()
+        self._traits: OrderedDict[str, Traits] = OrderedDict()
+
+    @property
+    def connections(self) -> Mapping[str, str]:
+        """NATS URLs by the name of the connection."""
+        return {name: c.url for name, c in self._surroundings.connections.items()}
 
     def replace(self, infos: Iterable[ConfigInfo]) -> set[str]:
         """Take over a snapshot of all objects; returns the ids whose objects differ from before."""
@@ -49,10 +59,10 @@ class Facts:
         else:
             self._infos[info.id, info.version] = info
 
-    async def of(self, pipeline_id: str, wanted: Pipeline | None, memory: Memory) -> ConfigFacts:
+    async def of(self, pipeline_id: str, wanted: Pipeline | None) -> ConfigFacts:
         """Facts about the object that the entry names. Never raises: what failed is a problem."""
         if wanted is None or wanted.version is None:
-            return ConfigFacts(warnings=self._known_warnings(memory))
+            return ConfigFacts()
         info = self._infos.get((pipeline_id, wanted.version))
         if info is None:
             try:  # the entry may be seen before the object's own event
@@ -60,7 +70,7 @@ class Facts:
             except NexthosError as error:
                 return ConfigFacts(problem=error.problem)
         if info is None:
-            return ConfigFacts(warnings=self._known_warnings(memory))
+            return ConfigFacts()
         if info.size > engine.MAX_CONFIG_BYTES:
             words = f"configuration {pipeline_id}/{wanted.version} has {info.size} bytes, at most "
             return ConfigFacts(
@@ -68,7 +78,7 @@ class Facts:
                     Reason.CONFIG_TOO_LARGE, f"{words}{engine.MAX_CONFIG_BYTES} are allowed"
                 )
             )
-        return ConfigFacts(info.digest, warnings=self._known_warnings(memory))
+        return ConfigFacts(info.digest)
 
     def has(self, pipeline_id: str, accepted: Accepted | None) -> bool:
         """Whether the bytes that were pinned for `accepted` are still stored under its version."""
@@ -85,10 +95,11 @@ class Facts:
         """The verified bytes of the spec's digest. Raises as `Configs.get`."""
         version = spec.definition.version or ""
         content = await self._configs.get(spec.id, version, digest=spec.digest)
-        if spec.digest not in self._warnings:
+        if spec.digest not in self._traits:
             # In a thread: 128 KiB of YAML take most of a second to parse.
             shape = await asyncio.to_thread(engine.read_shape, content)
-            _keep(self._warnings, spec.digest, tuple(_warnings(shape)))
+            traits = Traits(uses_nats=NATS_URL in content, warnings=list(_warnings(shape)))
+            _keep(self._traits, spec.digest, traits)
         return content
 
     async def lint(self, spec: Spec) -> None:
@@ -105,12 +116,9 @@ class Facts:
         )
         _keep(self._lints, spec.spec_hash, tuple(problems))
 
-    def _known_warnings(self, memory: Memory) -> tuple[Problem, ...]:
-        if memory.current is None:
-            return ()
-        known = self._warnings.get(memory.current.digest, ())
-        ends = memory.current.definition.lifecycle == "job"
-        return tuple(w for w in known if not (ends and w.reason is Reason.FINITE_INPUT))
+    def traits(self, accepted: Accepted | None) -> Traits | None:
+        """What the bytes of `accepted` contain, if they were read here."""
+        return self._traits.get(accepted.digest) if accepted is not None else None
 
 
 def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
@@ -125,9 +133,7 @@ def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
         yield Problem(Reason.SHARED_HTTP_ADDRESS, words, field="http_server.address")
 
 
-def _keep(
-    kept: OrderedDict[str, tuple[Problem, ...]], key: str, problems: tuple[Problem, ...]
-) -> None:
-    kept[key] = problems
+def _keep(kept: OrderedDict[str, T], key: str, found: T) -> None:
+    kept[key] = found
     while len(kept) > REMEMBERED:
         kept.popitem(last=False)

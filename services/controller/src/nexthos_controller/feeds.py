@@ -6,15 +6,21 @@ Goes out: keys, live ones for what somebody changed, calm ones for what is only 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
 
+from nexthos_controller.brokers import Brokers
 from nexthos_controller.controller import Controller
 from nexthos_controller.executors.base import Executor
+from nexthos_shared.errors import NexthosError
+from nexthos_shared.names import ABANDONED
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores import Store
 from nexthos_shared.watch import Snapshot, watch, watch_configs
+
+LOOK_FOR_BUCKETS = 5.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -30,9 +36,11 @@ class Feeds:
         self._tasks: list[asyncio.Task[None]] = []
         self._objects_known = asyncio.Event()
         self.caught_up = asyncio.Event()
+        self.missing: list[str] = []  # buckets of the store that do not exist at the moment
 
     async def __aenter__(self) -> Feeds:
-        feeds = [self._entries(), self._objects()]
+        feeds = [self._entries(), self._objects(), self._statuses(), self._abandoned()]
+        feeds += [self._look_for_buckets(), self._reconnects(), Brokers(self._controller).watch()]
         feeds += [self._hints(executor) for executor in self._controller.executors.values()]
         self._tasks = [asyncio.create_task(feed) for feed in feeds]
         return self
@@ -53,13 +61,60 @@ class Feeds:
                 queue.add(key, live=live)
             self.caught_up.set()
 
+    async def _statuses(self) -> None:
+        """While this controller acts its own copy rules: what others write is written over."""
+        queue, book = self._controller.queue, self._controller.book
+        await self.caught_up.wait()
+        async for item in watch(self._store.statuses, self._link, resync=self._resync):
+            for key in book.saw(item):
+                queue.add(key, live=False)
+
+    async def _abandoned(self) -> None:
+        """Places that somebody declared gone; whose word is taken back when the place answers."""
+        control, known = self._store.control, dict[str, bool]()
+        async for item in watch(control, self._link, pattern=f"{ABANDONED}>", resync=self._resync):
+            if isinstance(item, Snapshot):
+                known.clear()
+            for entry in item.entries if isinstance(item, Snapshot) else (item.entry,):
+                known[entry.key.removeprefix(ABANDONED)] = entry.value is not None
+            now = frozenset(place for place, is_gone in known.items() if is_gone)
+            if now != self._controller.abandoned:
+                log.warning("places declared gone", places=sorted(now))
+                self._controller.abandoned = now
+                for key in sorted(self._controller.book.keys()):
+                    self._controller.queue.add(key, live=False)
+
+    async def _reconnects(self) -> None:
+        while True:
+            await self._link.wait_reconnect(self._link.reconnects)
+            self._controller.reconnected()
+
+    async def _look_for_buckets(self) -> None:
+        """Say it when a bucket is gone, and when it is back. Nothing is created or removed for that."""
+        while True:
+            with suppress(NexthosError):
+                missing = await self._store.missing()
+                if missing != self.missing:
+                    log.warning("buckets of the store are missing", buckets=missing)
+                self.missing = missing
+            await asyncio.sleep(LOOK_FOR_BUCKETS)
+
+    async def _answers_again(self, places: Iterable[str]) -> None:
+        """A place that answers is not gone, whatever was declared."""
+        for place in self._controller.abandoned & set(places):
+            log.warning("a place that was declared gone answers", place=place)
+            with suppress(NexthosError):
+                await self._store.control.delete(f"{ABANDONED}{place}")
+
     async def _owned(self) -> set[str]:
         """Pipelines of which something exists: their key may be gone."""
         owned: set[str] = set()
         for name, executor in self._controller.executors.items():
             try:
                 async with asyncio.timeout(30.0):
-                    owned |= {e.id for e in (await executor.list()).executions}
+                    listing = await executor.list()
+                owned |= {e.id for e in listing.executions}
+                await self._answers_again(listing.places)
             except Exception as error:
                 log.warning("executor did not list", executor=name, error=str(error))
         return owned

@@ -13,7 +13,7 @@ def configure_logs(format: str, level: str) -> None:
     console = format == "console" or (not format and sys.stderr.isatty())
     renderer: structlog.typing.Processor
     renderer = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        console_renderer(colors=sys.stderr.isatty())
         if console
         else structlog.processors.JSONRenderer()
     )
@@ -30,6 +30,13 @@ def configure_logs(format: str, level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
+    )
+
+
+def console_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    """Lines for people. Tracebacks without the values of variables: those may be secrets."""
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback
     )
 
 

@@ -1,7 +1,7 @@
 """The NATS micro service `<ns>`: subjects, schemas, error headers, concurrency and shutdown.
 
-Comes in: NATS requests. Goes out: replies of `Answers` as JSON, errors as `Nats-Service-Error-Code`
-and `Nats-Service-Error` headers with an `ErrorReply` body. Decides nothing.
+Comes in: NATS requests. Goes out: what the endpoints answer, as JSON, errors as
+`Nats-Service-Error-Code` and `Nats-Service-Error` headers with an `ErrorReply` body. Decides nothing.
 
 nats-py runs the handlers of an endpoint one after the other, cancels those in flight on stop, and
 answers an exception with its repr (nats-facts.md, 6). So each request becomes a task of ours, bounded
@@ -11,9 +11,9 @@ in number, counted here, and waited for on shutdown.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -25,19 +25,11 @@ from nats.micro.service import EndpointConfig, EndpointStats, ServiceConfig
 from nats.micro.service import Service as MicroService
 from pydantic import BaseModel, ValidationError
 
-from nexthos_controller.answers import Answers
+from nexthos_controller.endpoint import Endpoint, Offer
+from nexthos_controller.inbox import Inbox
+from nexthos_controller.log_stream import TooManyFollowers
 from nexthos_shared.errors import NexthosError, TemporaryError
-from nexthos_shared.models import (
-    MAX_REQUEST_BYTES,
-    ControllerReply,
-    ErrorReply,
-    ListReply,
-    ListRequest,
-    PipelineReply,
-    ReconcileReply,
-    ReconcileRequest,
-    StatusRequest,
-)
+from nexthos_shared.models import MAX_REQUEST_BYTES, ErrorReply
 from nexthos_shared.names import Names
 from nexthos_shared.reasons import Reason
 
@@ -55,30 +47,6 @@ _CODES = {
 }
 
 
-@dataclass(slots=True)
-class Endpoint:
-    """One endpoint, and what its requests cost."""
-
-    name: str
-    request: type[BaseModel]
-    reply: tuple[type[BaseModel], ...]
-    answer: Callable[[Any], Awaitable[BaseModel]]
-    requests: int = 0
-    errors: int = 0
-    last_error: str | None = None
-    nanoseconds: int = 0
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """JSON Schemas of request and reply, as `nats micro info` shows them."""
-        replies = [r.model_json_schema(by_alias=True) for r in self.reply]
-        reply = replies[0] if len(replies) == 1 else {"anyOf": replies}
-        return {
-            "request_schema": json.dumps(self.request.model_json_schema(by_alias=True)),
-            "response_schema": json.dumps(reply),
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class _Refusal(Exception):
     code: int
@@ -88,26 +56,29 @@ class _Refusal(Exception):
 
 @dataclass(slots=True)
 class Service:
-    """`async with Service(...)` registers the endpoints; leaving answers what is in flight."""
+    """`async with Service(...)` registers what is offered; leaving answers what is in flight."""
 
     nc: Client
     names: Names
-    answers: Answers
+    offer: Offer
     version: str
     metadata: dict[str, str]
     _endpoints: dict[str, Endpoint] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _streams: set[asyncio.Task[None]] = field(default_factory=set)
     _bound: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BOUND))
     _micro: MicroService | None = None
 
     async def __aenter__(self) -> Self:
-        answers = self.answers
-        for endpoint in (
-            Endpoint("status", StatusRequest, (PipelineReply, ControllerReply), answers.status),
-            Endpoint("list", ListRequest, (ListReply,), answers.page),
-            Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), answers.reconcile),
-        ):
-            self._endpoints[endpoint.name] = endpoint
+        try:
+            await self._listen()
+        except BaseException:  # a lease that is lost meanwhile ends this halfway
+            await self._let_go()
+            raise
+        return self
+
+    async def _listen(self) -> None:
+        self._endpoints = {endpoint.name: endpoint for endpoint in self.offer.endpoints()}
         self._micro = await add_service(
             self.nc,
             ServiceConfig(
@@ -127,20 +98,35 @@ class Service:
                     metadata=endpoint.metadata,
                 )
             )
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Take no new requests, answer those in flight (at most 5 s), then let go."""
-        if self._micro is not None and self.nc.is_connected:
-            try:
-                async with asyncio.timeout(WAIT_ON_STOP):
-                    await self._micro.stop()
-            except Exception as error:  # the connection may go at any moment of a shutdown
-                log.debug("service not stopped cleanly", error=str(error))
+        """Take no new requests, end the streams, answer those in flight (at most 5 s), then let go."""
+        for task in self._streams:
+            task.cancel()
+        await self._let_go()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=WAIT_ON_STOP)
         for task in self._tasks:
             task.cancel()
+
+    async def _let_go(self) -> None:
+        """Listen to nobody any more, whatever becomes of the connection.
+
+        nats-py's own stop ends halfway where the connection breaks meanwhile; the rest would go on to
+        answer for a controller that does not act any more.
+        """
+        if self._micro is not None and self.nc.is_connected:
+            try:
+                async with asyncio.timeout(WAIT_ON_STOP):
+                    await self._micro.stop()
+            except Exception as error:
+                log.debug("service not stopped cleanly", error=str(error))
+        ours = ("$SRV.", self.names.endpoint(""))
+        for subscription in [s for s in self.nc._subs.values() if s.subject.startswith(ours)]:
+            with suppress(Exception):
+                await subscription.unsubscribe()
+            self.nc._remove_sub(subscription._id)
+            subscription._stop_processing()
 
     @property
     def id(self) -> str:
@@ -161,21 +147,22 @@ class Service:
             await self._bound.acquire()
             task = asyncio.create_task(self._serve(endpoint, request))
             self._tasks.add(task)
+            if endpoint.stream is not None:
+                self._streams.add(task)
             task.add_done_callback(self._done)
 
         return handle
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._streams.discard(task)
         self._bound.release()
 
     async def _serve(self, endpoint: Endpoint, request: Request) -> None:
         began = time.perf_counter_ns()
         endpoint.requests += 1
         try:
-            reply = await endpoint.answer(_understand(endpoint, request.data))
-            body = reply.model_dump_json(by_alias=True, exclude_none=True).encode()
-            await _respond(request, body)
+            await self._answer(endpoint, request)
         except Exception as error:
             refusal = _refusal(error)
             if refusal.code >= 500:
@@ -185,6 +172,16 @@ class Service:
             await _respond_error(request, refusal)
         finally:
             endpoint.nanoseconds += time.perf_counter_ns() - began
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> None:
+        asked = _understand(endpoint, request.data)
+        if endpoint.stream is not None:
+            if _wants_reply(request):
+                await endpoint.stream(asked, Inbox(self.nc, request._msg.reply))
+        elif endpoint.answer is not None:
+            reply = await endpoint.answer(asked)
+            body = reply.model_dump_json(by_alias=True, exclude_none=True).encode()
+            await _respond(request, body)
 
 
 def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:
@@ -204,6 +201,8 @@ def _refusal(error: Exception) -> _Refusal:
     match error:
         case _Refusal():
             return error
+        case TooManyFollowers():
+            return _Refusal(429, error.problem.reason, str(error))
         case NexthosError():
             usual = 503 if isinstance(error, TemporaryError) else 422
             return _Refusal(

@@ -71,6 +71,12 @@ class Settings(Part):
     engines: dict[str, EngineSettings] = Field(default_factory=dict)
     executors: dict[str, dict[str, Any]] = Field(default_factory=dict)
     resync: Duration = 60.0
+    lease_ttl: Annotated[Duration, Field(ge=1.0, le=60.0)] = Field(
+        3.0, description="seconds until another controller may act where one was killed"
+    )
+    ready_debounce: Duration = Field(
+        10.0, description="ready for so long is good; not ready for less is not told"
+    )
     workers: int = Field(16, ge=1, le=256, description="pipelines looked at at once")
 
 
@@ -82,6 +88,9 @@ FROM_ENVIRONMENT = (
     "engine",
     "log_format",
     "log_level",
+    "resync",
+    "lease_ttl",
+    "ready_debounce",
 )
 
 

@@ -35,6 +35,7 @@ async def test_stop_drains_and_keeps(rig: Rig):
         await rig.reopen()
 
 
+@pytest.mark.fault(39)
 async def test_what_ignores_sigterm_is_killed_after_the_grace(rig: Rig):
     """> End that life of it: SIGTERM, `grace` seconds, SIGKILL, to the whole group."""
     spec = rig.spec("orders", "stubborn")
@@ -139,6 +140,7 @@ async def test_a_remove_that_misses_does_nothing(rig: Rig):
     assert (await rig.seen(spec)).uid == second.uid
 
 
+@pytest.mark.fault(79, 80)
 @pytest.mark.parametrize("watched", [True, False], ids=["watched", "nobody-looked"])
 @pytest.mark.parametrize(
     ("act", "code", "signalled", "reason"),

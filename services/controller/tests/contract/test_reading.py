@@ -95,6 +95,7 @@ async def test_a_restart_changes_neither_executions_nor_their_order(rig: Rig):
     )
 
 
+@pytest.mark.fault(26)
 async def test_list_raises_where_no_place_answers(rig: Rig):
     """> Raises ExecutorUnreachable when none answered."""
     await rig.executor.start(rig.spec(), 0)

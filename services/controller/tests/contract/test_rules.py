@@ -22,6 +22,7 @@ from nexthos_testing.rig import SECRET, FakeRig, Rig
 from nexthos_testing.wait import eventually
 
 
+@pytest.mark.fault(88)
 async def test_another_installations_execution_is_neither_seen_nor_touched(rig: Rig):
     """> Only what carries our owner label (namespace + installation) is ever touched.
     > Another installation's executions are not listed.
@@ -58,6 +59,7 @@ async def test_what_is_listed_lives_at_a_place_that_answered(rig: Rig):
     assert execution.place in after.places
 
 
+@pytest.mark.fault(29)
 async def test_a_silent_place_is_not_among_the_places(fake_rig: FakeRig):
     """> A place that did not answer is not in `Listing.places`.
     > A place that answers only in part is not among `places`.

@@ -55,6 +55,7 @@ async def test_a_second_prepare_does_nothing(rig: Rig):
     assert len(rig.fetches) == 1
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize("method", ["prepare", "start"])
 async def test_what_is_not_ours_keeps_its_name(rig: Rig, method):
     """> Raises NameConflict if something that is not ours has the name; ConfigMissing, ConfigChanged,
@@ -93,6 +94,7 @@ async def test_a_missing_engine_is_told(rig: Rig, method):
         await getattr(rig.executor, method)(rig.spec("orders", "puppet"), 0)
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize("method", ["prepare", "start"])
 async def test_what_the_platform_refuses_is_temporary_and_heals(rig: Rig, method):
     """> Raises NameConflict if something that is not ours has the name; ConfigMissing, ConfigChanged,
@@ -129,6 +131,7 @@ async def test_start_does_not_wait_for_readiness(rig: Rig):
     assert execution.ready is not True
 
 
+@pytest.mark.fault(86)
 async def test_a_kept_one_is_resumed_with_its_own_bytes(rig: Rig):
     """> One that was kept is resumed in place, with the bytes that were kept with it; nothing is
     fetched while those are there and intact.
@@ -144,6 +147,7 @@ async def test_a_kept_one_is_resumed_with_its_own_bytes(rig: Rig):
     assert len(rig.fetches) == 1
 
 
+@pytest.mark.fault(86)
 async def test_lost_bytes_are_fetched_anew_and_never_others(rig: Rig):
     """> One that was kept is resumed in place, with the bytes that were kept with it; nothing is
     fetched while those are there and intact.
@@ -162,6 +166,7 @@ async def test_lost_bytes_are_fetched_anew_and_never_others(rig: Rig):
     await eventually(lambda: ready(rig, spec))
 
 
+@pytest.mark.fault(42)
 async def test_not_connected_is_running_and_not_ready(rig: Rig):
     """> Ids to look at again: something started, became ready or unready, or ended."""
     spec = rig.spec("orders", "puppet")

@@ -38,6 +38,7 @@ async def crash(rig: ProcessRig, point: str, config: str = "{}") -> None:
     assert await child.wait() == -9
 
 
+@pytest.mark.fault(2, 3, 4)
 @pytest.mark.parametrize("point", POINTS)
 async def test_after_a_kill_at_any_point_exactly_one_runs(process_rig: ProcessRig, point: str):
     """Rows 2, 3 and 4 of the fault table."""
@@ -65,6 +66,7 @@ async def test_after_a_kill_at_any_point_exactly_one_runs(process_rig: ProcessRi
     assert list(rig.root.iterdir()) == []
 
 
+@pytest.mark.fault(83)
 async def test_one_that_ended_before_its_pid_was_noted_is_judged(process_rig: ProcessRig):
     """Row 83: a spawn counts, also if the controller that did it is gone: it is an end with a uid."""
     rig = process_rig

@@ -30,6 +30,7 @@ async def ended(rig, spec):
 DAMAGES = ["", "{", '{"name": "x"}', "null", "\0" * 500]
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("both", [False, True], ids=["handle", "handle-and-copy"])
 @pytest.mark.parametrize("content", DAMAGES)
 async def test_a_damaged_handle_of_what_runs_is_healed(process_rig: ProcessRig, content, both):
@@ -68,6 +69,7 @@ async def test_a_damaged_handle_of_what_ended_falls_back_to_its_copy(process_rig
     assert (seen.state, seen.exit.code) == ("stopped", 3)
 
 
+@pytest.mark.fault(61)
 async def test_where_nothing_can_be_known_nothing_is_guessed_and_a_start_makes_it_anew(
     process_rig: ProcessRig,
 ):
@@ -161,6 +163,7 @@ async def _take_nothing(changed: set[str], *, look_at_processes: bool) -> None:
 # ---- full disks
 
 
+@pytest.mark.fault(60)
 async def test_what_runs_can_be_stopped_on_a_full_disk(process_rig: ProcessRig):
     """Row 60."""
     rig = process_rig
@@ -174,6 +177,7 @@ async def test_what_runs_can_be_stopped_on_a_full_disk(process_rig: ProcessRig):
     assert {line["log_level"] for line in logs} == {"warning"}
 
 
+@pytest.mark.fault(60)
 async def test_a_start_on_a_full_disk_names_the_cause_and_leaves_what_was_kept(
     process_rig: ProcessRig,
 ):
@@ -206,6 +210,7 @@ async def test_what_can_t_be_spawned_names_the_cause(process_rig: ProcessRig, tm
 # ---- shared
 
 
+@pytest.mark.fault(88)
 async def test_the_folder_of_another_owner_is_left_alone(process_rig: ProcessRig):
     """Row 88: two installations, one state folder; also what is on its way in or out."""
     rig = process_rig
@@ -221,6 +226,7 @@ async def test_the_folder_of_another_owner_is_left_alone(process_rig: ProcessRig
         assert (rig.root / name).exists()
 
 
+@pytest.mark.fault(32)
 async def test_a_folder_of_our_name_with_another_owner_in_it_is_a_conflict(process_rig: ProcessRig):
     rig = process_rig
     spec = rig.spec()

@@ -52,6 +52,7 @@ def test_lines_are_the_engines_own_only_if_they_say_so():
     assert logfile.read_line(b"\xff\xfe", "p").stream == "output"
 
 
+@pytest.mark.fault(60, 62)
 def test_a_cut_keeps_the_newest_half_and_counts_the_rest(log):
     log.write_bytes(b"a" * 650 + b"\n" + b"b" * 349)
     logfile.cut(log, 800, "p")
@@ -94,6 +95,7 @@ def test_a_line_without_end_comes_in_parts(log, monkeypatch):
     assert follower.more() == [b"x" * 30]
 
 
+@pytest.mark.fault(62)
 async def test_a_flood_is_bounded_and_blocks_nobody(process_rig: ProcessRig):
     """Row 62."""
     rig = process_rig

@@ -38,6 +38,7 @@ async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await writer.wait_closed()
 
 
+@pytest.mark.fault(57)
 @pytest.mark.parametrize("behaviour", ["steady", "puppet"])
 async def test_a_stranger_that_answers_behind_the_port_is_told_from_ours(
     process_rig: ProcessRig, monkeypatch, behaviour
@@ -61,6 +62,7 @@ async def test_a_stranger_that_answers_behind_the_port_is_told_from_ours(
     await eventually(lambda: ready(rig, spec))
 
 
+@pytest.mark.fault(57)
 @pytest.mark.parametrize("behaviour", ["steady", "puppet"])
 async def test_a_mute_stranger_behind_the_port_is_found_in_the_log(
     process_rig: ProcessRig, monkeypatch, behaviour
@@ -92,6 +94,7 @@ def test_a_port_of_ours_is_not_given_again():
     assert ports.free_port(taken) == taken.asked[1] != taken.asked[0]
 
 
+@pytest.mark.fault(43)
 async def test_a_slow_start_is_not_known_and_no_crash(process_rig: ProcessRig):
     """Row 43, and Execution.ready: None before the first answer."""
     rig = process_rig
@@ -104,6 +107,7 @@ async def test_a_slow_start_is_not_known_and_no_crash(process_rig: ProcessRig):
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.fault(42, 76)
 async def test_disconnected_says_so_and_runs_on(process_rig: ProcessRig):
     """Rows 42 and 76."""
     rig = process_rig

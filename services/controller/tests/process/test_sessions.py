@@ -52,6 +52,7 @@ def is_dead(pid: int) -> bool:
     return found is not None and found.dead
 
 
+@pytest.mark.fault(39, 40)
 @pytest.mark.parametrize("how", ["group", "away"])
 async def test_a_child_that_forks_away_is_ended_with_the_rest(process_rig: ProcessRig, how):
     """Rows 39 and 40: in the group, or in a group of its own within the session."""
@@ -109,6 +110,7 @@ async def test_an_engine_killed_alone_is_killed_and_one_terminated_alone_was_ask
     assert (seen.exit.code, seen.exit.signalled) == (0, True)
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize("offset", [-1000, 1000])
 async def test_a_reused_pid_is_never_mistaken_for_ours(process_rig: ProcessRig, offset):
     """Row 41: a stranger has the PID that the handle names; only the start time tells."""
@@ -136,6 +138,7 @@ async def test_a_reused_pid_is_never_mistaken_for_ours(process_rig: ProcessRig, 
         await stranger.wait()
 
 
+@pytest.mark.fault(41)
 async def test_another_boot_is_another_life(process_rig: ProcessRig):
     rig = process_rig
     spec, execution = await started(rig)

@@ -12,6 +12,7 @@ Measured with bento v1.20.0, and read in the benthos sources, which share the co
 - Endpoints are registered twice, below `/` and below `http.root_path`: a random root path proves whose
   engine answers, and an `http_server` input without an address stays reachable under both.
 - Where the file names no metrics, prometheus is the default of every engine that has it.
+- CPU time and memory among the metrics cost nothing until they are read, and then the engine 0.5 ms.
 """
 
 from __future__ import annotations
@@ -55,13 +56,15 @@ def overlay(
     `address` is host:port of the engine's HTTP, `root_path` something like `/x1f3...` that nobody
     else has, `labels` the static fields of each log line, `stop_timeout` seconds until we kill.
     `metrics` says that the file names no metrics of its own and the engine has prometheus
-    (`ConfigShape.takes_metrics and EngineProfile.has_prometheus`): only then `metrics_file`, to which
-    the engine writes all metrics when it ends, finished or stopped. Raises SettingsError for a value
-    that can't be passed.
+    (`ConfigShape.takes_metrics and EngineProfile.has_prometheus`): only then the process's own figures
+    are added, and `metrics_file` is named, to which the engine writes all metrics when it ends,
+    finished or stopped. Raises SettingsError for a value that can't be passed.
     """
     overrides = [f"http.address={address}", f"http.root_path={root_path}", *_FIXED]
     overrides += [f"logger.static_fields.{name}={value}" for name, value in labels.items()]
     overrides.append(f"shutdown_timeout={_milliseconds(stop_timeout - KILL_MARGIN)}")
+    if metrics:
+        overrides.append("metrics.prometheus.add_process_metrics=true")
     if metrics and metrics_file is not None:
         overrides.append(f"metrics.prometheus.file_output_path={metrics_file}")
     for override in overrides:

@@ -22,7 +22,9 @@ class EventType(StrEnum):
     PHASE = "nexthos.pipeline.phase"  # the phase is another one
     CONDITION = "nexthos.pipeline.condition"  # a condition came, went, or has another reason
     RESTART = "nexthos.pipeline.restart"  # an end that nobody asked for was counted
-    DRIFT = "nexthos.pipeline.drift"  # something was found otherwise than it was left, and put right
+    DRIFT = (
+        "nexthos.pipeline.drift"  # something was found otherwise than it was left, and put right
+    )
     DELETED = "nexthos.pipeline.deleted"  # no trace is left of it
 
 

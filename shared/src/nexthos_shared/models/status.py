@@ -66,6 +66,11 @@ class Condition(Stored):
     )
 
     @property
+    def is_bad(self) -> bool:
+        """Whether it tells of something that is not as it should be."""
+        return (self.status == "True") is (self.type in _BAD_WHEN_TRUE)
+
+    @property
     def problem(self) -> Problem:
         """What it says, as a problem with its place."""
         return Problem(
@@ -91,6 +96,15 @@ class ExecutionReport(Stored):
     endpoint: str | None = Field(None, description="base URL of the engine's own HTTP")
 
 
+class Traits(Stored):
+    """What a configuration contains that matters to the controller."""
+
+    uses_nats: bool = Field(False, description="it names ${NATS_URL}")
+    warnings: list[Problem] = Field(
+        default_factory=list, description="worth knowing, no reason to refuse"
+    )
+
+
 class Accepted(Stored):
     """A definition that may run, with the digest that was pinned when it was accepted."""
 
@@ -98,6 +112,7 @@ class Accepted(Stored):
     spec_hash: str
     digest: str
     definition: Pipeline
+    traits: Traits | None = Field(None, description="null: its bytes were not read yet")
     was_ready: bool = Field(False, description="all its replicas were ready together once")
     fallback: bool = Field(
         False, description="`last_good` was ready when this took its place: go back if it never is"
@@ -183,7 +198,7 @@ class PipelineStatus(Stored):
     @property
     def complaint(self) -> Condition | None:
         """The condition that a one-line summary should name, or None if all is well."""
-        bad = [c for c in self.conditions if (c.status == "True") is (c.type in _BAD_WHEN_TRUE)]
+        bad = [c for c in self.conditions if c.is_bad]
         return min(bad, key=lambda c: _URGENCY.index(c.type), default=None)
 
 

@@ -13,9 +13,11 @@ from nexthos_shared.errors import InvalidName, StoreConflict
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import Feed, open_feed
+from nexthos_shared.stores.identity import Identity, identity_of
 
 OPERATION = "KV-Operation"
 MARKER_REASON = "Nats-Marker-Reason"
+EXPIRED = "MaxAge"  # the reason, of a key or of a whole bucket with a TTL
 ROLLUP = "Nats-Rollup"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
@@ -28,6 +30,7 @@ class KvEntry:
     revision: int
     value: bytes | None
     created: float = 0.0  # seconds since the epoch
+    expired: bool = False  # a marker that the server wrote when the value's time was over
 
 
 class Bucket:
@@ -61,9 +64,13 @@ class Bucket:
             raise StoreConflict(f"create {self.name}/{key}: it exists (revision {stored.revision})")
         return await self.update(key, value, stored.revision if stored else 0)
 
-    async def update(self, key: str, value: bytes, revision: int) -> int:
-        """Write only if the key's last revision is `revision` (0: none); else StoreConflict."""
-        return await self._publish(key, value, {EXPECTED: str(revision)})
+    async def update(self, key: str, value: bytes, revision: int, *, ttl: int | None = None) -> int:
+        """Write only if the key's last revision is `revision` (0: none); else StoreConflict.
+
+        `ttl`: whole seconds after which the server puts a marker in its place; in the control bucket
+        only. nats-py's own `update` knows none: a lease renewed with it would never end.
+        """
+        return await self._publish(key, value, {EXPECTED: str(revision)}, ttl)
 
     async def delete(self, key: str, revision: int | None = None) -> None:
         """Write a delete marker, also for a key that never held anything."""
@@ -90,11 +97,13 @@ class Bucket:
         async with self.feed(">") as feed:
             return [self.read(message) for message in await feed.last_of_each()]
 
+    async def identity(self) -> Identity:
+        """Which bucket it is, and how far it got: see `Identity`."""
+        return await identity_of(self.link, self.name, self.stream)
+
     async def created(self) -> str:
-        """The bucket's identity: a bucket that was deleted and made again has another one."""
-        async with door(self.link, f"look at {self.name}", self.stream):
-            info = await self.link.js.stream_info(self.stream)
-        return str(info.created)
+        """The bucket's birthday: one that was deleted and made again has another one."""
+        return (await self.identity()).created
 
     def feed(self, pattern: str, *, deliver: DeliverPolicy = DeliverPolicy.LAST_PER_SUBJECT) -> Any:
         """`async with bucket.feed(pattern) as feed`: see `open_feed`."""
@@ -110,6 +119,7 @@ class Bucket:
             revision=meta.sequence.stream,
             value=None if is_marker else message.data,
             created=meta.timestamp.timestamp(),
+            expired=headers.get(MARKER_REASON) == EXPIRED,
         )
 
     def _subject(self, key: str) -> str:
@@ -119,10 +129,12 @@ class Bucket:
             raise InvalidName(f"key {key[:60]!r}: not a key that NATS takes")
         return f"{self._prefix}{key}"
 
-    async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
+    async def _publish(
+        self, key: str, value: bytes, headers: dict[str, str], ttl: int | None = None
+    ) -> int:
         subject = self._subject(key)
         async with door(self.link, f"write {self.name}/{key}", self.stream, subject):
-            ack = await self.link.js.publish(subject, value, headers=headers or None)
+            ack = await self.link.js.publish(subject, value, headers=headers or None, msg_ttl=ttl)
         return ack.seq
 
 
@@ -130,7 +142,13 @@ def _entry_of(key: str, message: RawStreamMsg) -> KvEntry:
     headers = message.headers or {}
     is_marker = OPERATION in headers or MARKER_REASON in headers
     value = None if is_marker else (message.data or b"")
-    return KvEntry(key=key, revision=message.seq or 0, value=value, created=stored_at(message))
+    return KvEntry(
+        key=key,
+        revision=message.seq or 0,
+        value=value,
+        created=stored_at(message),
+        expired=headers.get(MARKER_REASON) == EXPIRED,
+    )
 
 
 def stored_at(message: RawStreamMsg) -> float:

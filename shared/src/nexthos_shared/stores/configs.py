@@ -28,6 +28,7 @@ from nexthos_shared.reasons import Reason
 from nexthos_shared.stores.bucket import stored_at
 from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import open_feed
+from nexthos_shared.stores.identity import Identity, identity_of
 
 MAX_CONFIG_BYTES = 1024 * 1024
 READS = 5  # attempts at the same object, before its bytes count as damaged
@@ -156,11 +157,13 @@ class Configs:
             if not info.deleted and pipeline_id in (None, info.id)
         ]
 
+    async def identity(self) -> Identity:
+        """Which bucket it is, and how far it got: see `Identity`."""
+        return await identity_of(self.link, self.name, self.stream)
+
     async def created(self) -> str:
-        """The bucket's identity: one that was deleted and made again has another one."""
-        async with door(self.link, f"look at {self.name}", self.stream):
-            info = await self.link.js.stream_info(self.stream)
-        return str(info.created)
+        """The bucket's birthday: one that was deleted and made again has another one."""
+        return (await self.identity()).created
 
     def feed(self, pattern: str = ">") -> Any:
         """`async with configs.feed() as feed`: the metas; see `open_feed`."""

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from nats.aio.msg import Msg
-from nats.js.api import DeliverPolicy
+from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.client import JetStreamContext
 
 from nexthos_shared.errors import StoreUnavailable
@@ -96,13 +97,22 @@ async def open_feed(
     subject: str,
     *,
     deliver: DeliverPolicy = DeliverPolicy.LAST_PER_SUBJECT,
+    since: float | None = None,
 ) -> AsyncIterator[Feed]:
-    """Messages of `subject`, those stored first. Raises StoreMissing, StoreUnavailable, NotPermitted."""
+    """Messages of `subject`, those stored first; with `since`, all from that moment on.
+
+    `since`: seconds since the epoch. Raises StoreMissing, StoreUnavailable, NotPermitted.
+    """
     messages: asyncio.Queue[Msg | None] = asyncio.Queue()
+    config = ConsumerConfig()
+    if since is not None:
+        deliver = DeliverPolicy.BY_START_TIME
+        config.opt_start_time = datetime.fromtimestamp(since, UTC)
     async with door(link, f"watch {stream}", stream):
         subscription = await link.js.subscribe(
             subject,
             stream=stream,
+            config=config,
             cb=messages.put,
             ordered_consumer=True,
             deliver_policy=deliver,

@@ -7,18 +7,23 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
+import structlog
 from nats.js import errors as js_errors
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
-from nexthos_shared.errors import StoreConflict, StoreMissing
+from nexthos_shared.errors import StoreConflict, StoreMissing, StoreUnavailable
 from nexthos_shared.models import MAX_DEFINITION_BYTES
 from nexthos_shared.names import INSTALLATION_KEY, Names
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.bucket import Bucket
 from nexthos_shared.stores.configs import Configs
 from nexthos_shared.stores.door import door
+from nexthos_shared.stores.events import Events
+
+log = structlog.get_logger(__name__)
 
 STREAM_EXISTS = 10058
+INSTALLATION = "nexthos.installation"  # in the metadata of the bucket of pipelines
 HISTORY = 64  # revisions kept of a definition: what `history` and `rollback` can show
 MARKER_TTL = 60.0  # seconds that the marker of an expired key stays
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
@@ -34,6 +39,7 @@ class Store:
     statuses: Bucket
     control: Bucket
     configs: Configs
+    events: Events
 
     @classmethod
     def of(cls, link: Link, names: Names) -> Store:
@@ -45,6 +51,7 @@ class Store:
             Bucket(link, names.status, rollup=False),
             Bucket(link, names.control),
             Configs(link, names.configs),
+            Events(link, names),
         )
 
     @classmethod
@@ -96,13 +103,31 @@ class Store:
         missing = await self.missing()
         for bucket in missing:
             config = self._config(bucket, replicas)
+            if bucket == self.pipelines.name:
+                config.metadata = {INSTALLATION: await self._installation_key() or _random()}
             async with door(self.link, f"create {bucket}", config.name or bucket):
                 try:
                     await self.link.js.add_stream(config)
                 except js_errors.BadRequestError as error:
                     if error.err_code != STREAM_EXISTS:  # else another process was faster
                         raise
+        try:
+            await self.setup_events(replicas)
+        except (
+            StoreUnavailable
+        ) as error:  # a small server may lack the room that the stream reserves
+            log.warning("no stream of events", error=str(error))
         return missing
+
+    async def setup_events(self, replicas: int = 1) -> None:
+        """Create the stream of events where there is none: nothing rests on what it held."""
+        config = self.events.config(replicas)
+        async with door(self.link, f"create {config.name}", self.events.stream):
+            try:
+                await self.link.js.add_stream(config)
+            except js_errors.BadRequestError as error:
+                if error.err_code != STREAM_EXISTS:
+                    raise
 
     def _config(self, bucket: str, replicas: int) -> StreamConfig:
         """The whole configuration in one request: a crash can't leave half of it.
@@ -145,12 +170,33 @@ class Store:
         )
 
     async def installation(self) -> str:
-        """The random id of this store, made by whoever asks first."""
-        stored = await self.control.get(INSTALLATION_KEY)
-        if stored is None or stored.value is None:
+        """The random id of this store, made by whoever creates it.
+
+        It stands in the control bucket, and in the metadata of the bucket of pipelines: were it lost
+        with the one, nothing that runs would be known as ours, and all of it started a second time.
+        """
+        stored = await self._installation_key()
+        if stored is None:
+            made = await self._installation_noted() or _random()
             with suppress(StoreConflict):  # somebody else was faster: theirs counts
-                await self.control.create(INSTALLATION_KEY, secrets.token_hex(6).encode())
-            stored = await self.control.get(INSTALLATION_KEY)
-        if stored is None or stored.value is None:
+                await self.control.create(INSTALLATION_KEY, made.encode())
+            stored = await self._installation_key()
+        if stored is None:
             raise StoreMissing(f"{self.control.name}/{INSTALLATION_KEY} can't be read back")
-        return stored.value.decode()
+        return stored
+
+    async def _installation_key(self) -> str | None:
+        try:
+            stored = await self.control.get(INSTALLATION_KEY)
+        except StoreMissing:
+            return None
+        return stored.value.decode() if stored and stored.value else None
+
+    async def _installation_noted(self) -> str | None:
+        async with door(self.link, f"look at {self.pipelines.name}", self.pipelines.stream):
+            info = await self.link.js.stream_info(self.pipelines.stream)
+        return (info.config.metadata or {}).get(INSTALLATION)
+
+
+def _random() -> str:
+    return secrets.token_hex(6)

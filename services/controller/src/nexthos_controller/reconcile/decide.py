@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nexthos_controller.executors.base import Spec
 from nexthos_controller.reconcile import update
-from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh
+from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh, waits
 from nexthos_controller.reconcile.steps import is_over, sort_out, steps_towards
 from nexthos_controller.reconcile.target import aim
 from nexthos_controller.reconcile.view import Decision, Lint, Prepare, Start, Target, View
@@ -40,7 +40,7 @@ def _decide(view: View) -> Decision:
 
 
 def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Decision:
-    memory = _accept(view, target, spec, memory)
+    memory = _with_traits(view, _accept(view, target, spec, memory))
     mine = sort_out(view.executions, target).mine
     memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
     memory, settling = update.note_readiness(view, target.replicas, mine, memory)
@@ -49,7 +49,7 @@ def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Dec
             return Decision(target, memory, (Lint(spec),))
         if held := _refused_by_lint(view, spec):
             return _hold(view, memory, held)
-    late = None if view.silent else update.why_late(spec, mine, memory, view.now)
+    late = None if view.silent else update.why_late(view, spec, mine, memory)
     if late is not None and not update.no_way_back(view, spec, memory):
         return _decide(update.rolled_back(view, late, memory))
     steps = steps_towards(view, target, memory) + _lint_too(target)
@@ -132,6 +132,16 @@ def _accept(view: View, target: Target, spec: Spec, memory: Memory) -> Memory:
     return update.begun(view, accepted, memory)
 
 
+def _with_traits(view: View, memory: Memory) -> Memory:
+    """What its bytes contain is kept: after a restart nobody reads those of what runs already."""
+    current, before = memory.current, view.memory.current
+    same = before is not None and current is not None and before.digest == current.digest
+    if current is None or current.traits is not None or view.traits is None or not same:
+        return memory
+    known = current.model_copy(update={"traits": view.traits})
+    return memory.model_copy(update={"current": known})
+
+
 def _refused_by_lint(view: View, spec: Spec) -> Held | None:
     problems = [p for p in view.lints[spec.spec_hash] if p.reason is not Reason.NOT_LINTED]
     return Held(spec_hash=spec.spec_hash, problem=problems[0]) if problems else None
@@ -151,13 +161,13 @@ def _look_again(view: View, target: Target, spec: Spec, memory: Memory) -> float
     if is_over(spec, memory):
         return None
     mine = {e.replica: e for e in sort_out(view.executions, target).mine}
-    late = update.until_late(spec, list(mine.values()), memory, view.now)
+    late = update.until_late(view, spec, list(mine.values()), memory)
     moments: list[float] = [] if late is None else [late]
     for replica in range(target.replicas):
         execution, slot = mine.get(replica), memory.slots.get(replica)
         if execution is not None and execution.state == "running":
             if not execution.ready:
                 moments.append(WATCH_STARTING)
-        elif slot is not None and slot.not_before > view.now:
-            moments.append(slot.not_before - view.now)
+        elif slot is not None and (left := waits(slot, view.now)):
+            moments.append(left)
     return min(moments, default=None)

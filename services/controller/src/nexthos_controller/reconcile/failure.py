@@ -33,6 +33,15 @@ def delay_after(failures: int, uid: str = "") -> float:
     return usual * (1 + JITTER * (2 * draw - 1))
 
 
+def waits(slot: Slot, now: float) -> float:
+    """Seconds until the replica may be started; 0 if it may be now.
+
+    A moment that is further away than any delay is of a clock that was put back since.
+    """
+    left = slot.not_before - now
+    return left if 0 < left <= LAST_DELAY * (1 + JITTER) else 0.0
+
+
 def account(
     spec: Spec, replicas: int, mine: Sequence[Execution], memory: Memory, now: float, *, known: bool
 ) -> Memory:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from nexthos_controller.executors.base import Execution
 from nexthos_controller.reconcile.drift import drifts
-from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER
+from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER, waits
 from nexthos_controller.reconcile.steps import Sorted, sort_out
-from nexthos_controller.reconcile.update import no_way_back
+from nexthos_controller.reconcile.update import broker_away, no_way_back
 from nexthos_controller.reconcile.view import Decision, View
 from nexthos_shared.models import (
     LISTED_EXECUTIONS,
@@ -104,10 +104,23 @@ class Told:
         return [e for e in self.found.mine if e.state == "running"]
 
     @property
+    def warnings(self) -> list[Problem]:
+        """Of the bytes that run: worth knowing, no reason to refuse."""
+        current = self.decision.memory.current
+        known = current.traits.warnings if current and current.traits else []
+        ends = current is not None and current.definition.lifecycle == "job"
+        return [w for w in known if not (ends and w.reason is Reason.FINITE_INPUT)]
+
+    @property
+    def broker_away(self) -> Problem | None:
+        """The NATS that it talks to, if that is away."""
+        return broker_away(self.view, self.decision.memory.current)
+
+    @property
     def all_ready(self) -> bool:
         """Whether every replica is ready, or was a moment ago: a short loss is not told."""
         live, replicas = self.live, self.decision.target.replicas
-        if len(live) == replicas and all(e.ready for e in live):
+        if len(live) == replicas and all(e.ready for e in live) and not self.broker_away:
             return True
         readiness = self.decision.memory.readiness
         was = self.before.condition(ConditionType.READY) if self.before else None
@@ -131,7 +144,7 @@ def _conditions(told: Told, phase: Phase) -> Iterable[Condition]:
     if outdated:
         words = f"{outdated[0]}; it runs on, and `nexthos rollout` renews it"
         yield _condition(ConditionType.OUTDATED, "True", Problem(Reason.OUTDATED, words))
-    for warning in view.config.warnings[:1]:
+    for warning in told.warnings[:1]:
         yield _condition(ConditionType.WARNING, "True", warning)
 
 
@@ -176,6 +189,8 @@ def _why_not_ready(told: Told, phase: Phase) -> Problem:
     if told.view.fault is not None:
         return told.view.fault
     live = [e for e in told.live if not e.ready]
+    if told.broker_away is not None and not live:
+        return told.broker_away
     for execution in live:
         late = told.decision.late is not None or _got_ready(execution, memory)
         if execution.problem is not None and late:
@@ -188,10 +203,10 @@ def _why_it_ended(told: Told, phase: Phase, slot: Slot, cause: Problem) -> Probl
     if phase is Phase.FAILED:
         words = f"failed {slot.restarts} times, no retry is left: {cause.message}"
         return Problem(Reason.RETRIES_EXHAUSTED, words)
-    wait = f", next start in {max(slot.not_before - told.view.now, 0):.0f} s"
+    wait = f", next start in {waits(slot, told.view.now):.0f} s"
     reason = Reason.CRASH_LOOP if phase is Phase.CRASH_LOOP else cause.reason
     row = f" {slot.failures} times in a row" if slot.failures > 1 else ""
-    finite = [w for w in told.view.config.warnings if w.reason is Reason.FINITE_INPUT]
+    finite = [w for w in told.warnings if w.reason is Reason.FINITE_INPUT]
     why = f" ({finite[0].message})" if finite and cause.reason is Reason.EXITED_CLEANLY else ""
     words = f"ended{row}{wait}: {cause.message}{why}"
     return Problem(reason, words, file=cause.file, line=cause.line, column=cause.column)

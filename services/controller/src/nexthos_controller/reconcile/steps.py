@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nexthos_controller.executors.base import Execution, Spec
+from nexthos_controller.reconcile.failure import waits
 from nexthos_controller.reconcile.view import Prepare, Remove, Start, Step, Stop, Target, View
 from nexthos_shared.models import Memory, Slot
 from nexthos_shared.reasons import Reason
@@ -88,7 +89,7 @@ class Run:
         """Whether this replica should be started at this moment."""
         if (mine is not None and mine.state == "running") or is_over(self.spec, self.memory):
             return False
-        return self.now >= self.memory.slots.get(replica, Slot()).not_before
+        return not waits(self.memory.slots.get(replica, Slot()), self.now)
 
     def has_settled(self, mine: Execution | None) -> bool:
         """Whether the replica has got where it should be, so that what it replaced can go."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from nexthos_controller.executors.base import Execution, Spec
 from nexthos_controller.reconcile.view import View
 from nexthos_shared.models import Accepted, Held, Memory, Readiness, Slot, format_duration
+from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
 
 
@@ -21,11 +22,12 @@ def note_readiness(
     view: View, replicas: int, mine: Sequence[Execution], memory: Memory
 ) -> tuple[Memory, float | None]:
     """Memory with what is ready now, and the seconds until that is old enough to count."""
+    current = memory.current
     ready = len(mine) == replicas and all(e.state == "running" and e.ready for e in mine)
+    ready = ready and not broker_away(view, current)
     readiness = memory.readiness
     if readiness is None or readiness.ready != ready:
         readiness = Readiness(ready=ready, since=view.now)
-    current = memory.current
     if current is not None and ready and not current.was_ready:
         current = current.model_copy(update={"was_ready": True})
     memory = memory.model_copy(update={"readiness": readiness, "current": current})
@@ -38,6 +40,22 @@ def note_readiness(
     if waiting is None:
         memory = memory.model_copy(update={"last_good": current})
     return memory, waiting
+
+
+def broker_away(view: View, accepted: Accepted | None) -> Problem | None:
+    """The NATS that `accepted` talks to, if it answered before and does not now.
+
+    The engine's NATS components count as connected while they reconnect, however long that takes.
+    """
+    if accepted is None or accepted.traits is None or not accepted.traits.uses_nats:
+        return None
+    definition = accepted.definition
+    url = definition.env.get(ENV_NATS_URL) or view.connections.get(definition.connection, "")
+    if url not in view.away:
+        return None
+    # A URL in `env` may hold what nobody should read: the name of the connection has to do.
+    words = "in env.NATS_URL" if ENV_NATS_URL in definition.env else f"{definition.connection!r}"
+    return Problem(Reason.NOT_CONNECTED, f"the NATS of connection {words} does not answer")
 
 
 def _is_good(current: Accepted, memory: Memory) -> bool:
@@ -61,6 +79,8 @@ def begun(view: View, accepted: Accepted, memory: Memory) -> Memory:
 
 
 def _all_ready(view: View, accepted: Accepted) -> bool:
+    if broker_away(view, accepted):
+        return False
     ready = {
         e.replica
         for e in view.executions
@@ -69,8 +89,11 @@ def _all_ready(view: View, accepted: Accepted) -> bool:
     return len(ready) >= accepted.definition.replicas
 
 
-def why_late(spec: Spec, mine: Sequence[Execution], memory: Memory, now: float) -> Problem | None:
-    """What kept the current definition from ever being ready in its time; None while it may be."""
+def why_late(view: View, spec: Spec, mine: Sequence[Execution], memory: Memory) -> Problem | None:
+    """What kept the current definition from ever being ready in its time; None while it may be.
+
+    Its time begins anew when the store is back: what it talks to was away then too, as likely as not.
+    """
     current = memory.current
     if current is None or current.was_ready or spec.definition.lifecycle != "service":
         return None
@@ -79,7 +102,7 @@ def why_late(spec: Spec, mine: Sequence[Execution], memory: Memory, now: float) 
             return slot.problem
     timeout = spec.definition.update.ready_timeout
     for execution, slot in _waiting(mine, memory):
-        if now - slot.running_since >= timeout:
+        if view.now - max(slot.running_since, view.connected_since) >= timeout:
             words = f"not ready within {format_duration(timeout)}"
             cause = execution.problem or Problem(Reason.READY_TIMEOUT, "")
             message = f"{words}: {cause.message}" if cause.message else words
@@ -95,13 +118,14 @@ def _waiting(mine: Sequence[Execution], memory: Memory) -> Iterator[tuple[Execut
             yield execution, slot
 
 
-def until_late(spec: Spec, mine: Sequence[Execution], memory: Memory, now: float) -> float | None:
+def until_late(view: View, spec: Spec, mine: Sequence[Execution], memory: Memory) -> float | None:
     """Seconds until the first replica that is not ready has taken too long."""
     current = memory.current
     if current is None or current.was_ready:
         return None
     timeout = spec.definition.update.ready_timeout
-    left = [slot.running_since + timeout - now for _, slot in _waiting(mine, memory)]
+    began = [max(slot.running_since, view.connected_since) for _, slot in _waiting(mine, memory)]
+    left = [moment + timeout - view.now for moment in began]
     return min((seconds for seconds in left if seconds > 0), default=None)
 
 
@@ -114,6 +138,8 @@ def no_way_back(view: View, spec: Spec, memory: Memory) -> str:
         return "no earlier version was ever good"
     if not current.fallback:
         return f"version {good.definition.version} was not ready either when the update began"
+    if broker_away(view, good):
+        return f"the NATS of version {good.definition.version} does not answer either"
     kept = any(e.spec_hash == good.spec_hash for e in view.executions)
     if not (kept or view.good_stored):
         return f"the configuration of version {good.definition.version} is gone"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nexthos_controller.executors.base import Execution, Spec
-from nexthos_shared.models import Entry, Memory, Place, Update
+from nexthos_shared.models import Entry, Memory, Place, Traits, Update
 from nexthos_shared.reasons import Problem
 
 
@@ -22,7 +22,6 @@ class ConfigFacts:
 
     digest: str | None = None  # None: there is no such object
     problem: Problem | None = None  # it can't be used (too large), or can't be asked for right now
-    warnings: tuple[Problem, ...] = ()  # of the bytes that run: worth knowing, no reason to refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,10 @@ class View:
     silent: tuple[Problem, ...] = ()  # executors and places of this pipeline that did not answer
     answered: frozenset[Place] = frozenset()  # places that answered in full
     abandoned: frozenset[str] = frozenset()  # places that somebody declared gone
+    traits: Traits | None = None  # of the bytes of `memory.current`, if they were read
+    connections: Mapping[str, str] = field(default_factory=dict)  # name -> NATS URL
+    away: frozenset[str] = frozenset()  # NATS URLs that answered before, and don't now
+    connected_since: float = 0.0  # the store answers since then (seconds since the epoch)
     good_stored: bool = False  # the object of `memory.last_good` still has the pinned bytes
     ready_debounce: float = 10.0  # seconds: shorter changes of readiness are not told
     fault: Problem | None = None  # what the last attempt to act ran into

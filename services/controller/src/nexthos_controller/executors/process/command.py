@@ -7,6 +7,9 @@ Starts nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from nexthos_controller.executors.base import Connection, ExecutorContext
@@ -17,6 +20,7 @@ from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
 WORKDIR = "workdir"
+CONTROLLER = version("nexthos-controller")  # reading it takes a millisecond
 
 
 def problems_of(context: ExecutorContext, definition: Pipeline) -> list[Problem]:
@@ -75,6 +79,33 @@ def connection_of(context: ExecutorContext, definition: Pipeline) -> Connection:
             field="connection",
         )
     return connection
+
+
+def made_with(context: ExecutorContext, engine: str, connection: str) -> dict[str, str]:
+    """What the settings make of these names today, to be compared with what they did."""
+    binary, nats = context.engines.get(engine), context.connections.get(connection)
+    made = {"controller": CONTROLLER}
+    if binary is not None:
+        made[f"engine {engine}"] = _identity(binary)
+    if nats is not None:
+        creds = f" with {nats.creds}" if nats.creds else ""
+        made[f"connection {connection}"] = f"{nats.url}{creds}"
+    return made
+
+
+def _identity(binary: Path) -> str:
+    try:
+        stat = binary.stat()
+    except OSError:
+        return str(binary)
+    changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="milliseconds")
+    return f"{binary} of {changed}"
+
+
+def outdated(before: Mapping[str, str], today: Mapping[str, str]) -> str:
+    """What is otherwise today, in words; empty if nothing, or if it is not known what was before."""
+    differ = [name for name in today if before.get(name, today[name]) != today[name]]
+    return "; ".join(f"{name} was {before[name]}, is {today[name]}" for name in differ)
 
 
 def engine_argv(

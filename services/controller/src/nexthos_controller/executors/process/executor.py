@@ -72,7 +72,7 @@ class ProcessExecutor(Executor):
         self._stock = Stock(self._root, context.owner, self._hints)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._growth = logfile.Growth()
-        self._cutting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._place = ""
 
     # ---- opening and closing
@@ -86,11 +86,13 @@ class ProcessExecutor(Executor):
         except OSError as error:
             raise _unreachable(self._root, error) from error
         try:
-            await asyncio.gather(self._stock.take_stock(), self._know_engines())
+            await self._stock.take_stock()
         except BaseException:
             await self._stock.close()
             raise
-        self._cutting = asyncio.create_task(self._cut_logs(), name="cut logs")
+        # Nobody waits for what the engines say: a start that needs it asks by itself.
+        works = (self._cut_logs(), self._know_engines())
+        self._tasks = [asyncio.create_task(work, name="process executor") for work in works]
         return self
 
     async def __aexit__(
@@ -101,9 +103,9 @@ class ProcessExecutor(Executor):
     ) -> None:
         """Let go of pidfds, connections and tasks; what runs, runs on."""
         self._hints.close()
-        if self._cutting is not None:
-            self._cutting.cancel()
-            await asyncio.gather(self._cutting, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stock.close()
 
     async def _know_engines(self) -> None:
@@ -133,8 +135,16 @@ class ProcessExecutor(Executor):
         ordered = sorted(
             records, key=lambda r: (r.handle.id, r.handle.replica, r.handle.name, r.uid)
         )
-        seen = tuple(record.seen(self._place) for record in ordered)
+        seen = tuple(record.seen(self._place, self._outdated(record)) for record in ordered)
         return Listing(seen, frozenset({self._place}))
+
+    def _outdated(self, record: Record) -> str:
+        handle = record.handle
+        if handle.life is None or handle.definition is None:
+            return ""
+        names = (handle.definition.get("engine"), handle.definition.get("connection"))
+        today = command.made_with(self._context, *(str(name or "default") for name in names))
+        return command.outdated(handle.life.made_with, today)
 
     # ---- preparing
 
@@ -215,7 +225,7 @@ class ProcessExecutor(Executor):
                 await self._have_bytes(record, spec)
                 binary = command.binary_of(self._context, spec.definition)
                 profile = await engine.profile_of(binary)
-                life = self._next_life(record)
+                life = self._next_life(record, spec)
                 handle = replace(
                     record.handle,
                     definition=record.handle.definition or _stored(spec.definition),
@@ -241,7 +251,7 @@ class ProcessExecutor(Executor):
         except OSError as error:
             raise StartFailed(f"{file}: {error.strerror or error}") from error
 
-    def _next_life(self, record: Record) -> Life:
+    def _next_life(self, record: Record, spec: Spec) -> Life:
         return Life(
             pid=0,
             ticks=0,
@@ -249,6 +259,9 @@ class ProcessExecutor(Executor):
             port=free_port(self._stock.ports()),
             token=f"/x{secrets.token_hex(16)}",
             started_at=time.time(),
+            made_with=command.made_with(
+                self._context, spec.definition.engine, spec.definition.connection
+            ),
             log_offset=record.log.stat().st_size if record.log.exists() else 0,
         )
 

@@ -13,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ class Life:
     token: str  # the engine's http.root_path, which nobody else has
     started_at: float  # seconds since the epoch
     log_offset: int  # bytes of engine.log that belong to earlier lives
+    made_with: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what the settings made of its names
     stopping: bool = False  # somebody asked it to end
     exit: Exit | None = None
 

@@ -47,7 +47,7 @@ class Record:
         if not self.running:
             self.over.set()
 
-    def seen(self, place: str) -> Execution:
+    def seen(self, place: str, outdated: str = "") -> Execution:
         """As the contract shows it."""
         handle, life = self.handle, self.handle.life
         exit: Exit | None = life.exit if life else None
@@ -67,6 +67,7 @@ class Record:
             started_at=life.started_at if life else None,
             endpoint=life.endpoint if life and self.running else None,
             problem=self.problem if self.running else None,
+            outdated=outdated if self.running else "",
         )
 
 

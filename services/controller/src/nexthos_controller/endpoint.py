@@ -1,0 +1,71 @@
+"""One endpoint of the micro service: what it takes, what it gives, and what its requests cost.
+
+Most answer with one reply. One that streams is handed an `Outlet`, through which its messages go to
+whoever asked. Knows nothing of NATS messages, and nothing of what is answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+
+class ReaderGone(Exception):
+    """Nobody takes the messages of a stream any more."""
+
+
+class Outlet(Protocol):
+    """Where the messages of one streamed answer go."""
+
+    async def send(self, body: bytes) -> None:
+        """Hand a message over, and do not wait for whoever reads it. Raises ReaderGone."""
+
+    async def ask(self, body: bytes, probe: bytes) -> None:
+        """Hand a message over, and return when it was taken.
+
+        `probe` is a message without content, sent while a reader takes its time, to learn whether it
+        is still there. A reader that never answered is waited for a second. Raises ReaderGone.
+        """
+
+    async def end(self, headers: Mapping[str, str]) -> None:
+        """Say that this was all. Never raises."""
+
+
+Answer = Callable[[Any], Awaitable[BaseModel]]
+Stream = Callable[[Any, Outlet], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One endpoint: `answer` gives its one reply, or `stream` sends what there is to send."""
+
+    name: str
+    request: type[BaseModel]
+    reply: tuple[type[BaseModel], ...]
+    answer: Answer | None = None
+    stream: Stream | None = None
+    requests: int = 0
+    errors: int = 0
+    last_error: str | None = None
+    nanoseconds: int = 0
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """JSON Schemas of request and reply, as `nats micro info` shows them."""
+        replies = [r.model_json_schema(by_alias=True) for r in self.reply]
+        reply = replies[0] if len(replies) == 1 else {"anyOf": replies}
+        return {
+            "request_schema": json.dumps(self.request.model_json_schema(by_alias=True)),
+            "response_schema": json.dumps(reply),
+        }
+
+
+class Offer(Protocol):
+    """Whoever has answers."""
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        """All endpoints that could be offered, new at each call."""

@@ -1,0 +1,83 @@
+"""The site: what a controller has whether it leads or stands by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from nexthos_controller.executors.base import Executor, ExecutorContext
+from nexthos_controller.instruments import Instruments
+from nexthos_controller.lease import Lease
+from nexthos_controller.settings import Settings
+from nexthos_shared import names
+from nexthos_shared.errors import NexthosError
+from nexthos_shared.models import Event, LeaderReport
+from nexthos_shared.nats_client import ConnectOptions, Link
+from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.stores import Store
+
+Factories = Mapping[str, Callable[[ExecutorContext], Executor]]
+LAST_EVENTS = 10  # in a reply
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What does not change while a controller runs."""
+
+    controller: str
+    version: str
+    namespace: str
+    installation: str
+    started_at: float
+    store: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a controller has whether it leads or stands by."""
+
+    settings: Settings
+    options: ConnectOptions
+    executors: Factories
+    link: Link
+    store: Store
+    lease: Lease
+    about: About
+    registry: CollectorRegistry
+    instruments: Instruments
+    now: Callable[[], float]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it acts, or would if the one that acts ended."""
+        return self.link.nc.is_connected
+
+    async def leader(self) -> LeaderReport | None:
+        """Who acts, as far as the store knows. Raises StoreMissing, StoreUnavailable."""
+        claim = await self.lease.holder()
+        if claim is None:
+            return None
+        return LeaderReport(controller=claim.holder, host=claim.host, since=claim.since)
+
+    async def missing(self) -> list[Problem]:
+        """Buckets that do not exist, as problems."""
+        absent = await self.store.missing()
+        return [missing_bucket(bucket) for bucket in absent]
+
+    async def last_events(self, key: str) -> list[Event]:
+        """What happened to a pipeline last; nothing where that can't be read."""
+        try:
+            return await self.store.events.last(key, LAST_EVENTS) if names.is_id(key) else []
+        except NexthosError:
+            return []
+
+
+def missing_bucket(bucket: str) -> Problem:
+    """What is told of a bucket that does not exist."""
+    words = (
+        f"{bucket} does not exist: nothing is created or removed for that; `nexthos setup` makes it"
+    )
+    return Problem(Reason.STORE_MISSING, words)

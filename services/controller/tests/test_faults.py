@@ -1,0 +1,502 @@
+"""Rows of docs/faults.md that the loop shows by itself: a fake executor, a real NATS, and bad days."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.errors import Error as NatsError
+from structlog.testing import capture_logs
+
+from nexthos_controller import app, controller, feeds, observe
+from nexthos_controller.app import steady_clock
+from nexthos_controller.book import ATTEMPTS
+from nexthos_controller.desired import Desired
+from nexthos_controller.executors.base import Execution
+from nexthos_controller.executors.fake import FakeWorld
+from nexthos_shared.errors import ExecutorUnreachable
+from nexthos_shared.models import ConditionType, Phase, PipelineStatus
+from nexthos_shared.reasons import Reason
+from nexthos_shared.stores import Bucket, KvEntry, Store
+from nexthos_shared.watch import Change, Snapshot
+from nexthos_testing.field import Field
+from nexthos_testing.house import CONFIG, Builder, House, condition
+from nexthos_testing.nats import NatsServer
+from nexthos_testing.wait import eventually
+
+
+@pytest.fixture
+def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
+    return Builder(nats_server.url, namespace, tmp_path / "state")
+
+
+@pytest.fixture
+def own_builder(fresh_nats: NatsServer, namespace: str, tmp_path: Path) -> Builder:
+    """On a server that the test may kill."""
+    return Builder(fresh_nats.url, namespace, tmp_path / "state")
+
+
+@pytest.fixture
+async def house(builder: Builder) -> AsyncIterator[House]:
+    async with builder.house() as house:
+        yield house
+
+
+async def is_orphaned(field: Field, key: str) -> bool:
+    status = await field.status(key)
+    return bool(status and condition(status, ConditionType.ORPHANED))
+
+
+# ---- the store
+
+
+@pytest.mark.fault(12)
+async def test_while_nats_is_away_what_runs_runs_on_and_what_crashed_waits_for_it(
+    own_builder: Builder, fresh_nats: NatsServer
+) -> None:
+    world = own_builder.world
+    async with own_builder.house() as house:
+        for key in ("healthy", "crashed"):
+            await house.publish(key)
+            await house.field.reaches(key, "Running")
+        healthy = world.running("healthy")
+        await fresh_nats.kill()
+        await eventually(lambda: not house.running.site.store.link.nc.is_connected)
+        with capture_logs() as logs:
+            world.finish(house.name("crashed"), 7)
+            await eventually(lambda: house.running.term is None)  # the lease can't be renewed
+        reasons = {line["reason"] for line in logs if line["event"] == "look failed"}
+        assert reasons <= {"StoreUnavailable", "LeaseLost"}
+        assert (world.running("healthy"), world.running("crashed")) == (healthy, [])
+        await fresh_nats.start()
+        await house.field.restarted("crashed", 1)
+        assert world.count("start", "crashed") == 2
+        assert [e.uid for e in world.running("healthy")] == [e.uid for e in healthy]
+    assert (world.count("stop"), world.count("remove")) == (0, 0)
+
+
+@pytest.mark.fault(13)
+async def test_what_a_silent_watch_does_not_bring_is_found_by_the_resync(builder: Builder) -> None:
+    async with builder.house(resync=1.0) as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        stream = f"KV_{house.field.names.pipelines}"
+        for consumer in await house.field.js.consumers_info(stream):
+            await house.field.js.delete_consumer(stream, consumer.name)
+        await house.field.put("orders", "paused")
+        # nats-py would miss the consumer's heartbeats after 10 s
+        await house.field.reaches("orders", "Paused", within=8.0)
+
+
+REVISIONS = [KvEntry(key, n, b"%d" % n) for n, key in enumerate("ababbaab", start=1)]
+
+
+@pytest.mark.fault(14)
+@given(st.permutations(REVISIONS * 2))
+def test_changes_that_come_twice_and_in_any_order_are_the_same_as_once(
+    order: list[KvEntry],
+) -> None:
+    desired = Desired()
+    for entry in order:
+        desired.take(Change(entry))
+        assert desired.take(Change(entry))[0] == set()
+    assert [desired.stored(key) for key in "ab"] == [REVISIONS[6], REVISIONS[7]]
+
+
+@pytest.mark.fault(14)
+@given(st.integers(0, 8), st.integers(0, 8))
+def test_a_snapshot_that_is_older_than_the_changes_puts_nothing_back(one: int, two: int) -> None:
+    desired = Desired()
+    for entry in REVISIONS[:one]:
+        desired.take(Change(entry))
+    last = {entry.key: entry for entry in REVISIONS[:two]}
+    desired.take(Snapshot(tuple(last.values()), False))
+    seen = {entry.key: entry for entry in REVISIONS[: max(one, two)]}
+    assert set(desired.keys()) == set(seen)
+    assert all(desired.stored(key) == entry for key, entry in seen.items())
+
+
+@pytest.mark.fault(14)
+async def test_hints_that_come_again_and_again_start_nothing_twice(house: House) -> None:
+    await house.publish("orders")
+    for _ in range(200):
+        for hints in house.world.hints:
+            hints.add("orders")
+        await asyncio.sleep(0)
+    await house.field.reaches("orders", "Running")
+    await house.field.request("reconcile", id="orders")
+    assert house.world.count("start") == 1
+
+
+async def misses(field: Field, bucket: str) -> bool:
+    """Whether the controller says that this bucket, and no other, does not exist."""
+    try:
+        problems = (await field.request("status"))["problems"]
+    except NatsError:  # between standing by and acting
+        return False
+    told = [p["message"] for p in problems if p["reason"] == Reason.STORE_MISSING]
+    return bool(told) and all(bucket in message for message in told)
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("kind", ["pipelines", "configs", "status", "control"])
+async def test_a_missing_bucket_is_told_and_nothing_is_created_or_removed(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(feeds, "LOOK_FOR_BUCKETS", 0.05)
+    monkeypatch.setattr(app, "LOOK_FOR_STORE", 0.05)
+    world = builder.world
+    async with builder.house(resync=0.2) as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        bucket = str(getattr(house.field.names, kind))
+        stream = f"OBJ_{bucket}" if kind == "configs" else f"KV_{bucket}"
+        await house.field.js.delete_stream(stream)
+        await eventually(lambda: misses(house.field, bucket), within=15.0)
+        before = world.running()
+    async with builder.house(leads=False) as house:
+        await eventually(lambda: misses(house.field, bucket))
+        assert await house.running.site.store.missing() == [bucket]
+        assert (world.running(), len(before)) == (before, 1)
+        await house.running.site.store.setup()
+        await house.running.leading()
+        await eventually(lambda: answers(house.field))
+    assert world.running() == before
+    assert [call.method for call in world.calls] == ["start"]
+
+
+async def answers(field: Field) -> bool:
+    """Whether everything was looked at, by a controller that acts."""
+    try:
+        return bool((await field.request("reconcile"))["unsettled"] >= 0)
+    except (NatsError, KeyError):
+        return False
+
+
+@pytest.mark.fault(18)
+async def test_what_a_lost_bucket_held_is_orphaned_over_restarts_and_goes_when_it_is_deleted_again(
+    builder: Builder,
+) -> None:
+    async with builder.house() as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        [before] = builder.world.running()
+        await house.field.js.delete_key_value(house.field.names.pipelines)
+        await house.running.site.store.setup()
+        await eventually(lambda: is_orphaned(house.field, "orders"), within=20.0)
+    async with builder.house() as house:
+        await house.field.request("reconcile")
+        assert await is_orphaned(house.field, "orders")
+        assert [e.uid for e in builder.world.running()] == [before.uid]
+        assert (builder.world.count("stop"), builder.world.count("remove")) == (0, 0)
+        await house.field.delete("orders")
+        await eventually(lambda: builder.world.things == {})
+
+
+@pytest.mark.fault(19)
+@pytest.mark.parametrize("alive", [True, False], ids=["seen", "while-no-controller-lived"])
+async def test_after_a_restored_backup_what_it_holds_acts_and_what_it_lacks_is_orphaned(
+    own_builder: Builder, fresh_nats: NatsServer, tmp_path: Path, alive: bool
+) -> None:
+    world, data = own_builder.world, fresh_nats.folder / "data"
+
+    async def restore() -> None:
+        await fresh_nats.stop()
+        shutil.rmtree(data)
+        shutil.copytree(tmp_path / "backup", data)
+        await fresh_nats.start()
+
+    async with own_builder.house() as house:
+        await house.publish("kept")
+        await house.field.reaches("kept", "Running")
+        await fresh_nats.stop()
+        shutil.copytree(data, tmp_path / "backup")
+        await fresh_nats.start()
+        await house.field.nc.flush()
+        await house.publish("late")
+        for n in range(5):
+            await house.field.put("kept", name=f"changed {n}")
+        await house.field.reaches("kept", "Running")
+        await house.field.reaches("late", "Running")
+        if alive:
+            await restore()
+            await acts_on_what_was_restored(house, world)
+    if not alive:
+        await restore()
+        async with own_builder.house() as house:
+            await acts_on_what_was_restored(house, world)
+
+
+async def acts_on_what_was_restored(house: House, world: FakeWorld) -> None:
+    late = world.running("late")
+    await eventually(lambda: is_orphaned(house.field, "late"), within=15.0)
+    assert world.running("late") == late
+    assert (world.count("stop"), world.count("remove")) == (0, 0)
+    await house.field.put("kept", "paused")  # with a revision that was there before
+    await house.field.reaches("kept", "Paused")
+    await house.field.delete("late")
+    await eventually(lambda: world.running() == [])
+
+
+@dataclass
+class Lagging:
+    """A server that lags behind: statuses are read as they were before, for some time."""
+
+    bucket: str
+    stale: list[KvEntry] = dataclasses.field(default_factory=list)
+    writes: int = 0
+
+    def put_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let every reader and writer of that bucket meet it."""
+        get, update = Bucket.get, Bucket.update
+
+        async def lag(bucket: Bucket, key: str) -> KvEntry | None:
+            mine = bucket.name == self.bucket and self.stale
+            return self.stale.pop(0) if mine else await get(bucket, key)
+
+        async def count(bucket: Bucket, *arguments: Any, **more: Any) -> int:
+            self.writes += bucket.name == self.bucket
+            return await update(bucket, *arguments, **more)
+
+        monkeypatch.setattr(Bucket, "get", lag)
+        monkeypatch.setattr(Bucket, "update", count)
+
+
+@pytest.fixture
+async def overwritten(house: House) -> KvEntry:
+    """The status of `orders` as it was, before somebody else is about to write it."""
+    await house.publish("orders")
+    await house.field.reaches("orders", "Running")
+    await house.field.request("reconcile", id="orders")
+    stored = await house.running.site.store.statuses.get("orders")
+    assert stored is not None
+    return stored
+
+
+@pytest.mark.fault(20, 21)
+async def test_a_status_is_put_right_even_if_what_is_read_first_is_stale(
+    house: House, overwritten: KvEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lagging = Lagging(house.field.names.status, [overwritten])
+    lagging.put_before(monkeypatch)
+    await house.running.site.store.statuses.put("orders", b"somebody else")
+    status = await house.field.reaches("orders", "Running")
+    assert status.ready == 1
+    assert (lagging.stale, lagging.writes) == ([], 3)  # as known, stale, right
+    assert house.world.count("start") == 1
+
+
+@pytest.mark.fault(20, 21)
+async def test_a_status_that_can_not_be_put_right_is_tried_a_bounded_number_of_times(
+    house: House, overwritten: KvEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lagging = Lagging(house.field.names.status, [overwritten] * 1000)
+    lagging.put_before(monkeypatch)
+    with capture_logs() as logs:
+        await house.running.site.store.statuses.put("orders", b"somebody else")
+        await eventually(lambda: [line for line in logs if line["event"] == "look failed"])
+    failed = [line for line in logs if line["event"] == "look failed"]
+    assert [line["reason"] for line in failed] == ["StoreConflict"]
+    assert lagging.writes == ATTEMPTS
+
+
+@pytest.mark.fault(21)
+async def test_a_status_that_could_not_be_put_right_is_put_right_by_a_later_look(
+    house: House, overwritten: KvEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lagging = Lagging(house.field.names.status, [overwritten] * (ATTEMPTS - 1))
+    lagging.put_before(monkeypatch)
+    await house.running.site.store.statuses.put("orders", b"somebody else")
+    await eventually(lambda: not lagging.stale)
+    await house.field.reaches("orders", "Running", within=3.0)
+
+
+# ---- executors
+
+
+@pytest.mark.fault(29)
+async def test_a_listing_that_fails_removes_nothing(builder: Builder) -> None:
+    world = builder.world
+    async with builder.house(resync=0.2) as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        refusals = world.faults.fail["list"] = [ExecutorUnreachable("no answer")] * 1000
+        with capture_logs() as logs:
+            await eventually(lambda: len(refusals) < 997)
+        assert "executor did not list" in [line["event"] for line in logs]
+        await house.field.request("reconcile")
+        assert await house.field.phase("orders") == "Running"
+    assert (world.count("stop"), world.count("remove"), len(world.running())) == (0, 0, 1)
+
+
+@pytest.mark.fault(29, 55)
+async def test_deleted_while_its_place_is_silent_nothing_is_done_until_it_answers(
+    builder: Builder,
+) -> None:
+    world = builder.world = FakeWorld(places=("here", "there"))
+    async with builder.house() as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        world.faults.silent = {"here"}
+        await house.field.delete("orders")
+        status = await house.field.reaches("orders", "Stopping")
+        assert condition(status, ConditionType.REACHABLE) == ("False", Reason.PLACE_LOST)
+        await house.field.request("reconcile", timeout="10ms")
+        assert (world.count("stop"), world.count("remove"), len(world.running())) == (0, 0, 1)
+        world.faults.silent = set()
+        await house.field.request("reconcile")
+        await eventually(lambda: world.things == {})
+        assert await house.field.status("orders") is None
+
+
+@pytest.mark.fault(36)
+async def test_the_count_of_ends_survives_the_controller(builder: Builder) -> None:
+    async with builder.house() as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        builder.world.finish(house.name("orders"), 7)
+        first = await house.field.restarted("orders", 1)
+    async with builder.house() as house:
+        builder.world.finish(house.name("orders"), 7)
+
+        async def counted() -> PipelineStatus | None:
+            status = await house.field.status("orders")
+            return status if status and status.restarts == 2 else None
+
+        second = await eventually(counted)
+    assert (first.memory.slots[0].failures, second.memory.slots[0].failures) == (1, 2)
+
+
+async def alone(house: House, version: str) -> Execution | None:
+    """The only execution of `orders` that there is, once the status says that this version runs."""
+    status = await house.field.status("orders")
+    if status is None or (status.phase, status.version) != (Phase.RUNNING, version):
+        return None
+    assert status.memory.current is not None
+    made = [t.execution for t in house.world.things.values()]
+    only = [e for e in made if e.spec_hash == status.memory.current.spec_hash]
+    return only[0] if made == only and made[0].state == "running" else None
+
+
+@pytest.mark.fault(53)
+async def test_changed_while_it_starts_the_last_version_alone_survives(house: House) -> None:
+    world = house.world
+    world.faults.hang["start", "orders"] = gate = asyncio.Event()
+    await house.publish("orders", "1")
+    await eventually(lambda: world.count("start") == 1)
+    for version in ("2", "3"):
+        await house.publish("orders", version)
+    gate.set()
+    await eventually(lambda: alone(house, "3"))
+
+
+@pytest.mark.fault(54)
+async def test_deleted_and_made_again_between_two_looks_is_an_update(house: House) -> None:
+    world = house.world
+    await house.publish("orders", "1")
+    await house.field.reaches("orders", "Running")
+    [old] = world.running()
+    world.faults.hang["find", "orders"] = gate = asyncio.Event()
+    await house.field.put("orders", name="to be looked at")
+    await house.field.delete("orders")
+    await house.publish("orders", "2")
+    gate.set()
+    new = await eventually(lambda: alone(house, "2"))
+    assert new.uid != old.uid
+    calls = [(call.method, call.execution == old.name) for call in world.calls]
+    assert calls.index(("stop", True)) < calls.index(("start", False))
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_the_clock_of_timers_does_not_jump_with_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    clock, wall = steady_clock(), time.time()
+    before = clock()
+    monkeypatch.setattr(time, "time", lambda: wall + jump)
+    assert abs(clock() - before) < abs(jump) / 2
+
+
+@pytest.mark.fault(64)
+async def test_a_start_that_hangs_ends_in_time_and_is_told(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "START_WITHIN", 0.1)
+    builder.world.faults.hang["start", "stuck"] = gate = asyncio.Event()
+    async with builder.house(workers=1) as house:
+        for key in ("stuck", "good"):
+            await house.publish(key)
+        await house.field.reaches("good", "Running")
+
+        async def told() -> bool:
+            status = await house.field.status("stuck")
+            return bool(status and status.complaint and "start did not" in status.complaint.message)
+
+        await eventually(told)
+        gate.set()
+        await house.field.reaches("stuck", "Running")
+
+
+@pytest.mark.fault(64)
+async def test_an_executor_that_never_answers_for_one_pipeline_holds_up_no_other(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "ANSWER_WITHIN", 0.1)
+    builder.world.faults.hang["find", "stuck"] = gate = asyncio.Event()
+    async with builder.house(workers=1) as house:
+        for key in ("stuck", "good"):
+            await house.publish(key)
+        status = await house.field.reaches("stuck", "Unknown")
+        assert condition(status, ConditionType.REACHABLE) == ("False", Reason.EXECUTOR_UNREACHABLE)
+        await house.field.reaches("good", "Running")
+        assert builder.world.count("start", "stuck") == 0
+        gate.set()
+        await house.field.put("stuck", name="look again")
+        await house.field.reaches("stuck", "Running")
+
+
+MANY, PUBLISHED = 5000, 200
+
+
+async def store_many(store: Store) -> None:
+    """As many programs would: nobody waits for an answer before the next one is sent."""
+    await asyncio.gather(
+        *(store.configs.put(f"p{n}", "1", CONFIG.encode()) for n in range(PUBLISHED))
+    )
+    for n in range(MANY):
+        status = "published" if n < PUBLISHED else "paused"
+        entry = json.dumps({"status": status, "version": "1"}).encode()
+        await store.link.nc.publish(f"$KV.{store.pipelines.name}.p{n}", entry)
+
+    async def stored() -> bool:
+        info = await store.link.js.stream_info(store.pipelines.stream)
+        return bool(info.state.messages == MANY)
+
+    await eventually(stored, within=20.0)
+
+
+@pytest.mark.fault(65)
+async def test_with_5000_pipelines_at_boot_starts_are_bounded_and_a_change_comes_first(
+    builder: Builder, store: Store
+) -> None:
+    await store_many(store)
+    async with builder.house() as house:
+        await house.publish("live")
+        await eventually(lambda: builder.world.running("live"), within=20.0)
+        book = (await house.running.leading()).controller.book
+        assert len(book.keys()) < MANY
+        await eventually(lambda: len(book.keys()) == MANY + 1, within=40.0)
+        await eventually(lambda: len(builder.world.running()) == PUBLISHED + 1)
+        assert 1 < house.executor.most <= 16
+    assert builder.world.count("start") == PUBLISHED + 1

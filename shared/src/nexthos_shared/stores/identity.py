@@ -1,0 +1,32 @@
+"""Which bucket it is: one that was made again, or put back from a backup, is another one than before.
+
+A restored stream keeps its birthday; but its last revision went back, and that never happens to one
+that lives, whatever is deleted or purged in it. What is seen too late, when as many revisions were
+written again, can't be told from what was there before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexthos_shared.nats_client import Link
+from nexthos_shared.stores.door import door
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A bucket's birthday, and the last revision that was given in it."""
+
+    created: str
+    last: int
+
+    def continues(self, earlier: Identity) -> bool:
+        """Whether this can be the same bucket, some time later."""
+        return self.created == earlier.created and self.last >= earlier.last
+
+
+async def identity_of(link: Link, name: str, stream: str) -> Identity:
+    """The identity of the bucket `name` now. Raises StoreMissing, StoreUnavailable, NotPermitted."""
+    async with door(link, f"look at {name}", stream):
+        info = await link.js.stream_info(stream)
+    return Identity(str(info.created), info.state.last_seq)
