@@ -11,7 +11,7 @@ from nexthos_controller.reconcile import (
     ConfigFacts,
 )
 from nexthos_controller.reconcile.failure import JITTER, delay_after
-from nexthos_shared.models import ConditionType, Phase
+from nexthos_shared.models import ConditionType, Phase, Traits
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D1, D2, NOW, World, condition, entry, running
 
@@ -198,3 +198,19 @@ def test_disconnected_after_it_was_ready_it_is_running_but_not_ready() -> None:
     status = world.settle()
     assert (world.kinds, status.phase, status.ready) == ([], Phase.RUNNING, 0)
     assert condition(status, ConditionType.READY) == ("False", Reason.NOT_CONNECTED)
+
+
+@pytest.mark.fault(75)
+def test_a_crash_loop_of_a_service_whose_input_ends_names_the_cause() -> None:
+    finite = Problem(Reason.FINITE_INPUT, "its input is known to end, and a service runs for ever")
+    world = running(traits=Traits(warnings=[finite]))
+    for round in range(1, 6):
+        world.ends(0)
+        status = world.settle()
+        world.settle(now=NOW + round * 20)
+    assert status.phase is Phase.CRASH_LOOP
+    assert status.complaint is not None
+    assert finite.message in status.complaint.message
+    assert condition(status, ConditionType.WARNING) == ("True", Reason.FINITE_INPUT)
+    job = running(entry=entry(lifecycle="job"), traits=Traits(warnings=[finite]))
+    assert job.settle().condition(ConditionType.WARNING) is None

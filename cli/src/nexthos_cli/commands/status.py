@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nexthos_shared.stores import Store
 
 LAST_EVENTS = 8
+TRIES = 8  # requests are shared out among all controllers; the one that acts knows most
 
 
 @verb("status")
@@ -65,6 +66,9 @@ async def _controller(app: App) -> None:
         from nexthos_shared.models import ControllerReply, StatusRequest
 
         timeout = 4.0 if app.timeout is None else app.timeout
-        reply = await ask(link, app.names, "status", StatusRequest(), ControllerReply, timeout)
+        for _ in range(TRIES):
+            reply = await ask(link, app.names, "status", StatusRequest(), ControllerReply, timeout)
+            if reply.acts or reply.leader is None:
+                break
     if not structured(app, StatusOutput(reply)):
         show_controller(reply)
