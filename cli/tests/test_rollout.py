@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection
+from functools import partial
 
 import pytest
 
@@ -137,11 +138,14 @@ def test_several_are_renewed_at_once_and_no_more(person, controller):
         at_once.append(len(begun) - len(ready))
         return status("Starting", entry.revision, replicas=1)
 
+    def has_begun(due: int) -> bool:
+        return len(begun) == due
+
     with controller(starts):
         process = person.spawn("rollout", "-y", "--max-parallel", "2", "--timeout", "30s")
         for number in range(len(keys)):
             due = min(number + 2, len(keys))
-            asyncio.run(eventually(lambda due=due: len(begun) == due))
+            asyncio.run(eventually(partial(has_begun, due)))
             ready.append(begun[number])
             person.report(begun[number], "Running", ready=1, replicas=1, version="1")
         out, _ = process.communicate(timeout=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,10 @@ def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
     return Builder(nats_server.url, namespace, tmp_path / "state")
 
 
-async def asked_of(field: Field, acts: bool, endpoint: str = "status", **body: object) -> dict:
+async def asked_of(field: Field, acts: bool, endpoint: str = "status", **body: object) -> Any:
     """Answers are shared out among the controllers: ask until the one that is meant has one."""
 
-    async def answer() -> dict | None:
+    async def answer() -> Any:
         reply = await field.request(endpoint, **body)
         return reply if ("as_of" not in reply) is acts else None
 
@@ -136,6 +137,6 @@ async def test_a_status_bucket_that_is_made_anew_is_filled_again(builder: Builde
             await house.field.reaches(key, "Running")
         await house.field.js.delete_stream(f"KV_{house.field.names.status}")
         await house.running.site.store.setup()
-        for key in ("orders", "lines"):
-            await eventually(lambda key=key: house.field.phase(key), within=20.0)
+        await eventually(lambda: house.field.phase("orders"), within=20.0)
+        await eventually(lambda: house.field.phase("lines"), within=20.0)
         assert builder.world.count("start") == 2
