@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.errors import NoRespondersError
 
 from nexthos_controller.executors.fake import FakeWorld
 from nexthos_shared.names import Names
@@ -24,7 +25,10 @@ async def asked_of(field: Field, acts: bool, endpoint: str = "status", **body: o
     """Answers are shared out among the controllers: ask until the one that is meant has one."""
 
     async def answer() -> Any:
-        reply = await field.request(endpoint, **body)
+        try:
+            reply = await field.request(endpoint, **body)
+        except NoRespondersError:
+            return None
         return reply if ("as_of" not in reply) is acts else None
 
     return await eventually(answer)

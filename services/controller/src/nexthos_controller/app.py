@@ -34,6 +34,7 @@ from nexthos_shared.stores import Store
 
 EXECUTORS: Factories = {"process": ProcessExecutor}
 LOOK_FOR_STORE = 1.0  # seconds
+AT_ONCE = 0.1  # seconds: whoever gets the lease in that time was never a standby
 
 log = structlog.get_logger(__name__)
 
@@ -80,11 +81,26 @@ class Running:
     async def _take_part(self) -> None:
         """Stand by and lead in turns, until cancelled."""
         while True:
-            async with standing_by(self.site):
-                await _store_is_there(self.site.store)
-                await self.site.lease.acquire()
+            await self._await_turn()
             async with self.site.lease.kept():
                 await self._lead_until_lost()
+
+    async def _await_turn(self) -> None:
+        """Wait for the store and the lease; where that takes a moment, answer as a standby meanwhile."""
+        turn = asyncio.create_task(self._turn(), name="turn")
+        try:
+            await asyncio.wait({turn}, timeout=AT_ONCE)
+            if not turn.done():
+                async with standing_by(self.site):
+                    await asyncio.wait({turn})
+            turn.result()
+        finally:
+            turn.cancel()
+            await asyncio.gather(turn, return_exceptions=True)
+
+    async def _turn(self) -> None:
+        await _store_is_there(self.site.store)
+        await self.site.lease.acquire()
 
     async def _lead_until_lost(self) -> None:
         term = asyncio.create_task(self._lead(), name="term")
