@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.lines import line, read_status
+from nexthos_cli.lines import line
 from nexthos_cli.render import age, plain_table, table
 from nexthos_shared.errors import NotFound
 from nexthos_shared.models import ControllerReply, PipelineReply, PipelineStatus, read_entry
+from nexthos_shared.reading import read_definition, read_status
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry
@@ -30,18 +30,10 @@ def pipeline_reply(key: str, entry: KvEntry | None, reported: KvEntry | None) ->
     return PipelineReply(
         id=key,
         revision=entry.revision if entry else 0,
-        definition=_definition(entry),
+        definition=read_definition(entry),
         problem=read.problem.message if read and read.problem else None,
         status=status,
     )
-
-
-def _definition(entry: KvEntry | None) -> dict[str, Any] | None:
-    try:
-        value = json.loads(entry.value) if entry and entry.value else None
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def show_pipeline(reply: PipelineReply, entry: KvEntry | None, reported: KvEntry | None) -> None:

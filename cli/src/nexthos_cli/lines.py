@@ -10,20 +10,11 @@ from typing import TYPE_CHECKING
 
 from nexthos_cli.output import PipelineLine
 from nexthos_shared.models import Entry, Pipeline, PipelineStatus, read_entry
+from nexthos_shared.reading import read_status
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry
-
-
-def read_status(stored: KvEntry | None) -> PipelineStatus | None:
-    """The status, or None if there is none or if it can't be understood (a newer controller's)."""
-    if stored is None or stored.value is None:
-        return None
-    try:
-        return PipelineStatus.model_validate_json(stored.value)
-    except ValueError:
-        return None
 
 
 def all_lines(

@@ -14,11 +14,11 @@ import click
 from nexthos_cli.acting import Done, finish
 from nexthos_cli.applying import in_parallel
 from nexthos_cli.context import App
-from nexthos_cli.lines import read_status
 from nexthos_cli.output import Acted
 from nexthos_cli.waiting import Target
 from nexthos_shared.errors import NexthosError, StoreConflict
 from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.reading import read_status
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nexthos_cli.lines import read_status
 from nexthos_shared.models import ConditionType, Phase, PipelineStatus
 from nexthos_shared.names import ABANDONED
+from nexthos_shared.reading import read_status
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store

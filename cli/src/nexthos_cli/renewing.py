@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from nexthos_cli.acting import target_of
 from nexthos_cli.context import App
 from nexthos_cli.entries import NotRunning, Rewritten, raise_nonce, rewrite
-from nexthos_cli.lines import read_status
 from nexthos_cli.output import Renewed
 from nexthos_cli.waiting import Target, Verdict, Waiting, wait_for_one
 from nexthos_shared.errors import NexthosError, NotFound
 from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.reading import read_status
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from nexthos_cli.differences import differences
 from nexthos_cli.entries import Raw, to_bytes
-from nexthos_cli.lines import read_status
 from nexthos_cli.output import Difference
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, InvalidDefinition, NotFound
 from nexthos_shared.models import Entry, Pipeline, Wanted, read_entry
 from nexthos_shared.names import config_object
+from nexthos_shared.reading import read_status
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store

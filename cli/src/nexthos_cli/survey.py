@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nexthos_cli.findings import ok, warn
-from nexthos_cli.lines import read_status
 from nexthos_cli.orphans import orphaned
 from nexthos_cli.output import Check
 from nexthos_cli.places import Abandoned, all_abandoned, places_of, residents
 from nexthos_cli.render import age
 from nexthos_cli.renewing import outdated
 from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.reading import read_status
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from nexthos_cli.failures import NotInTime, Refused
-from nexthos_cli.lines import read_status
 from nexthos_cli.output import Goal, Waited
 from nexthos_shared.models import ConditionType, Phase, PipelineStatus, Wanted
+from nexthos_shared.reading import read_status
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:

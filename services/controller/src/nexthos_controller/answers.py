@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from nexthos_controller.controller import Controller
 from nexthos_controller.endpoint import Endpoint
@@ -36,6 +34,7 @@ from nexthos_shared.models import (
     UsageReply,
     UsageRequest,
 )
+from nexthos_shared.reading import read_definition
 from nexthos_shared.reasons import Problem
 
 LISTED_OUTCOMES = 500  # a reply must stay below NATS's 1 MiB; `unsettled` counts all
@@ -75,7 +74,7 @@ class Answers:
         return PipelineReply(
             id=key,
             revision=entry.revision if entry else 0,
-            definition=self._definition(key),
+            definition=read_definition(self._controller.desired.stored(key)),
             problem=entry.problem.message if entry and entry.problem else None,
             status=status,
             events=await self._site.last_events(key),
@@ -134,14 +133,6 @@ class Answers:
             yield summary(
                 key, self._controller.desired.entry(key), self._controller.book.status(key)
             )
-
-    def _definition(self, key: str) -> dict[str, Any] | None:
-        stored = self._controller.desired.stored(key)
-        try:
-            definition = json.loads(stored.value) if stored and stored.value else None
-        except ValueError:
-            return None
-        return definition if isinstance(definition, dict) else None
 
     async def _overview(self) -> ControllerReply:
         statuses = self._controller.book.statuses().values()

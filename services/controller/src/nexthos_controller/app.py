@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -184,6 +184,7 @@ async def _store_is_there(store: Store) -> None:
     """Wait until every bucket exists, and create them if none does."""
     told = ""
     while True:
+        seen = store.link.reconnects
         try:
             await Store.open(store.link, store.names, create=True)
         except (StoreMissing, StoreUnavailable) as error:
@@ -192,7 +193,9 @@ async def _store_is_there(store: Store) -> None:
                 told = str(error)
         else:
             return
-        await asyncio.sleep(LOOK_FOR_STORE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_FOR_STORE):
+                await store.link.wait_reconnect(seen)
 
 
 def steady_clock() -> Callable[[], float]:

@@ -6,7 +6,6 @@ among all controllers of a namespace, so a standby must be able to answer what t
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -30,6 +29,7 @@ from nexthos_shared.models import (
     StatusRequest,
     read_entry,
 )
+from nexthos_shared.reading import read_definition, read_status
 from nexthos_shared.reasons import Problem
 from nexthos_shared.stores import KvEntry
 
@@ -64,14 +64,14 @@ class StandbyAnswers:
             return await self._overview()
         key, store = known_name(request.id), self.site.store
         entry, stored = await store.pipelines.get(key), await store.statuses.get(key)
-        status = _status_of(stored)
+        status = read_status(stored)
         if status is None and (entry is None or entry.value is None):
             raise NotFound(f"no pipeline {key!r}")
         read = read_entry(key, entry.revision, entry.value) if entry else None
         return PipelineReply(
             id=key,
             revision=entry.revision if entry else 0,
-            definition=_definition_of(entry),
+            definition=read_definition(entry),
             problem=read.problem.message if read and read.problem else None,
             status=status,
             events=await self.site.last_events(key),
@@ -87,7 +87,7 @@ class StandbyAnswers:
 
     async def _everything(self) -> tuple[dict[str, KvEntry], dict[str, PipelineStatus]]:
         entries = {e.key: e for e in await self.site.store.pipelines.snapshot()}
-        found = {e.key: _status_of(e) for e in await self.site.store.statuses.snapshot()}
+        found = {e.key: read_status(e) for e in await self.site.store.statuses.snapshot()}
         return entries, {key: status for key, status in found.items() if status is not None}
 
     async def _overview(self) -> ControllerReply:
@@ -124,19 +124,3 @@ class StandbyAnswers:
 
 def _entry_of(entry: KvEntry | None) -> Any:
     return read_entry(entry.key, entry.revision, entry.value) if entry else None
-
-
-def _status_of(stored: KvEntry | None) -> PipelineStatus | None:
-    try:
-        value = stored.value if stored else None
-        return PipelineStatus.model_validate_json(value) if value else None
-    except ValueError:
-        return None
-
-
-def _definition_of(entry: KvEntry | None) -> dict[str, Any] | None:
-    try:
-        value = json.loads(entry.value) if entry and entry.value else None
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

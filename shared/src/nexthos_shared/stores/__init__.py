@@ -5,4 +5,12 @@ from nexthos_shared.stores.configs import MAX_CONFIG_BYTES, ConfigInfo, Configs
 from nexthos_shared.stores.events import Events
 from nexthos_shared.stores.store import Store
 
-__all__ = ["MAX_CONFIG_BYTES", "Bucket", "ConfigInfo", "Configs", "Events", "KvEntry", "Store"]
+__all__ = [
+    "MAX_CONFIG_BYTES",
+    "Bucket",
+    "ConfigInfo",
+    "Configs",
+    "Events",
+    "KvEntry",
+    "Store",
+]

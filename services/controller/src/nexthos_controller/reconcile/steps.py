@@ -119,7 +119,8 @@ def _replace(
         if olds:
             yield Prepare(run.spec, replica)
         yield from _clear(elsewhere, run.grace)  # never on two executors, whatever the strategy
-        yield from (Stop(e, run.grace) for e in live if not rolling)
+        stays = min(live, key=_ready_first, default=None) if rolling else None
+        yield from (Stop(e, run.grace) for e in live if e is not stays)
         yield Start(run.spec, replica)
     elif mine is not None and mine.state == "running" and _port_taken(mine):
         yield Stop(mine, run.grace)
@@ -127,6 +128,11 @@ def _replace(
         yield from _clear(olds, run.grace)
     elif not rolling:
         yield from (Stop(e, run.grace) for e in olds if e.state == "running")
+
+
+def _ready_first(execution: Execution) -> tuple[bool, float]:
+    """Of several old ones the one that works stays, however many updates came since."""
+    return execution.ready is not True, execution.started_at or 0.0
 
 
 def rolls(target: Target, spec: Spec) -> bool:
