@@ -16,7 +16,7 @@ MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
 ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
 SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
-TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py benchmarks/tests/*.py)))
+TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/soak/*.py)))
 
 # Another active virtualenv, or a Python set up by hand, is not ours to install into.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON
@@ -93,6 +93,10 @@ faults: setup ## list which test shows which row of docs/faults.md, and rows tha
 .PHONY: bench
 bench: setup ## measure against the same thing done by hand (BENCH_ARGS="--quick --only restart")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: soak
+soak: setup ## run 100 pipelines for 10 minutes under random faults (SOAK_ARGS="--minutes 1 --pipelines 20")
+	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 .PHONY: lock
 lock: $(UV_READY) ## write requirements.lock again (LOCK_ARGS=--upgrade for newer versions)
