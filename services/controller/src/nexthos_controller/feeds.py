@@ -6,8 +6,9 @@ Goes out: keys, live ones for what somebody changed, calm ones for what is only 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -21,6 +22,7 @@ from nexthos_shared.stores import Store
 from nexthos_shared.watch import Snapshot, watch, watch_configs
 
 LOOK_FOR_BUCKETS = 5.0  # seconds
+BEGIN_AGAIN = 1.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -39,10 +41,18 @@ class Feeds:
         self.missing: list[str] = []  # buckets of the store that do not exist at the moment
 
     async def __aenter__(self) -> Feeds:
-        feeds = [self._entries(), self._objects(), self._statuses(), self._abandoned()]
-        feeds += [self._look_for_buckets(), self._reconnects(), Brokers(self._controller).watch()]
-        feeds += [self._hints(executor) for executor in self._controller.executors.values()]
-        self._tasks = [asyncio.create_task(feed) for feed in feeds]
+        feeds: list[Callable[[], Awaitable[None]]] = [
+            self._entries,
+            self._objects,
+            self._statuses,
+            self._abandoned,
+            self._look_for_buckets,
+            self._reconnects,
+            Brokers(self._controller).watch,
+        ]
+        executors = self._controller.executors.values()
+        feeds += [partial(self._hints, executor) for executor in executors]
+        self._tasks = [asyncio.create_task(_for_ever(feed)) for feed in feeds]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,6 +143,15 @@ class Feeds:
                 queue.add(item.entry.id)
 
     async def _hints(self, executor: Executor) -> None:
-        with suppress(asyncio.CancelledError):
-            async for key in executor.events():
-                self._controller.queue.add(key)
+        async for key in executor.events():
+            self._controller.queue.add(key)
+
+
+async def _for_ever(feed: Callable[[], Awaitable[None]]) -> None:
+    """A feed that ends by a defect begins again: without it changes would wait for the next resync."""
+    while True:
+        try:
+            await feed()
+        except Exception:
+            log.exception("a feed ended by a defect")
+        await asyncio.sleep(BEGIN_AGAIN)
