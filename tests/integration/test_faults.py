@@ -169,15 +169,17 @@ async def test_a_job_that_is_paused_is_not_completed_and_runs_again(
     field: Field, controller: ControllerProcess, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
+    # An engine that waits for a writer may not hear SIGTERM: then it is the kill that pauses it.
+    job = {"lifecycle": "job", "stop_timeout": "3s"}
     os.mkfifo(gate)  # so that the test decides when its input ends
     await field.config("load", JOB.format(gate=gate, outlet=field.outlet("load")))
-    await field.put("load", lifecycle="job")
+    await field.put("load", **job)
     await eventually(lambda: len(engine_processes(controller.state_dir)) == 1)
-    await field.put("load", "paused", lifecycle="job")
+    await field.put("load", "paused", **job)
     await field.reaches("load", "Paused")
     assert engine_processes(controller.state_dir) == {}
     heard = await field.nc.subscribe(field.outlet("load"))
-    await field.put("load", lifecycle="job")
+    await field.put("load", **job)
     await eventually(lambda: len(engine_processes(controller.state_dir)) == 1)
     gate.write_text("one\n")
     await field.reaches("load", "Completed")

@@ -175,6 +175,7 @@ class Store:
         It stands in the control bucket, and in the metadata of the bucket of pipelines: were it lost
         with the one, nothing that runs would be known as ours, and all of it started a second time.
         """
+        await self._readable()
         stored = await self._installation_key()
         if stored is None:
             made = await self._installation_noted() or _random()
@@ -184,6 +185,16 @@ class Store:
         if stored is None:
             raise StoreMissing(f"{self.control.name}/{INSTALLATION_KEY} can't be read back")
         return stored
+
+    async def _readable(self) -> None:
+        """Wait a moment for a bucket that another process has just made: it exists before it answers."""
+        for _ in range(SETTLE_CHECKS):
+            try:
+                await self.control.get(INSTALLATION_KEY)
+            except StoreUnavailable:
+                await asyncio.sleep(SETTLE)
+            else:
+                return
 
     async def _installation_key(self) -> str | None:
         try:
