@@ -8,20 +8,16 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 
 import click
-import structlog
 
 from nexthos_shared.errors import NexthosError, SettingsError
 
 BOOT = 10.0  # seconds until a controller acts, or stands by
 
-log = structlog.get_logger(__name__)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("nexthos-controller"), prog_name="nexthos-controller")
+@click.version_option(package_name="nexthos-controller", prog_name="nexthos-controller")
 def main() -> None:
     """Keeps running pipelines equal to what is stored in NATS.
 
@@ -35,6 +31,10 @@ def main() -> None:
 def run() -> None:
     """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
     gc.disable()  # what is made at boot stays: looking for garbage in it takes a tenth of the boot
+    # structlog would load it for tracebacks with the values of variables, which are not shown here.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # makes `import rich` fail
+    import structlog
+
     from nexthos_controller.logs import configure_logs
     from nexthos_controller.settings import load_settings
 
@@ -42,7 +42,7 @@ def run() -> None:
         settings, warnings = load_settings()
         configure_logs(settings.log_format, settings.log_level)
         for warning in warnings:
-            log.warning("settings", message=warning)
+            structlog.get_logger(__name__).warning("settings", message=warning)
         asyncio.run(_run(settings))
     except SettingsError as error:
         click.echo(f"error: {error}", err=True)
@@ -62,6 +62,8 @@ def _allow_many_files() -> None:
 
 
 async def _run(settings: object) -> None:
+    import structlog
+
     from nexthos_controller.app import running_controller
     from nexthos_controller.settings import Settings
     from nexthos_shared.nats_client import resolve
@@ -83,7 +85,7 @@ async def _run(settings: object) -> None:
             gc.enable()
             await running.ended()
     except asyncio.CancelledError:
-        log.info("ended by a signal")
+        structlog.get_logger(__name__).info("ended by a signal")
 
 
 if __name__ == "__main__":
