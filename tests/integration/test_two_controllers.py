@@ -272,5 +272,7 @@ async def test_frozen_in_the_middle_of_a_stop_its_kill_and_its_removal_miss_the_
         status = await field.reaches("orders", "Running")
         assert engine_of(pair, "orders") == [new]
         assert status.restarts == 0
-        [execution] = (state_dir / "executions").iterdir()
+        executions = state_dir / "executions"
+        await eventually(lambda: len(list(executions.iterdir())) == 1)
+        [execution] = executions.iterdir()
         assert (execution / "config.yaml").exists()

@@ -13,7 +13,7 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.errors import APIError, NoStreamResponseError
+from nats.js.errors import APIError, KeyNotFoundError, NoStreamResponseError
 
 from nexthos_shared.names import Names
 from nexthos_testing.field import Field
@@ -21,6 +21,21 @@ from nexthos_testing.field import Field
 ANSWER_WITHIN = 0.5  # seconds for one try of a put
 AGAIN = 0.05  # seconds
 AWAY = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError)
+
+
+class NatsMayBeAway:
+    """Lets go what comes of that; when a connection ends, nats-py may also cancel who waits for it."""
+
+    def __enter__(self) -> None:
+        """Nothing is to be had."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            return task is not None and not task.cancelling()
+        return isinstance(error, AWAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +77,14 @@ class User:
         """Whatever bytes, as `nats kv put` would."""
         subject = f"$KV.{self.base.names.pipelines}.{key}"
         while True:
-            try:
+            with NatsMayBeAway():
                 ack = await self.base.js.publish(
                     subject, value, timeout=ANSWER_WITHIN, headers=headers
                 )
-            except AWAY:
-                await asyncio.sleep(AGAIN)
-                continue
-            change = Change(key, ack.seq, time.time())
-            self.changes.append(change)
-            return change
+                change = Change(key, ack.seq, time.time())
+                self.changes.append(change)
+                return change
+            await asyncio.sleep(AGAIN)
 
     async def read(self, message: Msg) -> None:
         """Take note of a status."""
@@ -85,10 +98,11 @@ class User:
 
     async def look(self) -> None:
         """Read all statuses: those that were written while we were away, too."""
-        bucket = await self.base.js.key_value(self.base.names.status)
-        for key in {change.key for change in self.changes}:
-            with suppress(*AWAY):
-                self.take(key, (await bucket.get(key)).value)
+        with NatsMayBeAway():
+            bucket = await self.base.js.key_value(self.base.names.status)
+            for key in {change.key for change in self.changes}:
+                with suppress(KeyNotFoundError):
+                    self.take(key, (await bucket.get(key)).value)
 
     def acted_at(self, change: Change) -> float | None:
         """When the first status was written that speaks of that change or a later one."""

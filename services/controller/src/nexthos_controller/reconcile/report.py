@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from nexthos_controller.executors.base import Execution
 from nexthos_controller.reconcile.drift import drifts
@@ -203,13 +204,20 @@ def _why_it_ended(told: Told, phase: Phase, slot: Slot, cause: Problem) -> Probl
     if phase is Phase.FAILED:
         words = f"failed {slot.restarts} times, no retry is left: {cause.message}"
         return Problem(Reason.RETRIES_EXHAUSTED, words)
-    wait = f", next start in {waits(slot, told.view.now):.0f} s"
+    wait = f", next start {_when(slot, told.view.now)}"
     reason = Reason.CRASH_LOOP if phase is Phase.CRASH_LOOP else cause.reason
     row = f" {slot.failures} times in a row" if slot.failures > 1 else ""
     finite = [w for w in told.warnings if w.reason is Reason.FINITE_INPUT]
     why = f" ({finite[0].message})" if finite and cause.reason is Reason.EXITED_CLEANLY else ""
     words = f"ended{row}{wait}: {cause.message}{why}"
     return Problem(reason, words, file=cause.file, line=cause.line, column=cause.column)
+
+
+def _when(slot: Slot, now: float) -> str:
+    """When it is started again; a moment, since a time that is left would be another at each look."""
+    if not waits(slot, now):
+        return "now"
+    return f"at {datetime.fromtimestamp(slot.not_before, UTC):%H:%M:%S} UTC"
 
 
 def _progress(told: Told) -> Iterable[Condition]:
