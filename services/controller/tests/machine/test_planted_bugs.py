@@ -22,6 +22,7 @@ from nexthos_controller.reconcile import (
     Decision,
     Remove,
     Step,
+    Stop,
     Target,
     View,
     failure,
@@ -49,6 +50,7 @@ class Bug:
 
     breaks: str
     plant: Callable[[Patch], None]
+    number: int  # of the examples: among others it is only found later
 
     def __str__(self) -> str:
         return f"{self.breaks}-{self.plant.__name__}"
@@ -57,11 +59,13 @@ class Bug:
 BUGS: list[Bug] = []
 
 
-def breaks(invariant: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+def breaks(
+    invariant: str, number: int = 1
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     """The decorated function plants the bug that its name tells of."""
 
     def note(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        BUGS.append(Bug(invariant, plant))
+        BUGS.append(Bug(invariant, plant, number))
         return plant
 
     return note
@@ -96,6 +100,19 @@ def the_old_one_is_never_stopped_first(patch: Patch) -> None:
     patch.setattr(steps, "rolls", lambda target, spec: True)
 
 
+@breaks("I1", number=8)
+def every_update_in_a_row_keeps_the_one_before(patch: Patch) -> None:
+    right = steps._replace
+
+    def replace_one(run: Any, replica: int, mine: Any, olds: Any) -> Iterable[Step]:
+        keeps = steps.rolls(run.target, run.spec) and run.may_start(mine, replica)
+        for step in right(run, replica, mine, olds):
+            if not (keeps and isinstance(step, Stop)):
+                yield step
+
+    patch.setattr(steps, "_replace", replace_one)
+
+
 @breaks("I2")
 def what_is_paused_is_restarted_when_it_ends(patch: Patch) -> None:
     def aim(view: View, right: Target) -> Target:
@@ -127,6 +144,18 @@ def what_has_ended_is_told_as_running(patch: Patch) -> None:
         return status.model_copy(update={"executions": lines})
 
     patch.setattr(controller, "report", told)
+
+
+@breaks("I4", number=3)
+def the_status_names_the_revision_that_runs(patch: Patch) -> None:
+    def of_what_runs(
+        view: View, decision: Decision, before: PipelineStatus | None
+    ) -> PipelineStatus:
+        status, current = report(view, decision, before), decision.memory.current
+        runs = {"observed_revision": current.revision} if current else {}
+        return status.model_copy(update=runs)
+
+    patch.setattr(controller, "report", of_what_runs)
 
 
 @breaks("I4")
@@ -224,12 +253,11 @@ def a_job_is_never_over(patch: Patch) -> None:
         patch.setattr(module, "is_over", lambda spec, memory: False)
 
 
-@breaks("L1")
-def what_waits_is_not_looked_at_again(patch: Patch) -> None:
+@breaks("L1", number=1)
+def what_is_paused_runs_on(patch: Patch) -> None:
     def aim(view: View, right: Target) -> Target:
-        entry = view.entry
-        paused = entry is not None and entry.wanted is Wanted.PAUSED
-        return Target("leave") if paused and entry and entry.revision % 2 else right
+        paused = view.entry is not None and view.entry.wanted is Wanted.PAUSED
+        return Target("leave") if paused else right
 
     aims(patch, aim)
 
@@ -281,5 +309,5 @@ def test_every_invariant_has_a_bug() -> None:
 def test_the_machine_finds(bug: Bug, monkeypatch: Patch) -> None:
     bug.plant(monkeypatch)
     with pytest.raises(Violation) as found:
-        run(MOST, 30, number=1, judged=bug.breaks, shrink=False)
+        run(MOST, 30, number=bug.number, judged=bug.breaks, shrink=False)
     assert found.value.invariant == bug.breaks

@@ -24,6 +24,7 @@ from nexthos_testing.machine.world_rules import WorldRules
 
 LONGEST_DELAY = 370.0  # seconds after which no backoff is left, of restarts or of looks
 RESYNC = 60.0  # seconds
+SPACING = 1.5  # seconds after which a status that somebody damaged is written again
 
 
 class Pipelines(WorldRules):
@@ -51,8 +52,10 @@ class Pipelines(WorldRules):
     @rule()
     def look_at_everything(self) -> None:
         self.resync()
-        if self.is_awake and self.ground.is_faultless and self.acting.queue_is_empty:
-            self.ground.chronicle.forgotten.clear()
+        if self.is_awake and self.ground.is_faultless and self.ground.chronicle.forgotten:
+            self.do(asyncio.sleep(SPACING))
+            if self.acting.queue_is_empty:
+                self.ground.chronicle.forgotten.clear()
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 8.0, 12.0, 35.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
@@ -102,13 +105,17 @@ class Pipelines(WorldRules):
 
     def restart_alone(self) -> None:
         """Where nothing is to be done, nothing is done: I7."""
-        effects, counts = self.ground.judge.effects, self._counts()
+        things, counts = self._uids(), self._counts()
         self.die()
         self.replace()
-        if self.ground.judge.effects != effects:
-            self.judge(Violation("I7", "a restart of the controller changes what runs"))
+        if self._uids() != things:
+            words = f"there was {things}, and there is {self._uids()}"
+            self.judge(Violation("I7", f"a restart of the controller changes what runs: {words}"))
         if self._counts() != counts:
             self.judge(Violation("I7", f"restarts were {counts}, and are {self._counts()}"))
+
+    def _uids(self) -> dict[str, str]:
+        return {e.uid: e.state for _, t in self.ground.things() for e in [t.execution]}
 
     def _counts(self) -> dict[str, int]:
         return {key: s.restarts for key, s in self.acting.book.statuses().items()}
@@ -180,6 +187,7 @@ def run(
                 max_examples=examples,
                 stateful_step_count=steps,
                 database=None,
+                deadline=None,
                 phases=phases,
                 print_blob=False,
                 report_multiple_bugs=False,
