@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_testing.dev import NEXTHOS, environment
-from nexthos_testing.rig import pids_below
+from nexthos_testing.process_rig import pids_below
 
 FILES = Path(__file__).parent / "documentation"
 

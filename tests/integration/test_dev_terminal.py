@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_testing.dev import ENDS_WITHIN, NEXTHOS, Dev, environment
-from nexthos_testing.rig import pids_below
+from nexthos_testing.process_rig import pids_below
 from nexthos_testing.wait import eventually
 
 ESCAPE = "\x1b"

@@ -7,7 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_testing.rig import RIGS, FakeRig, ProcessRig, Rig
+from nexthos_testing.fake_rig import FakeRig
+from nexthos_testing.house import Builder, House
+from nexthos_testing.nats import NatsServer
+from nexthos_testing.process_rig import ProcessRig
+from nexthos_testing.rig import Rig
+
+RIGS: dict[str, type[Rig]] = {"fake": FakeRig, "process": ProcessRig}
+
+
+@pytest.fixture
+def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
+    """What makes controllers in this process, over one fake world."""
+    return Builder(nats_server.url, namespace, tmp_path / "state")
+
+
+@pytest.fixture
+async def house(builder: Builder) -> AsyncIterator[House]:
+    """One of them, acting."""
+    async with builder.house() as house:
+        yield house
 
 
 @pytest.fixture(params=sorted(RIGS))

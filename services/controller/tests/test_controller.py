@@ -22,11 +22,6 @@ from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
 
 
-@pytest.fixture
-def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
-    return Builder(nats_server.url, namespace, tmp_path / "state")
-
-
 @pytest.mark.fault(64)
 async def test_of_a_hundred_put_at_once_one_start_hangs_and_the_others_run(
     builder: Builder,
@@ -65,6 +60,28 @@ async def test_a_slow_stop_keeps_no_other_from_starting(builder: Builder) -> Non
 
 
 @pytest.mark.fault(60)
+@pytest.mark.fault(55)
+@pytest.mark.parametrize("how", ["deleted", "draft"])
+async def test_while_it_drains_what_is_deleted_or_a_draft_is_stopping(
+    builder: Builder, how: str
+) -> None:
+    async with builder.house() as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        builder.world.faults.hang["stop", "orders"] = gate = asyncio.Event()
+        if how == "draft":
+            await house.field.put("orders", "draft")
+        else:
+            await house.field.delete("orders")
+
+        async def is_stopping() -> bool:
+            return await house.field.phase("orders") == "Stopping"
+
+        await eventually(is_stopping)
+        gate.set()
+        await eventually(lambda: builder.world.things == {})
+
+
 async def test_a_start_that_is_refused_is_told_and_tried_again(builder: Builder) -> None:
     builder.world.faults.fail["start"] = [StartFailed("no space left on device")] * 2
     async with builder.house() as house:

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from nexthos_shared.models import EventType
 from nexthos_shared.reasons import Reason
 from nexthos_testing.house import Builder
-from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
-
-
-@pytest.fixture
-def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
-    return Builder(nats_server.url, namespace, tmp_path / "state")
 
 
 async def test_the_life_of_a_pipeline_is_told_from_its_start_to_its_deletion(
@@ -38,7 +28,8 @@ async def test_the_life_of_a_pipeline_is_told_from_its_start_to_its_deletion(
         events = await house.field.events("orders")
         reasons = [str(e.data.reason) for e in events]
         start = ["Starting", "Ready"]
-        assert reasons == [*start, "Exited", *start, "Stopping", "Paused", "Deleted"]
+        stops = ["Stopping", "Paused", "Stopping", "Deleted"]
+        assert reasons == [*start, "Exited", *start, *stops]
         [end] = [e for e in events if e.type is EventType.RESTART]
         assert "exit code 7" in end.data.message
         assert (end.data.bad, end.data.restarts) == (True, 1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
@@ -14,21 +12,9 @@ from nexthos_controller.executors.base import LogLine
 from nexthos_controller.executors.fake import FakeWorld
 from nexthos_controller.log_stream import MOST_FOLLOWERS
 from nexthos_shared.errors import ExecutorUnreachable
-from nexthos_testing.house import CONFIG, Builder, House
+from nexthos_testing.house import CONFIG, House
 from nexthos_testing.log_reader import in_flight, log_reader
-from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
-
-
-@pytest.fixture
-def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
-    return Builder(nats_server.url, namespace, tmp_path / "state")
-
-
-@pytest.fixture
-async def house(builder: Builder) -> AsyncIterator[House]:
-    async with builder.house() as house:
-        yield house
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from nexthos_controller.reconcile import (
     ConfigFacts,
+    Stop,
     decide,
 )
 from nexthos_shared.models import ConditionType, Phase, read_entry
@@ -166,3 +167,14 @@ def test_a_port_taken_by_another_program_costs_a_new_start() -> None:
     world.change(ready=False, problem=Problem(Reason.PORT_IN_USE, "port 4195"))
     world.decision = decide(world.view)
     assert [type(s).__name__ for s in world.decision.steps] == ["Stop"]
+
+
+@pytest.mark.parametrize("strategy", ["recreate", "rolling"])
+def test_an_old_one_drains_for_as_long_as_its_own_definition_says(strategy: str) -> None:
+    old: dict[str, Any] = {"stop_timeout": "60s", "update": {"strategy": strategy}}
+    world = running(entry=entry(**old))
+    world.settle(entry=entry("published", 2, **{**old, "stop_timeout": "1s"}))
+    world.ready()
+    assert [s.grace for s in world.done if isinstance(s, Stop)] == [60.0]
+    world.settle(entry=entry("paused", 3))
+    assert [s.grace for s in world.done if isinstance(s, Stop)] == [60.0, 1.0]

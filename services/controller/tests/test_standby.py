@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +11,7 @@ from nexthos_controller.executors.fake import FakeWorld
 from nexthos_shared.names import Names
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.house import Builder
-from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
-
-
-@pytest.fixture
-def builder(nats_server: NatsServer, namespace: str, tmp_path: Path) -> Builder:
-    return Builder(nats_server.url, namespace, tmp_path / "state")
 
 
 async def asked_of(field: Field, acts: bool, endpoint: str = "status", **body: object) -> Any:

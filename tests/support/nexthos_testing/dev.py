@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nexthos_testing.field import Field, field_of
-from nexthos_testing.rig import pids_below
+from nexthos_testing.process_rig import pids_below
 from nexthos_testing.wait import eventually
 
 NEXTHOS = Path(sys.executable).parent / "nexthos"

@@ -90,6 +90,7 @@ class World:
                     revision=spec.revision,
                     digest=spec.digest,
                     state="running",
+                    stop_timeout=spec.definition.stop_timeout,
                     started_at=self.view.now + self.births / 1000,
                 )
             case Stop(execution):

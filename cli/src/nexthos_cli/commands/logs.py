@@ -88,8 +88,11 @@ async def _print(app: App, reading: LogReading, since: Since) -> None:
         if reply.dropped:
             app.note(f"{reply.dropped} lines were left out here: too many, too fast")
         shown = [line for line in reply.lines if since.lets(line)]
-        # In a thread: a pager that stands still must not keep us from answering the server.
-        await asyncio.to_thread(_say, shown, reply)
+        # In a thread: a pager that stands still must not keep us from answering the server. Shielded:
+        # Ctrl-C cancels between any two lines of Python, also of those that take over what the thread
+        # returned, which then complain on stderr.
+        said = asyncio.get_running_loop().run_in_executor(None, _say, shown, reply)
+        await asyncio.shield(said)
     if reading.request.follow:
         app.note(_ended(reading))
 

@@ -128,10 +128,13 @@ class StatusBook:
                 change.set_result(None)
 
     async def remember(self, key: str, status: PipelineStatus) -> None:
-        """Write before an effect, unless this very memory is stored already."""
+        """Write before an effect, unless this very memory and phase are stored already.
+
+        The phase too: a deletion changes no memory, and its drain may take a while.
+        """
         old = self.status(key)
-        stored = old is not None and self._pages[key].is_stored
-        if old is None or not stored or old.memory != status.memory:
+        told = old is not None and (old.memory, old.phase) == (status.memory, status.phase)
+        if not told or not self._pages[key].is_stored:
             await self._write(key, status)
 
     async def report(self, key: str, status: PipelineStatus) -> float | None:

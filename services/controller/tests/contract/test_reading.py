@@ -125,6 +125,14 @@ async def test_find_is_list_for_one_pipeline_and_cheap(rig: Rig):
         assert [(e.name, e.uid) for e in again] == lives
 
 
+async def test_an_execution_keeps_the_time_to_drain_that_it_was_started_with(rig: Rig):
+    await rig.executor.start(rig.spec("orders", stop_timeout=7.0), 0)
+    await rig.executor.start(rig.spec("others"), 0)
+    await rig.reopen()
+    found = {e.id: e.stop_timeout for e in (await rig.executor.list()).executions}
+    assert found == {"orders": 7.0, "others": 30.0}
+
+
 async def test_the_context_is_all_that_an_executor_needs(rig: Rig):
     """> What every executor is given once; it must not know more of the controller.
     > A NATS that executions of a pipeline get as NATS_URL and NATS_CREDS.

@@ -18,7 +18,8 @@ from nexthos_shared.errors import (
     TemporaryError,
     TerminalError,
 )
-from nexthos_testing.rig import SECRET, FakeRig, Rig
+from nexthos_testing.fake_rig import FakeRig
+from nexthos_testing.rig import SECRET, Rig
 from nexthos_testing.wait import eventually
 
 

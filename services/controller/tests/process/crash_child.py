@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from nexthos_testing.rig import ProcessRig
+from nexthos_testing.process_rig import ProcessRig
 
 
 async def main(folder: Path, config: str) -> None:

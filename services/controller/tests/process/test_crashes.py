@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nexthos_testing
-from nexthos_testing.rig import ProcessRig
+from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.wait import eventually
 
 CHILD = Path(__file__).parent / "crash_child.py"

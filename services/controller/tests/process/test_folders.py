@@ -13,7 +13,7 @@ from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.process import place
 from nexthos_controller.executors.process.handle import hidden_prefix
 from nexthos_shared.errors import NameConflict, StartFailed
-from nexthos_testing.rig import ProcessRig, disk_full
+from nexthos_testing.process_rig import ProcessRig, disk_full
 from nexthos_testing.wait import eventually
 
 

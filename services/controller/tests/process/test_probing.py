@@ -12,7 +12,8 @@ import pytest
 from nexthos_controller.executors.process import executor, ports
 from nexthos_controller.executors.process.probe import FIRST_PAUSE, LAST_PAUSE, _pause
 from nexthos_shared.reasons import Reason
-from nexthos_testing.rig import SECRET, ProcessRig
+from nexthos_testing.process_rig import ProcessRig
+from nexthos_testing.rig import SECRET
 from nexthos_testing.wait import eventually
 
 

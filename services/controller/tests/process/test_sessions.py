@@ -13,7 +13,7 @@ import pytest
 from nexthos_controller.executors.process import deaths
 from nexthos_controller.executors.process.processes import process
 from nexthos_shared.reasons import Reason
-from nexthos_testing.rig import ProcessRig, leader
+from nexthos_testing.process_rig import ProcessRig, leader
 from nexthos_testing.wait import eventually
 
 

@@ -98,6 +98,7 @@ class Execution:
     started_at: float | None = None  # seconds since the epoch
     endpoint: str | None = None  # base URL of the engine's own HTTP, as reachable from here
     problem: Problem | None = None  # what keeps it from being ready, if known
+    stop_timeout: float = 30.0  # seconds to drain, as it was started with
     outdated: str = ""  # what the settings would make otherwise today, in words; "": nothing
     instances: int = 1
 

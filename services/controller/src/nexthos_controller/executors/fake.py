@@ -316,6 +316,7 @@ class FakeExecutor(Executor):
             revision=spec.revision,
             digest=spec.digest,
             state="prepared",
+            stop_timeout=spec.definition.stop_timeout,
         )
 
     # ---- stopping and removing

@@ -48,30 +48,27 @@ def _asked_for(execution: Execution, target: Target) -> bool:
 
 def steps_towards(view: View, target: Target, memory: Memory) -> tuple[Step, ...]:
     """The steps to take now. While a place is silent nothing is started: it might run there."""
-    grace = _grace(target, memory)
     match target.mode:
         case "none":
-            return tuple(_clear(view.executions, grace))
+            return tuple(_clear(view.executions))
         case "keep":
-            return tuple(Stop(e, grace) for e in view.executions if e.state == "running")
+            return tuple(_stop(e) for e in view.executions if e.state == "running")
         case "run" if target.spec is not None and not view.silent:
-            run = Run(target, target.spec, memory, view.now, grace)
+            run = Run(target, target.spec, memory, view.now)
             return tuple(_run(run, sort_out(view.executions, target)))
         case _:
             return ()
 
 
-def _grace(target: Target, memory: Memory) -> float:
-    """Seconds to drain: of the definition that runs, since the old one is what is stopped."""
-    if memory.current is not None:
-        return memory.current.definition.stop_timeout
-    return target.spec.definition.stop_timeout if target.spec else 30.0
+def _stop(execution: Execution) -> Stop:
+    """It drains for as long as its own definition says, whatever the one that replaces it says."""
+    return Stop(execution, execution.stop_timeout)
 
 
-def _clear(executions: Iterable[Execution], grace: float) -> Iterable[Step]:
+def _clear(executions: Iterable[Execution]) -> Iterable[Step]:
     for execution in executions:
         if execution.state == "running":
-            yield Stop(execution, grace)
+            yield _stop(execution)
         yield Remove(execution)
 
 
@@ -83,7 +80,6 @@ class Run:
     spec: Spec
     memory: Memory
     now: float
-    grace: float  # seconds
 
     def may_start(self, mine: Execution | None, replica: int) -> bool:
         """Whether this replica should be started at this moment."""
@@ -105,7 +101,7 @@ def _run(run: Run, found: Sorted) -> Iterable[Step]:
         rolling = rolls(run.target, run.spec) and any(e.state == "running" for e in olds)
         if rolling and not run.has_settled(mine):
             break  # one replica at a time: the next one when this one is ready
-    yield from _clear((e for e in found.others if e.replica >= run.target.replicas), run.grace)
+    yield from _clear(e for e in found.others if e.replica >= run.target.replicas)
 
 
 def _replace(
@@ -118,16 +114,16 @@ def _replace(
     if run.may_start(mine, replica):
         if olds:
             yield Prepare(run.spec, replica)
-        yield from _clear(elsewhere, run.grace)  # never on two executors, whatever the strategy
+        yield from _clear(elsewhere)  # never on two executors, whatever the strategy
         stays = min(live, key=_ready_first, default=None) if rolling else None
-        yield from (Stop(e, run.grace) for e in live if e is not stays)
+        yield from (_stop(e) for e in live if e is not stays)
         yield Start(run.spec, replica)
     elif mine is not None and mine.state == "running" and _port_taken(mine):
-        yield Stop(mine, run.grace)
+        yield _stop(mine)
     elif run.has_settled(mine):
-        yield from _clear(olds, run.grace)
+        yield from _clear(olds)
     elif not rolling:
-        yield from (Stop(e, run.grace) for e in olds if e.state == "running")
+        yield from (_stop(e) for e in olds if e.state == "running")
 
 
 def _ready_first(execution: Execution) -> tuple[bool, float]:

@@ -23,6 +23,7 @@ from nexthos_controller import faultpoints
 from nexthos_controller.executors.base import Exit, Owner
 from nexthos_controller.executors.process.processes import Session
 from nexthos_shared import names
+from nexthos_shared.models import Pipeline, parse_duration
 
 HANDLE = "handle.json"
 PREPARED = "prepared.json"
@@ -82,6 +83,13 @@ class Handle:
     def env(self) -> Mapping[str, str] | None:
         """The definition's variables, whose values are shown to nobody; None if not known."""
         return None if self.definition is None else self.definition.get("env") or {}
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds to drain; the usual ones if what shaped it is not known."""
+        stored = (self.definition or {}).get("stop_timeout")
+        usual: float = Pipeline.model_fields["stop_timeout"].default
+        return usual if stored is None else parse_duration(stored)
 
     @property
     def session(self) -> Session | None:

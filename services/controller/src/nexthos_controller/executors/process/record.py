@@ -67,6 +67,7 @@ class Record:
             started_at=life.started_at if life else None,
             endpoint=life.endpoint if life and self.running else None,
             problem=self.problem if self.running else None,
+            stop_timeout=handle.stop_timeout,
             outdated=outdated if self.running else "",
         )
 

@@ -283,7 +283,13 @@ class Stock:
         self._unwatch(record)
         if now.stopping and not exit.signalled:  # asked to while we looked
             exit = Exit(exit.code, True)
-        self.keep(record, replace(record.handle, life=replace(now, exit=exit)))
+        ended = replace(record.handle, life=replace(now, exit=exit))
+        if record.twin or stamp_of(record.folder) == record.stamp:
+            self.keep(record, ended)
+        else:
+            # Another controller wrote since: it may have started the next life, which this note would
+            # make unknown, and then removed. What it wrote is read at the next look.
+            record.handle = ended
         if record.twin:
             self._twins.pop(record.uid, None)
         record.over.set()
