@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexthos_cli.dev.tally import Tally
+from nexthos_cli.dev.tally import Tally, messages_by_subject
 from nexthos_controller.executors.base import Execution
 from nexthos_controller.figures import Count
 from nexthos_shared.errors import ExecutorUnreachable
@@ -90,3 +90,14 @@ async def test_what_never_ran_is_not_asked():
     await tally.sample([execution("", "prepared")])
 
     assert tally.of("orders") == Count()
+
+
+async def test_what_the_controller_tells_is_no_message_of_the_users_streams(store):
+    js = store.link.js
+    subject = f"{store.names.namespace}.orders"
+    await js.add_stream(name=f"{store.names.namespace}-users", subjects=[subject])
+    await js.publish(subject, b"one")
+    await js.publish(store.names.event_subject("orders", "Ready"), b"{}")
+    counts = await messages_by_subject(js, store.events.stream)
+    ours = {s: n for s, n in counts.items() if s.startswith(store.names.namespace)}
+    assert ours == {subject: 1}

@@ -55,8 +55,8 @@ class Session:
     async def run(self, namespace: str, url: str) -> int:
         """Bring the folder, show what happens, end the engines; the exit code."""
         self._welcome(namespace, url)
-        js = self.site.store.link.js
-        before = await messages_by_subject(js)
+        js, events = self.site.store.link.js, self.site.store.events.stream
+        before = await messages_by_subject(js, events)
         try:
             with self.screen:
                 await self._live()
@@ -65,7 +65,7 @@ class Session:
             await self._stop_engines()
         await self._tally.sample(await self._executions())
         counts = self._counts()
-        after = await messages_by_subject(js)
+        after = await messages_by_subject(js, events)
         show(self.screen.console, found, counts, before, after, all_subjects=self.alone)
         return self._verdict(found)
 

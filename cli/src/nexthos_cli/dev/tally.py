@@ -67,8 +67,10 @@ class Tally:
         return sum(counts, Count())
 
 
-async def messages_by_subject(js: JetStreamContext) -> dict[str, int]:
-    """Messages stored per subject, over the streams that users made: KV and objects are left out.
+async def messages_by_subject(js: JetStreamContext, events: str) -> dict[str, int]:
+    """Messages stored per subject, over the streams that users made.
+
+    KV, objects and the stream `events`, where the controller tells what happened, are left out.
 
     Empty where the server does not answer: it is for showing only.
     """
@@ -76,7 +78,7 @@ async def messages_by_subject(js: JetStreamContext) -> dict[str, int]:
     try:
         for info in await js.streams_info():
             name = info.config.name or ""
-            if name.startswith(("KV_", "OBJ_")):
+            if name.startswith(("KV_", "OBJ_")) or name == events:
                 continue
             stored = await js.stream_info(name, subjects_filter=">")
             for subject, count in (stored.state.subjects or {}).items():

@@ -276,8 +276,8 @@ def markers_are_not_noticed(patch: Patch) -> None:
 def what_has_ended_is_not_removed(patch: Patch) -> None:
     right = steps._clear
 
-    def clear(executions: Any, grace: float) -> Iterable[Step]:
-        for step in right(executions, grace):
+    def clear(executions: Any) -> Iterable[Step]:
+        for step in right(executions):
             if not (isinstance(step, Remove) and step.execution.state == "stopped"):
                 yield step
 
