@@ -135,14 +135,7 @@ async def test_a_bad_new_version_names_file_line_and_column_while_the_old_one_ru
     before = engine_processes(controller.state_dir)
     await field.config("orders", field.echo_text("orders").replace("subject", "subjekt", 1), "2")
     await field.put("orders", version="2")
-
-    async def refused() -> bool:
-        status = await field.status("orders")
-        return bool(status and status.complaint and status.complaint.reason == "LintFailed")
-
-    await eventually(refused)
-    status = await field.status("orders")
-    assert status is not None
+    status = await field.complains("orders", Reason.LINT_FAILED)
     assert status.complaint is not None
     assert (status.phase, status.version) == ("Running", "1")
     assert (status.complaint.file, status.complaint.line) == ("orders/2", 4)
@@ -159,12 +152,7 @@ async def test_an_overwritten_object_is_never_silently_picked_up(
     await field.put("orders")
     await field.reaches("orders", "Running")
     await field.echo("orders", "overwritten", "1")
-
-    async def told() -> bool:
-        status = await field.status("orders")
-        return bool(status and status.complaint and status.complaint.reason == "ConfigChanged")
-
-    await eventually(told)
+    await field.complains("orders", Reason.CONFIG_CHANGED)
     await field.put("orders", "paused")
     await field.reaches("orders", "Paused")
     await field.put("orders")

@@ -229,12 +229,7 @@ async def test_overwritten_and_then_crashed_it_comes_back_with_the_bytes_it_had(
     await field.put("orders")
     await field.reaches("orders", "Running")
     await field.echo("orders", "overwritten", "1")
-
-    async def told() -> bool:
-        status = await field.status("orders")
-        return bool(status and status.complaint and status.complaint.reason == "ConfigChanged")
-
-    await eventually(told)
+    await field.complains("orders", Reason.CONFIG_CHANGED)
     [pid] = engine_processes(controller.state_dir)
     os.kill(pid, signal.SIGKILL)
     status = await field.restarted("orders", 1)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from nexthos_shared.models import Event, Phase, PipelineStatus
 from nexthos_shared.names import Names, config_object
+from nexthos_shared.reasons import Reason
 from nexthos_testing.wait import eventually
 
 ECHO = """\
@@ -150,6 +151,18 @@ class Field:
             return await there() or _Not(await self.status(key))
 
         found = await eventually(shown, within=within)
+        assert isinstance(found, PipelineStatus)
+        return found
+
+    async def complains(self, key: str, reason: Reason, within: float = 10.0) -> PipelineStatus:
+        """Wait until that is what is wrong."""
+
+        async def told() -> Any:
+            status = await self.status(key)
+            complaint = status.complaint if status else None
+            return status if complaint and complaint.reason is reason else _Not(status)
+
+        found = await eventually(told, within=within)
         assert isinstance(found, PipelineStatus)
         return found
 

@@ -136,20 +136,12 @@ class Answers:
 
     async def _overview(self) -> ControllerReply:
         statuses = self._controller.book.statuses().values()
-        about, leader = self._site.about, None
+        leader = None
         with suppress(NexthosError):
             leader = await self._site.leader()
-        return ControllerReply(
-            controller=about.controller,
-            version=about.version,
-            namespace=about.namespace,
-            installation=about.installation,
-            started_at=about.started_at,
-            ready=self._site.is_ready,
+        return self._site.told(
             leader=leader,
             problems=list(self._problems()),
-            store=about.store,
-            engine=about.engine,
             pipelines=len(self._controller.desired),
             phases=dict(Counter(s.phase for s in statuses)),
             queued=len(self._controller.queue),

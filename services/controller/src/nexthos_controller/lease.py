@@ -136,7 +136,7 @@ class Lease:
         began, told, sight = self._clock(), "", _Sight()
         while True:
             try:
-                async with _within(self._ttl):
+                async with asyncio.timeout(self._ttl):
                     entry = await self._bucket.get(LEASE_KEY)
                     revision = entry.revision if entry else 0
                     if sight.revision != revision:
@@ -180,7 +180,7 @@ class Lease:
         self._why = "it was released"
         self.lost.set()
         try:
-            async with _within(RELEASE_WITHIN):
+            async with asyncio.timeout(RELEASE_WITHIN):
                 # A renewal that was cancelled on its way may have been applied.
                 revision = await self._applied(tenure) or tenure.revision
                 await self._write(tenure.claim.model_copy(update={"released": True}), revision)
@@ -237,7 +237,7 @@ class Lease:
                 await asyncio.sleep(max(0.0, next_one - self._clock()))
                 if not self.held:
                     raise TimeoutError
-                async with _within(self._left(tenure)):
+                async with asyncio.timeout(self._left(tenure)):
                     renewed = await self._renew(tenure)
                 if not self.held:
                     raise TimeoutError
@@ -259,7 +259,7 @@ class Lease:
         while True:
             revision = None
             try:
-                async with _within(self._ttl * TRY):
+                async with asyncio.timeout(self._ttl * TRY):
                     revision = await self._write(tenure.claim, tenure.revision)
             except StoreConflict as error:
                 if not unanswered:  # else it may have been ourselves
@@ -274,7 +274,7 @@ class Lease:
     async def _applied(self, tenure: _Tenure) -> int | None:
         """The revision of a renewal that had no answer; None if none is seen. Raises LeaseLost."""
         try:
-            async with _within(self._ttl * TRY):
+            async with asyncio.timeout(self._ttl * TRY):
                 entry = await self._bucket.get(LEASE_KEY)
         except (NexthosError, TimeoutError):
             return None
@@ -290,24 +290,6 @@ class Lease:
         self._tenure, self._why = None, why
         self.lost.set()
         log.warning("lease lost", holder=self._holder, token=self.token, why=why)
-
-
-@asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    """`asyncio.timeout` that heeds a cancellation which comes together with an answer.
-
-    Until Python 3.12 `asyncio.wait_for`, and so nats-py, forgets it; whoever cancels us and waits would
-    wait for ever.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    cancelling = task.cancelling()
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    finally:
-        if task.cancelling() > cancelling:
-            raise asyncio.CancelledError
 
 
 def _claim_of(entry: KvEntry | None) -> Claim | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +14,7 @@ from nexthos_controller.lease import Lease
 from nexthos_controller.settings import Settings
 from nexthos_shared import names
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import Event, LeaderReport
+from nexthos_shared.models import ControllerReply, Event, LeaderReport
 from nexthos_shared.nats_client import ConnectOptions, Link
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import Store
@@ -54,6 +55,21 @@ class Site:
     def is_ready(self) -> bool:
         """Whether it acts, or would if the one that acts ended."""
         return self.link.nc.is_connected
+
+    def told(self, **known: Any) -> ControllerReply:
+        """What is said of this controller: what does not change, and what is `known` besides."""
+        about = self.about
+        return ControllerReply(
+            controller=about.controller,
+            version=about.version,
+            namespace=about.namespace,
+            installation=about.installation,
+            started_at=about.started_at,
+            ready=self.is_ready,
+            store=about.store,
+            engine=about.engine,
+            **known,
+        )
 
     async def leader(self) -> LeaderReport | None:
         """Who acts, as far as the store knows. Raises StoreMissing, StoreUnavailable."""

@@ -102,19 +102,10 @@ class StandbyAnswers:
         except NexthosError as error:
             if not problems:  # else it is about the same
                 problems.append(error.problem)
-        about = self.site.about
-        return ControllerReply(
-            controller=about.controller,
-            version=about.version,
-            namespace=about.namespace,
-            installation="",
-            started_at=about.started_at,
-            ready=self.site.is_ready,
+        return self.site.told(
             acts=False,
             leader=leader,
             problems=problems,
-            store=about.store,
-            engine=about.engine,
             pipelines=sum(1 for e in entries.values() if e.value is not None),
             phases=dict(Counter(s.phase for s in statuses.values())),
             queued=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,8 @@ class KvEntry:
     key: str
     revision: int
     value: bytes | None
-    created: float = 0.0  # seconds since the epoch
+    # Seconds since the epoch. Not compared: nats-py rounds it in two ways, a microsecond apart.
+    created: float = field(default=0.0, compare=False)
     expired: bool = False  # a marker that the server wrote when the value's time was over
 
 

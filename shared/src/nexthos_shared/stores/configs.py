@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -46,7 +46,8 @@ class ConfigInfo:
     size: int  # bytes
     nuid: str
     revision: int
-    created: float = 0.0  # seconds since the epoch
+    # Seconds since the epoch. Not compared: nats-py rounds it in two ways, a microsecond apart.
+    created: float = field(default=0.0, compare=False)
     deleted: bool = False
 
 
