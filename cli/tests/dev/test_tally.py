@@ -7,6 +7,9 @@ from nexthos_cli.dev.tally import Tally, messages_by_subject
 from nexthos_controller.executors.base import Execution
 from nexthos_controller.figures import Count
 from nexthos_shared.errors import ExecutorUnreachable
+from nexthos_shared.names import Names
+from nexthos_shared.nats_client import ConnectOptions, connect
+from nexthos_shared.stores import Store
 
 
 @dataclass
@@ -92,12 +95,10 @@ async def test_what_never_ran_is_not_asked():
     assert tally.of("orders") == Count()
 
 
-async def test_what_the_controller_tells_is_no_message_of_the_users_streams(store):
-    js = store.link.js
-    subject = f"{store.names.namespace}.orders"
-    await js.add_stream(name=f"{store.names.namespace}-users", subjects=[subject])
-    await js.publish(subject, b"one")
-    await js.publish(store.names.event_subject("orders", "Ready"), b"{}")
-    counts = await messages_by_subject(js, store.events.stream)
-    ours = {s: n for s, n in counts.items() if s.startswith(store.names.namespace)}
-    assert ours == {subject: 1}
+async def test_what_the_controller_tells_is_no_message_of_the_users_streams(fresh_nats):
+    async with connect(ConnectOptions(fresh_nats.url), name="test", daemon=False) as link:
+        store = await Store.open(link, Names("ns"), create=True)
+        await link.js.add_stream(name="users", subjects=["orders"])
+        await link.js.publish("orders", b"one")
+        await link.js.publish(store.names.event_subject("orders", "Ready"), b"{}")
+        assert await messages_by_subject(link.js, store.events.stream) == {"orders": 1}
