@@ -33,10 +33,13 @@ async def ended(rig, spec):
 
 
 async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
-    writer.close()
-    await writer.wait_closed()
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass  # a probe that was called off; Python 3.11 leaves the socket open after an exception here
+    finally:
+        writer.close()
 
 
 @pytest.mark.fault(57)

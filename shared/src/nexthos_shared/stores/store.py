@@ -27,6 +27,7 @@ INSTALLATION = "nexthos.installation"  # in the metadata of the bucket of pipeli
 HISTORY = 64  # revisions kept of a definition: what `history` and `rollback` can show
 MARKER_TTL = 60.0  # seconds that the marker of an expired key stays
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
+ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,6 @@ class Store:
         It stands in the control bucket, and in the metadata of the bucket of pipelines: were it lost
         with the one, nothing that runs would be known as ours, and all of it started a second time.
         """
-        await self._readable()
         stored = await self._installation_key()
         if stored is None:
             made = await self._installation_noted() or _random()
@@ -186,21 +186,19 @@ class Store:
             raise StoreMissing(f"{self.control.name}/{INSTALLATION_KEY} can't be read back")
         return stored
 
-    async def _readable(self) -> None:
-        """Wait a moment for a bucket that another process has just made: it exists before it answers."""
-        for _ in range(SETTLE_CHECKS):
-            try:
-                await self.control.get(INSTALLATION_KEY)
-            except StoreUnavailable:
-                await asyncio.sleep(SETTLE)
-            else:
-                return
-
     async def _installation_key(self) -> str | None:
-        try:
-            stored = await self.control.get(INSTALLATION_KEY)
-        except StoreMissing:
-            return None
+        """Waits a moment for a bucket that another process has just made: it exists before it answers."""
+        until = asyncio.get_running_loop().time() + ANSWERS_WITHIN
+        while True:
+            try:
+                stored = await self.control.get(INSTALLATION_KEY)
+                break
+            except StoreMissing:
+                return None
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+                await asyncio.sleep(SETTLE)
         return stored.value.decode() if stored and stored.value else None
 
     async def _installation_noted(self) -> str | None:
