@@ -24,7 +24,7 @@ from nats.js.api import StorageType, StreamConfig
 
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import Ground, Progress, ended_after, ground
-from nexthos_controller.executors.process.ports import free_port
+from nexthos_controller.executors.ports import free_port
 from nexthos_shared import engine
 from nexthos_testing.field import Field
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from nexthos_testing.docker_rig import DockerRig
 from nexthos_testing.fake_rig import FakeRig
 from nexthos_testing.house import Builder, House
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.rig import Rig
 
-RIGS: dict[str, type[Rig]] = {"fake": FakeRig, "process": ProcessRig}
+RIGS: dict[str, type[Rig]] = {"fake": FakeRig, "process": ProcessRig, "docker": DockerRig}
 
 
 @pytest.fixture
@@ -40,6 +41,13 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 async def process_rig(tmp_path: Path) -> AsyncIterator[ProcessRig]:
     """The process executor alone."""
     async with ProcessRig(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def docker_rig(tmp_path: Path) -> AsyncIterator[DockerRig]:
+    """The Docker executor alone."""
+    async with DockerRig(tmp_path) as rig:
         yield rig
 
 

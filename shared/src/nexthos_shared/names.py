@@ -35,6 +35,22 @@ ENV_PIPELINE = "NEXTHOS_PIPELINE"
 ENV_VERSION = "NEXTHOS_VERSION"
 ENV_REPLICA = "NEXTHOS_REPLICA"
 
+# What the runner finds in its environment besides; none of it reaches the engine.
+ENV_NAMESPACE = "NEXTHOS_NAMESPACE"
+ENV_STORE_URL = "NEXTHOS_STORE_URL"  # NATS that holds the configuration
+ENV_STORE_CREDS = "NEXTHOS_STORE_CREDS"  # credentials file for it
+ENV_STORE_API = "NEXTHOS_STORE_API"  # what JetStream's subjects begin with there
+ENV_DIGEST = "NEXTHOS_DIGEST"  # sha256:<hex>, the only bytes that may run
+ENV_LIFECYCLE = "NEXTHOS_LIFECYCLE"  # service | job
+ENV_STOP_TIMEOUT = "NEXTHOS_STOP_TIMEOUT"  # seconds between SIGTERM and SIGKILL
+ENV_HTTP_ADDRESS = "NEXTHOS_HTTP_ADDRESS"  # host:port of the engine's own HTTP
+ENV_HTTP_ROOT = "NEXTHOS_HTTP_ROOT"  # a root path that nobody else has
+ENV_METRICS = "NEXTHOS_METRICS"  # yes | no: whether the file leaves metrics to the overlay
+ENV_PASS = "NEXTHOS_ENV"  # names of the definition's variables, with commas between
+ENV_DIR = "NEXTHOS_DIR"  # folder of this execution: configuration, metrics, credentials
+ENV_FETCH_WITHIN = "NEXTHOS_FETCH_WITHIN"  # seconds to go on asking a NATS that is away
+ENV_ENGINE = "NEXTHOS_ENGINE"  # path of the engine
+
 
 def check_id(value: str) -> str:
     """Return `value` if it is a pipeline id, else raise InvalidName with the rule."""

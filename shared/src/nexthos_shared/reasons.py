@@ -40,11 +40,13 @@ class Reason(StrEnum):
     EXITED = "Exited"
     EXITED_CLEANLY = "ExitedCleanly"
     KILLED = "Killed"
+    OOM_KILLED = "OOMKilled"
     VANISHED = "Vanished"
     CRASH_LOOP = "CrashLoop"
     COMPLETED = "Completed"
     RETRIES_EXHAUSTED = "RetriesExhausted"
     START_FAILED = "StartFailed"
+    IMAGE_MISSING = "ImageMissing"
     PORT_IN_USE = "PortInUse"
     STILL_RUNNING = "StillRunning"
     UPDATING = "Updating"
@@ -210,6 +212,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The execution was running and its place no longer knows it.",
         "Find out who removed it; it is started again after a growing delay.",
     ),
+    Reason.OOM_KILLED: Explanation(
+        "The kernel killed it because it used more memory than `resources.memory` allows.",
+        "Raise `resources.memory`, or let it hold less: smaller batches, fewer in flight.",
+    ),
     Reason.CRASH_LOOP: Explanation(
         "It ended soon after its start several times in a row; starts are now five minutes apart.",
         "Read the last error line; a corrected version starts at once.",
@@ -220,6 +226,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.RETRIES_EXHAUSTED: Explanation(
         "The job failed more often than `retries` allows.",
         "Correct the cause; publish a new version or raise `restart_nonce`.",
+    ),
+    Reason.IMAGE_MISSING: Explanation(
+        "The image is not on the Docker host and can't be pulled; it is tried again after a delay.",
+        "Build or pull it there, or correct `engines.<name>.image` in the controller's settings.",
     ),
     Reason.START_FAILED: Explanation(
         "The platform refused to start it; it is tried again after a growing delay.",

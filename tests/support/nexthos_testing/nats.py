@@ -37,9 +37,11 @@ class NatsServer:
         config: str = "",
         jetstream: str | None = "",
         port: int | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
+        self.host = host  # 0.0.0.0: containers reach it too
         self.config = config
         self.jetstream = jetstream
         self._process: asyncio.subprocess.Process | None = None
@@ -65,7 +67,7 @@ class NatsServer:
     def _write(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "nats.conf"
-        lines = [f"listen: 127.0.0.1:{self.port}", self.config]
+        lines = [f"listen: {self.host}:{self.port}", self.config]
         if self.jetstream is not None:
             data = self.folder / "data"
             lines.append(f'jetstream {{ store_dir: "{data}"\n{self.jetstream} }}')

@@ -12,12 +12,13 @@ from typing import Literal, Self
 
 import pytest
 
+from nexthos_controller.executors import probe
 from nexthos_controller.executors.base import (
     Execution,
     Executor,
     Owner,
 )
-from nexthos_controller.executors.process import ProcessExecutor, ending, probe, processes
+from nexthos_controller.executors.process import ProcessExecutor, ending, processes
 from nexthos_testing.rig import Rig
 
 

@@ -26,7 +26,7 @@ from nexthos_controller.executors.base import (
 )
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.errors import NexthosError, StoreUnavailable
+from nexthos_shared.errors import EngineMissing, NexthosError, StoreUnavailable
 from nexthos_shared.models import Pipeline
 from nexthos_testing import puppet
 
@@ -45,6 +45,7 @@ class Rig(ABC):
 
     kind: str
     limits = True  # whether it refuses resources that it can't enforce
+    engine_lost: type[NexthosError] = EngineMissing  # what `prepare` raises then
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -169,6 +170,10 @@ class Rig(ABC):
         return one
 
     # ---- the world behind it
+
+    def lose_engine(self) -> None:
+        """Let the puppet's engine be gone."""
+        self.engine.unlink()
 
     @abstractmethod
     def alive(self, name: str) -> int:

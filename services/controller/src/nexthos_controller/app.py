@@ -17,6 +17,7 @@ from typing import Any, Self
 import structlog
 from prometheus_client import CollectorRegistry
 
+from nexthos_controller.executors.base import Executor, ExecutorContext
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.http import serve_http
 from nexthos_controller.instruments import Instruments
@@ -32,7 +33,15 @@ from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
 
-EXECUTORS: Factories = {"process": ProcessExecutor}
+
+def _docker(context: ExecutorContext) -> Executor:
+    # docker-py takes a fifth of a second to import, which only its users should wait for
+    from nexthos_controller.executors.docker import DockerExecutor
+
+    return DockerExecutor(context)
+
+
+EXECUTORS: Factories = {"process": ProcessExecutor, "docker": _docker}
 LOOK_FOR_STORE = 1.0  # seconds
 AT_ONCE = 0.1  # seconds: whoever gets the lease in that time was never a standby
 

@@ -106,9 +106,14 @@ class Facts:
         """Ask the engine that will run it, with the environment that it will get."""
         content = await self.fetch(spec)
         definition = spec.definition
+        binary = self._surroundings.engines.get(definition.engine)
+        if binary is None:
+            words = f"engine {definition.engine!r} is only in an image: it is not asked beforehand"
+            _keep(self._lints, spec.spec_hash, (Problem(Reason.NOT_LINTED, words),))
+            return
         workdir = definition.executor_options.get("workdir")
         problems = await engine.lint(
-            self._surroundings.engines[definition.engine],
+            binary,
             content,
             self._surroundings.environment(spec, replica=0),
             file=f"{spec.id}/{definition.version}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -52,9 +52,16 @@ class ConnectionSettings(Part):
 
 
 class EngineSettings(Part):
-    """An engine that pipelines may use by name."""
+    """An engine that pipelines may use by name: a binary here, an image with a runner, or both."""
 
-    binary: Path
+    binary: Path | None = None
+    image: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> EngineSettings:
+        if self.binary is None and self.image is None:
+            raise ValueError("must name a binary, an image, or both")
+        return self
 
 
 class Settings(Part):

@@ -17,9 +17,13 @@ from nexthos_shared import engine
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Engines and connections by name; `default` is always among both."""
+    """Engines and connections by name; `default` is always among both.
+
+    `engines` are those that have a binary on this machine, `images` those that have an image.
+    """
 
     engines: Mapping[str, Path]
+    images: Mapping[str, str]
     connections: Mapping[str, Connection]
 
     def environment(self, spec: Spec, replica: int) -> dict[str, str]:

@@ -27,11 +27,13 @@ from nexthos_controller.feeds import Feeds
 from nexthos_controller.metrics import PipelineMetrics
 from nexthos_controller.service import Service
 from nexthos_controller.settings import Settings, default_state_dir
-from nexthos_controller.site import Factories, Site
+from nexthos_controller.site import Site
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats_client import ConnectOptions
+
+RUNNER_IMAGE = "nexthos/runner:dev"  # of the default engine, where the settings name none
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         owner=Owner(settings.namespace, installation),
         fetch=facts.fetch,
         engines=surroundings.engines,
+        images=surroundings.images,
         connections=surroundings.connections,
         state_dir=state_dir,
         guard=site.lease.guard,
@@ -96,12 +99,12 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         site.lease.guard,
         site.instruments,
     )
-    executor = _executor(settings.executor, site.executors, context)
+    offered = {name: _executor(name, site, context) for name in _offered(settings)}
     return Controller(
         desired=Desired(),
         book=book,
         facts=facts,
-        executors={settings.executor: Measured(executor, site.instruments.call)},
+        executors={n: Measured(e, site.instruments.call) for n, e in offered.items()},
         default_executor=settings.executor,
         now=site.now,
         instruments=site.instruments,
@@ -110,22 +113,30 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
     )
 
 
-def _executor(name: str, known: Factories, context: ExecutorContext) -> Executor:
-    try:
-        return known[name](context)
-    except KeyError:
-        offered = ", ".join(sorted(known))
-        raise SettingsError(
-            f"NEXTHOS_EXECUTOR={name}: there is no such executor (there are: {offered})",
-            field="executor",
-        ) from None
+def _offered(settings: Settings) -> list[str]:
+    """The default executor, and those that the settings say anything about."""
+    return sorted({settings.executor, *settings.executors})
+
+
+def _executor(name: str, site: Site, context: ExecutorContext) -> Executor:
+    known, settings = site.executors, site.settings
+    if name not in known:
+        there = f"there is no such executor (there are: {', '.join(sorted(known))})"
+        if name == settings.executor:
+            raise SettingsError(f"NEXTHOS_EXECUTOR={name}: {there}", field="executor")
+        raise SettingsError(f"executors.{name}: {there}", field=f"executors.{name}")
+    return known[name](replace(context, options=settings.executors.get(name) or {}))
 
 
 def _surroundings(settings: Settings, options: ConnectOptions) -> Surroundings:
     default = Connection(options.safe_url, options.creds)
     connections = {n: Connection(c.url, c.creds) for n, c in settings.connections.items()}
-    engines = {n: e.binary for n, e in settings.engines.items()}
+    engines = {n: e.binary for n, e in settings.engines.items() if e.binary is not None}
+    images = {n: e.image for n, e in settings.engines.items() if e.image is not None}
+    if settings.engine is not None or "default" not in engines:
+        engines["default"] = settings.engine or engine.locate_engine()
     return Surroundings(
-        engines={"default": settings.engine or engine.locate_engine(), **engines},
+        engines=engines,
+        images={"default": RUNNER_IMAGE, **images},
         connections={"default": default, **connections},
     )

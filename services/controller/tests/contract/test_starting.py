@@ -10,7 +10,6 @@ from nexthos_shared.errors import (
     ConfigChanged,
     ConfigMissing,
     ConfigUnavailable,
-    EngineMissing,
     NameConflict,
     StartFailed,
 )
@@ -89,8 +88,8 @@ async def test_a_missing_engine_is_told(rig: Rig, method):
     """> Raises NameConflict if something that is not ours has the name; ConfigMissing, ConfigChanged,
     ConfigUnavailable from `fetch`; EngineMissing; StartFailed.
     """
-    rig.engine.unlink()
-    with pytest.raises(EngineMissing):
+    rig.lose_engine()
+    with pytest.raises(rig.engine_lost):
         await getattr(rig.executor, method)(rig.spec("orders", "puppet"), 0)
 
 

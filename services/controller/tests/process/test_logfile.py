@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from nexthos_controller.executors.base import LogLine
+from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.process import logfile
 from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.wait import eventually
@@ -44,12 +45,12 @@ def test_no_log_has_no_lines(log):
 
 def test_lines_are_the_engines_own_only_if_they_say_so():
     own = '{"level":"info","msg":"hi","pipeline":"p","time":"2026-11-24T13:28:36Z"}'
-    line = logfile.read_line(own.encode(), "p")
+    line = read_line(own.encode(), "p")
     assert (line.text, line.stream, line.time) == (own, "log", 1795526916.0)
     for other in ('{"level":"info","msg":"hi"}', "{", "[1]", "", "plain", '{"pipeline":"p"}'):
-        assert logfile.read_line(other.encode(), "p") == LogLine(other, "output")
-    assert logfile.read_line(own.encode(), "another").stream == "output"
-    assert logfile.read_line(b"\xff\xfe", "p").stream == "output"
+        assert read_line(other.encode(), "p") == LogLine(other, "output")
+    assert read_line(own.encode(), "another").stream == "output"
+    assert read_line(b"\xff\xfe", "p").stream == "output"
 
 
 @pytest.mark.fault(60, 62)

@@ -63,7 +63,9 @@ class Acting:
         self.dies_in: int | None = None  # moments
         self.looks: dict[str, Look] = {}
         self.identity = {"pipelines": "", "statuses": ""}
-        surroundings = Surroundings({"default": Path("/")}, {"default": Connection("nats://fake")})
+        surroundings = Surroundings(
+            {"default": Path("/")}, {}, {"default": Connection("nats://fake")}
+        )
         self.facts = LintedFacts(ground.configs, surroundings)
         context = ExecutorContext(
             owner=ground.owner,

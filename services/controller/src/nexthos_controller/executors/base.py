@@ -40,7 +40,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
@@ -100,6 +100,7 @@ class Execution:
     problem: Problem | None = None  # what keeps it from being ready, if known
     stop_timeout: float = 30.0  # seconds to drain, as it was started with
     outdated: str = ""  # what the settings would make otherwise today, in words; "": nothing
+    altered: str = ""  # what somebody changed of it since it was made, in words; "": nothing
     instances: int = 1
 
 
@@ -135,10 +136,12 @@ class ExecutorContext:
     owner: Owner
     fetch: Callable[[Spec], Awaitable[bytes]]  # verified bytes of spec.digest, or
     #   ConfigMissing, ConfigChanged, ConfigUnavailable
-    engines: Mapping[str, Path]  # name -> binary; "default" is always there
+    engines: Mapping[str, Path]  # name -> binary on this machine
     connections: Mapping[str, Connection]  # name -> NATS; "default" is always there
     state_dir: Path
     guard: Callable[[], None] = field(default=lambda: None)
+    images: Mapping[str, str] = field(default_factory=dict)  # engine's name -> image with a runner
+    options: Mapping[str, Any] = field(default_factory=dict)  # this executor's own settings
 
 
 class Executor(ABC):

@@ -37,5 +37,5 @@ def _left_over(view: View, found: Sorted, before: PipelineStatus) -> int:
         return 0
     known = {e.uid for e in before.executions if e.state == "running"}
     new = [e for e in found.others if e.state == "running" and e.uid not in known]
-    twins = [e for e in new if any(e.name == m.name for m in found.mine)]
+    twins = [e for e in new if e.altered or any(e.name == m.name for m in found.mine)]
     return len(new if before.phase in AT_REST else twins)

@@ -43,6 +43,7 @@ def _asked_for(execution: Execution, target: Target) -> bool:
         and execution.spec_hash == target.spec.spec_hash
         and execution.executor == target.spec.executor
         and execution.replica < target.replicas
+        and not execution.altered
     )
 
 

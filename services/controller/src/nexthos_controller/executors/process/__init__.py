@@ -17,9 +17,8 @@ a small /bin/sh that records how the engine ended, and the engine.
     exits       how a life ended, from what it left behind
     processes   /proc: identity, sessions, liveness that survives the reuse of a PID
     deaths      pidfds: the end of a session, within milliseconds
-    probe       readiness over HTTP
     logfile     reading it backwards, following it, keeping it small
-    ports, place    a port nobody has; the name of this machine
+    place       the name of this machine
 """
 
 from nexthos_controller.executors.process.executor import ProcessExecutor

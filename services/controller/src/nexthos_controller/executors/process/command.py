@@ -7,54 +7,38 @@ Starts nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
+from nexthos_controller.executors import given
 from nexthos_controller.executors.base import Connection, ExecutorContext
 from nexthos_controller.executors.process.handle import CONFIG, METRICS, Handle, Life
 from nexthos_shared import engine
-from nexthos_shared.errors import CannotRunHere, EngineMissing
+from nexthos_shared.errors import EngineMissing
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
 WORKDIR = "workdir"
-CONTROLLER = version("nexthos-controller")  # reading it takes a millisecond
 
 
 def problems_of(context: ExecutorContext, definition: Pipeline) -> list[Problem]:
     """Everything in `definition` that this executor can't do."""
     problems = []
     if definition.engine not in context.engines:
-        problems.append(_unknown_engine(definition.engine))
+        problems.append(given.unknown_engine(definition.engine))
     if definition.connection not in context.connections:
-        problems.append(_unknown_connection(definition.connection))
+        problems.append(given.unknown_connection(definition.connection))
     for option, value in definition.executor_options.items():
         if option != WORKDIR:
             words = "the process executor knows no such option (it knows: workdir)"
-            problems.append(_cannot(f"executor_options.{option}", words))
+            problems.append(given.cannot(f"executor_options.{option}", words))
         elif not isinstance(value, str) or not os.path.isabs(value):
-            problems.append(_cannot(f"executor_options.{option}", "must be an absolute path"))
+            problems.append(given.cannot(f"executor_options.{option}", "must be an absolute path"))
     for limit in ("cpu", "memory"):
         if getattr(definition.resources, limit) is not None:
             words = "the process executor can't enforce limits"
-            problems.append(_cannot(f"resources.{limit}", words))
+            problems.append(given.cannot(f"resources.{limit}", words))
     return problems
-
-
-def _cannot(field: str, words: str) -> Problem:
-    return Problem(Reason.CANNOT_RUN_HERE, f"{field}: {words}", field=field)
-
-
-def _unknown_engine(name: str) -> Problem:
-    words = f"engine {name!r} is not in the controller's settings"
-    return Problem(Reason.UNKNOWN_ENGINE, words, field="engine")
-
-
-def _unknown_connection(name: str) -> Problem:
-    words = f"connection {name!r} is not in the controller's settings"
-    return Problem(Reason.UNKNOWN_CONNECTION, words, field="connection")
 
 
 def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
@@ -62,35 +46,19 @@ def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
     binary = context.engines.get(definition.engine)
     if binary is None:
         raise EngineMissing(
-            _unknown_engine(definition.engine).message, reason=Reason.UNKNOWN_ENGINE, field="engine"
+            given.unknown_engine(definition.engine).message,
+            reason=Reason.UNKNOWN_ENGINE,
+            field="engine",
         )
     if not (binary.is_file() and os.access(binary, os.X_OK)):
         raise EngineMissing(f"{binary}: no such executable file", field="engine")
     return binary
 
 
-def connection_of(context: ExecutorContext, definition: Pipeline) -> Connection:
-    """The NATS that it gets. Raises CannotRunHere if the settings have none of that name."""
-    connection = context.connections.get(definition.connection)
-    if connection is None:
-        raise CannotRunHere(
-            _unknown_connection(definition.connection).message,
-            reason=Reason.UNKNOWN_CONNECTION,
-            field="connection",
-        )
-    return connection
-
-
 def made_with(context: ExecutorContext, engine: str, connection: str) -> dict[str, str]:
     """What the settings make of these names today, to be compared with what they did."""
-    binary, nats = context.engines.get(engine), context.connections.get(connection)
-    made = {"controller": CONTROLLER}
-    if binary is not None:
-        made[f"engine {engine}"] = _identity(binary)
-    if nats is not None:
-        creds = f" with {nats.creds}" if nats.creds else ""
-        made[f"connection {connection}"] = f"{nats.url}{creds}"
-    return made
+    binary = context.engines.get(engine)
+    return given.made_with(context, engine, _identity(binary) if binary else None, connection)
 
 
 def _identity(binary: Path) -> str:
@@ -100,12 +68,6 @@ def _identity(binary: Path) -> str:
         return str(binary)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="milliseconds")
     return f"{binary} of {changed}"
-
-
-def outdated(before: Mapping[str, str], today: Mapping[str, str]) -> str:
-    """What is otherwise today, in words; empty if nothing, or if it is not known what was before."""
-    differ = [name for name in today if before.get(name, today[name]) != today[name]]
-    return "; ".join(f"{name} was {before[name]}, is {today[name]}" for name in differ)
 
 
 def engine_argv(
@@ -148,13 +110,3 @@ def environment_of(connection: Connection, definition: Pipeline, handle: Handle)
 def workdir_of(definition: Pipeline, folder: Path) -> Path:
     """Where relative paths of the configuration start."""
     return Path(definition.executor_options.get(WORKDIR, folder))
-
-
-def takes_metrics(config: bytes) -> bool:
-    """Whether the overlay may say where metrics go. May take most of a second: not in the loop."""
-    return engine.read_shape(config).takes_metrics
-
-
-def may_name_metrics(config: bytes) -> bool:
-    """Whether `takes_metrics` must be asked. Reading YAML takes a tenth of an engine's start."""
-    return b"metrics" in config or b"\\" in config

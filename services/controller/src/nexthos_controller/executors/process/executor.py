@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nexthos_controller import faultpoints
+from nexthos_controller.executors import given
 from nexthos_controller.executors.base import (
     Execution,
     Executor,
@@ -26,6 +27,8 @@ from nexthos_controller.executors.base import (
     Spec,
 )
 from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.lines import read_line
+from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.process import command, logfile
 from nexthos_controller.executors.process.ending import end, until_engine_runs
 from nexthos_controller.executors.process.handle import (
@@ -39,7 +42,6 @@ from nexthos_controller.executors.process.handle import (
     withdraw,
 )
 from nexthos_controller.executors.process.place import place_of
-from nexthos_controller.executors.process.ports import free_port
 from nexthos_controller.executors.process.processes import boot_id, process
 from nexthos_controller.executors.process.record import Record
 from nexthos_controller.executors.process.shim import shim_argv, spawn
@@ -144,7 +146,7 @@ class ProcessExecutor(Executor):
             return ""
         names = (handle.definition.get("engine"), handle.definition.get("connection"))
         today = command.made_with(self._context, *(str(name or "default") for name in names))
-        return command.outdated(handle.life.made_with, today)
+        return given.outdated(handle.life.made_with, today)
 
     # ---- preparing
 
@@ -174,9 +176,7 @@ class ProcessExecutor(Executor):
             raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
         await engine.profile_of(command.binary_of(self._context, spec.definition))
         config = await self._fetch(spec)
-        takes_metrics = not command.may_name_metrics(config) or await asyncio.to_thread(
-            command.takes_metrics, config
-        )
+        takes_metrics = await given.leaves_metrics(config)
         return self._publish(self._new_handle(spec, replica, takes_metrics), config)
 
     async def _fetch(self, spec: Spec) -> bytes:
@@ -270,7 +270,7 @@ class ProcessExecutor(Executor):
     ) -> None:
         """From 'nothing runs' to 'it is watched', without an await: a cancellation finds all or nothing."""
         env = command.environment_of(
-            command.connection_of(self._context, definition), definition, handle
+            given.connection_of(self._context, definition), definition, handle
         )
         cwd = command.workdir_of(definition, record.folder)
         before, life = record.handle, handle.spawning
@@ -353,7 +353,7 @@ class ProcessExecutor(Executor):
             return
         lines, position = await asyncio.to_thread(logfile.last_lines, record.log, tail, follow)
         for raw in lines:
-            yield logfile.read_line(raw, execution.id)
+            yield read_line(raw, execution.id)
         if follow:
             follower = logfile.Follower(record.log, position, execution.id)
             async for line in follower.follow(

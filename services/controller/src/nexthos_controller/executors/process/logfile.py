@@ -7,17 +7,17 @@ The engine holds the file open for appending, so it is cut in place: the newest 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from nexthos_controller.executors.base import LogLine
+from nexthos_controller.executors.lines import own_line, read_line
 
 LIMIT = 10 * 1024 * 1024  # bytes of engine.log; engine.log.1 has at most half of it
 BLOCK = 64 * 1024  # bytes read at once
+BIND_TAIL = 16 * 1024  # bytes that are searched for the engine's word that its port is taken
 MAX_LINE = 64 * 1024  # bytes; a longer line comes in parts
 MAX_BEHIND = 4 * 1024 * 1024  # bytes that a follower may lag before lines are dropped
 
@@ -29,36 +29,6 @@ AT_LEISURE = 1.0  # seconds, else
 def older(log: Path) -> Path:
     """The file that takes what is cut off."""
     return log.with_name(f"{log.name}.1")
-
-
-# ---- lines
-
-
-def read_line(raw: bytes, pipeline_id: str) -> LogLine:
-    """The engine's own lines are JSON with level, message and the pipeline's id; all else is output."""
-    text = raw.decode("utf-8", "replace").rstrip("\r")
-    if text.startswith("{"):
-        try:
-            entry = json.loads(text)
-        except (ValueError, RecursionError):
-            return LogLine(text, "output")
-        if entry.get("pipeline") == pipeline_id and {"level", "msg"} <= entry.keys():
-            return LogLine(text, "log", _seconds(entry.get("time")))
-    return LogLine(text, "output")
-
-
-def _seconds(text: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return None
-
-
-def own_line(message: str, pipeline_id: str) -> bytes:
-    """A line in the engine's form, for what we have to say in its log."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = {"level": "warn", "msg": message, "pipeline": pipeline_id, "time": now}
-    return json.dumps(entry).encode() + b"\n"
 
 
 # ---- the end of it
@@ -95,6 +65,18 @@ def _last_lines(log: Path, count: int, whole: bool) -> tuple[list[bytes], int]:
     elif rest:
         lines.append(rest)
     return lines[-count:] if count else [], end
+
+
+def could_not_bind(log: Path, port: int, offset: int) -> bool:
+    """Whether an engine noted, after `offset`, that its port is taken: it only notes it and runs on."""
+    words = f":{port}: bind: ".encode()
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(offset if offset <= size else 0, size - BIND_TAIL))
+            return words in file.read(BIND_TAIL)
+    except OSError:
+        return False
 
 
 # ---- as it comes

@@ -10,17 +10,19 @@ import asyncio
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from nexthos_controller.executors.base import Execution, Exit, Owner
 from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.probe import Asked, probe
 from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.deaths import Deaths
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import HIDDEN, Handle, Life, load, save
-from nexthos_controller.executors.process.probe import probe
+from nexthos_controller.executors.process.logfile import could_not_bind
 from nexthos_controller.executors.process.processes import Session
 from nexthos_controller.executors.process.record import Record, stamp_of
 from nexthos_shared.errors import ExecutorUnreachable
@@ -257,8 +259,13 @@ class Stock:
         self._living[session] = record
         self.deaths.watch(session)
         if life.port:
-            say = _Saying(record, life, self._hints)
-            task = probe(life, record.folder, record.handle.env, say)
+            asked = Asked(
+                life.endpoint,
+                life.token,
+                record.handle.env,
+                partial(could_not_bind, record.log, life.port, life.log_offset),
+            )
+            task = probe(asked, _Saying(record, life, self._hints))
             record.probing = asyncio.create_task(task, name=f"probe {record.handle.name}")
             record.probing.add_done_callback(_report)
 

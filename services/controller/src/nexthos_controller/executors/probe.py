@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from nexthos_controller.executors.process.handle import LOG, Life
 from nexthos_shared.engine import Readiness, Ready
 from nexthos_shared.engine.messages import without_values
 from nexthos_shared.reasons import Problem, Reason
@@ -19,17 +19,26 @@ from nexthos_shared.reasons import Problem, Reason
 FIRST_PAUSE = 0.003  # seconds
 LAST_PAUSE = 5.0  # seconds
 DOWN_AFTER = 3  # looks without an answer after which an answer given earlier counts no more
-_LOG_TAIL = 16 * 1024  # bytes
 
 Say = Callable[[bool | None, Problem | None], None]
 
 
-async def probe(life: Life, folder: Path, env: Mapping[str, str] | None, say: Say) -> None:
-    """Ask for ever; `say(ready, problem)` at each change. Values of `env` are shown to nobody."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One life's engine. Values of `env` are shown to nobody; None: they are not known."""
+
+    endpoint: str
+    token: str
+    env: Mapping[str, str] | None
+    could_not_bind: Callable[[], bool] = lambda: False  # by its own words
+
+
+async def probe(asked: Asked, say: Say) -> None:
+    """Ask for ever; `say(ready, problem)` at each change."""
     loop = asyncio.get_running_loop()
     since = loop.time()
-    verdict = Verdict(life, folder, env)
-    async with Readiness(life.endpoint, life.token) as readiness:
+    verdict = Verdict(asked)
+    async with Readiness(asked.endpoint, asked.token) as readiness:
         while True:
             changed = verdict.take(await readiness.look(), readiness.detail)
             if changed:
@@ -47,12 +56,10 @@ def _pause(calm: float, ready: bool | None) -> float:
 class Verdict:
     """What the answers so far amount to."""
 
-    def __init__(self, life: Life, folder: Path, env: Mapping[str, str] | None) -> None:
+    def __init__(self, asked: Asked) -> None:
         self.ready: bool | None = None
         self.problem: Problem | None = None
-        self._life = life
-        self._log = folder / LOG
-        self._env = env
+        self._asked = asked
         self._downs = 0
         self._answered = False
 
@@ -64,7 +71,7 @@ class Verdict:
             self.ready, self.problem = True, None
         elif answer == "not-ready":
             self.ready, self.problem = False, self._not_connected(detail)
-        elif answer == "not-ours" or (not self._answered and self._could_not_bind()):
+        elif answer == "not-ours" or (not self._answered and self._asked.could_not_bind()):
             self.ready, self.problem = False, self._port_in_use()
         elif self._downs >= DOWN_AFTER:
             self.ready, self.problem = None, None
@@ -72,26 +79,10 @@ class Verdict:
         return (self.ready, self.problem) != before
 
     def _not_connected(self, detail: str) -> Problem:
-        said = f": {' '.join(detail.split())}" if detail and self._env is not None else ""
+        said = f": {' '.join(detail.split())}" if detail and self._asked.env is not None else ""
         words = f"an input or output is not connected{said}"
-        return without_values(Problem(Reason.NOT_CONNECTED, words), self._env or {})
+        return without_values(Problem(Reason.NOT_CONNECTED, words), self._asked.env or {})
 
     def _port_in_use(self) -> Problem:
-        words = f"port {self._life.port} of the engine's own HTTP is another program's"
+        words = f"port {urlsplit(self._asked.endpoint).port} of the engine's own HTTP is another program's"
         return Problem(Reason.PORT_IN_USE, words)
-
-    def _could_not_bind(self) -> bool:
-        """The engine only notes it and runs on; who has the port may answer nothing at all."""
-        words = f":{self._life.port}: bind: ".encode()
-        try:
-            with self._log.open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(
-                    max(
-                        self._life.log_offset if self._life.log_offset <= size else 0,
-                        size - _LOG_TAIL,
-                    )
-                )
-                return words in file.read(_LOG_TAIL)
-        except OSError:
-            return False

@@ -1,0 +1,89 @@
+"""How a life ended, from the daemon's record of it, the signals that were sent, and the last log lines.
+
+Comes in: a life that is over. Goes out: an `Exit`. Pure, so it is right whoever looks, and whenever.
+
+    OOMKilled              the kernel took it for want of memory
+    64..78                 the runner could not begin: exits.py of what all share says why
+    143                    the runner of a job, or the runner itself, was asked to end
+    137                    killed
+    0, 1                   the engine's own
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Set
+from urllib.parse import urlsplit
+
+from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.docker.life import Life
+from nexthos_shared import exits, names
+from nexthos_shared.engine import last_error
+from nexthos_shared.reasons import Problem, Reason
+
+TAIL = 50  # lines of the log that are searched for a cause
+ASKING = {"1", "2", "15", "SIGHUP", "SIGINT", "SIGTERM"}
+KILLED, TERMINATED = 137, 143
+_ASKED = ("Received SIGTERM", "Received SIGINT")
+
+
+def judge(life: Life, signals: Set[str], tail: Iterable[str]) -> Exit:
+    """How `life` ended; `signals` are those that went by way of the daemon."""
+    lines = list(tail)
+    code = None if life.code == KILLED else life.code
+    if life.oom:
+        return Exit(code, False, _oom(life))
+    asked = bool(signals & ASKING) or code == TERMINATED or (code == 0 and _told(lines))
+    if asked or code == 0:
+        return Exit(code, asked)
+    return Exit(code, False, _cause(life, code, "\n".join(lines)))
+
+
+def _oom(life: Life) -> Problem:
+    words = (
+        "the kernel killed it for want of memory; raise resources.memory, or give it less to hold"
+    )
+    return Problem(Reason.OOM_KILLED, words)
+
+
+def _cause(life: Life, code: int | None, tail: str) -> Problem:
+    found = last_error(tail, life.secrets)
+    if code is None:
+        words = "the container was killed (SIGKILL: by hand, or by the system)"
+        last = f"; its last error was: {found.message}" if found else ""
+        return Problem(Reason.KILLED, words + last)
+    if (reason := exits.reason_of(code)) is not None:
+        said = found.message if found is not None else exits.SENTENCES[exits.Exit(code)]
+        return Problem(reason, f"the runner could not start the engine: {said}{_where(life, code)}")
+    if found is not None:
+        return found
+    if code > 128:
+        return Problem(Reason.EXITED, f"the engine was ended by signal {code - 128}")
+    return Problem(Reason.EXITED, f"the engine ended with exit code {code}")
+
+
+def _where(life: Life, code: int) -> str:
+    """The usual reason why a container does not reach a NATS that is there."""
+    host = urlsplit(life.env.get(names.ENV_STORE_URL, "")).hostname
+    if code != exits.Exit.AWAY or host not in ("127.0.0.1", "localhost", "::1"):
+        return ""
+    return (
+        f"; in a container {host} is the container itself: name an address that it can reach in the "
+        "controller's settings (connections.default.url)"
+    )
+
+
+def _told(lines: Iterable[str]) -> bool:
+    """Whether the engine noted that a signal asked it to end."""
+    return any(str(entry.get("msg", "")).startswith(_ASKED) for entry in _entries(lines))
+
+
+def _entries(lines: Iterable[str]) -> Iterator[dict[str, object]]:
+    for line in lines:
+        if line.startswith("{") and any(words in line for words in _ASKED):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and "level" in entry:
+                yield entry

@@ -1,0 +1,82 @@
+"""What `executors.docker` of the controller's settings may say, and what it means when it says nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from nexthos_shared.errors import SettingsError
+from nexthos_shared.models.quantities import MemoryBytes
+
+_USER = re.compile(r"\d+(:\d+)?")
+
+
+def _unprivileged(value: str) -> str:
+    if not _USER.fullmatch(value) or int(value.partition(":")[0]) == 0:
+        raise ValueError("must be a numeric user (or user:group) other than 0")
+    return value
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute() or value == Path("/") or ".." in value.parts:
+        raise ValueError("must be an absolute path below /")
+    return value
+
+
+class Store(BaseModel):
+    """Where a runner finds the store, if not where the pipelines' own NATS is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    creds: Path | None = None
+
+
+class DockerSettings(BaseModel):
+    """Unknown names are refused. Times are seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str | None = Field(
+        None, description="as DOCKER_HOST; default: that, else the local socket"
+    )
+    network: str | None = Field(None, description="network to join; default: Docker's own bridge")
+    reach: Literal["container", "loopback"] = Field(
+        "container",
+        description="how engines are asked whether they are ready: at the container's address, or, "
+        "where that can't be reached (Docker Desktop), at a port published on the host's loopback",
+    )
+    allow: frozenset[Literal["ports", "volumes"]] = Field(
+        default_factory=frozenset, description="executor_options that definitions may use"
+    )
+    volume_roots: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = Field(
+        (), description="host folders below which `volumes` may name paths; named volumes need none"
+    )
+    store: Store | None = Field(
+        None, description="where the runner fetches; default: connection default"
+    )
+    user: Annotated[str, AfterValidator(_unprivileged)] = "10001:10001"
+    memory: MemoryBytes | None = Field(None, description="of a pipeline that names no limit")
+    pids: int = Field(256, ge=16, description="processes and threads per container")
+    files: int = Field(16384, ge=256, description="open files per process")
+    runtime: str | None = Field(
+        None, description="OCI runtime, such as runsc; default: the daemon's"
+    )
+    pull: Literal["missing", "never"] = "missing"
+    log_size: str = Field("10m", pattern=r"^\d+[kmg]$", description="of each of two log files")
+    timeout: int = Field(30, ge=1, description="of one call of the daemon")
+
+
+def read_settings(options: Mapping[str, Any]) -> DockerSettings:
+    """The settings, or SettingsError that names the field."""
+    try:
+        return DockerSettings.model_validate(options)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(("executors", "docker", *(str(part) for part in first["loc"])))
+        words = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{field}: {words}", field=field) from error

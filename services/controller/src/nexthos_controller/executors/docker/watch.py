@@ -1,0 +1,65 @@
+"""The daemon's events, over its restarts and ours, taken as hints.
+
+Comes in: what happens to containers with our labels. Goes out: which container it concerns, or that
+anything may have happened meanwhile. The daemon is asked again from the last event on; what it has
+forgotten by then is found by looking at everything once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from nexthos_controller.executors.docker.daemon import Daemon
+from nexthos_controller.executors.docker.labels import PIPELINE
+from nexthos_shared.errors import ExecutorUnreachable
+
+FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between two attempts to listen
+
+log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """Listens for ever. `changed(container, pipeline)` for each event, `missed()` after each gap."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        labels: Iterable[str],
+        changed: Callable[[str, str], None],
+        missed: Callable[[], None],
+    ) -> None:
+        self._daemon = daemon
+        self._labels = tuple(labels)
+        self._changed = changed
+        self._missed = missed
+        self._since = 0  # nanoseconds, of the last event
+        self.listens = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause, told = FIRST_PAUSE, False
+        while True:
+            try:
+                await self._listen()
+                pause, told = FIRST_PAUSE, False
+            except ExecutorUnreachable as error:
+                if not told:
+                    log.warning("docker is not heard", error=str(error))
+                told = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+
+    async def _listen(self) -> None:
+        async with contextlib.aclosing(self._daemon.events(self._labels, self._since)) as events:
+            async for event in events:
+                if not event:
+                    self.listens.set()
+                    self._missed()
+                    continue
+                self._since = max(self._since, int(event.get("timeNano", 0)))
+                attributes = event.get("Actor", {}).get("Attributes", {})
+                self._changed(event.get("id", ""), attributes.get(PIPELINE, ""))
