@@ -73,3 +73,21 @@ def test_updates_pauses_and_ends_are_no_drift() -> None:
     live = next(i for i, e in enumerate(world.view.executions) if e.state == "running")
     world.ends(7, index=live)
     assert settle(world, status).drifts == 0
+
+
+@pytest.mark.fault(31)
+def test_what_somebody_made_otherwise_under_our_name_is_replaced_and_counted() -> None:
+    world = running()
+    status = settle(world, None)
+    ours = world.view.executions[0]
+    theirs = replace(copy_of(ours), altered="its image is not that it was made with", ready=True)
+    world.view = replace(world.view, executions=(theirs,))
+    status = settle(world, status)
+    assert status.drifts >= 1
+    world.view = replace(world.view, now=NOW + 100)
+    status = settle(world, status)
+    live = [e for e in world.view.executions if e.state == "running"]
+    assert [(e.spec_hash, e.altered) for e in live] == [(ours.spec_hash, "")]
+    assert theirs.uid not in {e.uid for e in world.view.executions if e.state == "running"}
+    drifts = status.drifts
+    assert settle(world, status).drifts == drifts

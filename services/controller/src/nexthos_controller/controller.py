@@ -19,7 +19,7 @@ from nexthos_controller.desired import Desired
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.facts import Facts
 from nexthos_controller.instruments import Instruments
-from nexthos_controller.observe import observe
+from nexthos_controller.observe import Observed, observe
 from nexthos_controller.reconcile import (
     Decision,
     Lint,
@@ -114,14 +114,26 @@ class Controller:
         moments = [m for m in (later, decision.look_again) if m is not None]
         return min(moments, default=None)
 
+    async def observed(self, key: str) -> Observed:
+        """What all executors know of it now."""
+        entry = self.desired.entry(key)
+        asked = entry.pipeline.executor if entry is not None and entry.pipeline else None
+        return await observe(
+            self.executors,
+            key,
+            self.book.memory(key),
+            self.abandoned,
+            asked or self.default_executor,
+        )
+
     async def _view(self, key: str) -> View:
         memory = self.book.memory(key)
         entry = self.desired.entry(key)
         if not names.is_id(key):
             # A key that is no id never reaches an executor: it has a status, and nothing else.
             return View(key=key, entry=entry, memory=memory, now=self._now())
-        seen = await observe(self.executors, key, memory, self.abandoned)
         pipeline = entry.pipeline if entry else None
+        seen = await self.observed(key)
         return View(
             key=key,
             entry=entry,

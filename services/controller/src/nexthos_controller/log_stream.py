@@ -19,7 +19,7 @@ from nexthos_controller.endpoint import Outlet, ReaderGone
 from nexthos_controller.executors.base import Execution, LogLine
 from nexthos_controller.log_lines import YIELD_EVERY, Waiting, message, messages, pieces
 from nexthos_controller.observe import Observed
-from nexthos_controller.selection import existing, is_gone, observed
+from nexthos_controller.selection import existing, is_gone
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError, TemporaryError
 from nexthos_shared.models import (
     LOGS_END_HEADER,
@@ -94,7 +94,7 @@ async def _newest(
     controller: Controller, key: str, request: LogsRequest
 ) -> tuple[list[bytes], int]:
     """The last lines of each execution, merged by time, and how many were too many."""
-    seen = await observed(controller, key)
+    seen = await controller.observed(key)
     if seen.silent and not seen.executions:
         raise ExecutorUnreachable(seen.silent[0].message, reason=seen.silent[0].reason)
     kept: list[Stamped] = []
@@ -182,7 +182,7 @@ class _Following:
     async def _watch(self, tasks: asyncio.TaskGroup) -> LogsEnd:
         tail: int | None = self._request.tail
         while True:
-            seen = await observed(self._controller, self._key)
+            seen = await self._controller.observed(self._key)
             for execution in _of_replica(seen, self._request):
                 self._read(execution, tail, tasks)
             tail = None

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from nexthos_controller.executors.base import Execution, Executor
-from nexthos_shared.errors import NexthosError
+from nexthos_controller.executors.base import Execution, Executor, Listing
+from nexthos_shared.errors import ExecutorUnreachable, NexthosError
 from nexthos_shared.models import Memory, Place
 from nexthos_shared.reasons import Problem, Reason
 
@@ -24,22 +24,26 @@ class Observed:
 
 
 async def observe(
-    executors: Mapping[str, Executor], pipeline_id: str, memory: Memory, abandoned: Set[str]
+    executors: Mapping[str, Executor],
+    pipeline_id: str,
+    memory: Memory,
+    abandoned: Set[str],
+    wanted: str,
 ) -> Observed:
-    """What all executors know of `pipeline_id`. A place where it may live must answer too."""
+    """What all executors know of `pipeline_id`. A place where it may live must answer too.
+
+    `wanted` is the executor that its entry asks for. One that is silent and where nothing of it can
+    be is passed over: a Docker daemon that is away must not stop what runs as processes.
+    """
     executions: list[Execution] = []
     silent: list[Problem] = []
     answered: set[Place] = set()
     for name, executor in executors.items():
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
-                listing = await executor.find(pipeline_id)
-        except TimeoutError:
-            words = f"executor {name} did not answer within {ANSWER_WITHIN:.0f} s"
-            silent.append(Problem(Reason.EXECUTOR_UNREACHABLE, words))
-            continue
+            listing = await _ask(name, executor, pipeline_id)
         except NexthosError as error:
-            silent.append(error.problem)
+            if _may_be_there(name, memory, abandoned, wanted):
+                silent.append(error.problem)
             continue
         executions.extend(listing.executions)
         answered |= {Place(executor=name, place=place) for place in listing.places}
@@ -47,6 +51,26 @@ async def observe(
         lost = [p for p in memory.places if p not in answered and p.place not in abandoned]
         silent.extend(_lost(place, executors) for place in lost)
     return Observed(tuple(executions), frozenset(answered), tuple(silent))
+
+
+async def _ask(name: str, executor: Executor, pipeline_id: str) -> Listing:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            return await executor.find(pipeline_id)
+    except TimeoutError as error:
+        words = f"executor {name} did not answer within {ANSWER_WITHIN:.0f} s"
+        raise ExecutorUnreachable(words) from error
+
+
+def _may_be_there(executor: str, memory: Memory, abandoned: Set[str], wanted: str) -> bool:
+    """Whether something of it may live on an executor that does not answer.
+
+    Every place is remembered before a start. Of what was never seen before that proves nothing: its
+    memory may have been lost.
+    """
+    is_new = memory.wanted is None and memory.current is None
+    held = any(p.executor == executor and p.place not in abandoned for p in memory.places)
+    return is_new or held or executor == wanted
 
 
 def _lost(place: Place, executors: Mapping[str, Executor]) -> Problem:

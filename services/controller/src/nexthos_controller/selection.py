@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from nexthos_controller.controller import Controller
-from nexthos_controller.observe import Observed, observe
 from nexthos_shared import names
 from nexthos_shared.errors import NotFound
 
@@ -37,10 +36,3 @@ def all_keys(controller: Controller) -> list[str]:
     listed: list[str] = desired.keys()
     stored = (key for key in listed if (e := desired.stored(key)) and e.value)
     return sorted({*stored, *controller.book.keys()})
-
-
-async def observed(controller: Controller, key: str) -> Observed:
-    """What all executors know of it now."""
-    return await observe(
-        controller.executors, key, controller.book.memory(key), controller.abandoned
-    )

@@ -14,7 +14,7 @@ from typing import TypeVar
 from nexthos_controller.controller import Controller
 from nexthos_controller.executors.base import Execution
 from nexthos_controller.figures import EngineFigures, read_figures
-from nexthos_controller.selection import all_keys, existing, observed
+from nexthos_controller.selection import all_keys, existing
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.models import (
     ConditionType,
@@ -80,7 +80,7 @@ class UsagePages:
         status = self._controller.book.status(key)
         try:
             async with asyncio.timeout_at(deadline), bound:
-                seen = await observed(self._controller, key)
+                seen = await self._controller.observed(key)
         except TimeoutError:
             return _summed(key, status, (), Reason.TIMED_OUT)
         reads = (self._read(e, status, bound, deadline) for e in seen.executions if e.uid)

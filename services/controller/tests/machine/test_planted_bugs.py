@@ -83,9 +83,13 @@ def aims(patch: Patch, aim: Callable[[View, Target], Target]) -> None:
 @breaks("I1")
 def a_place_that_does_not_answer_counts_as_empty(patch: Patch) -> None:
     async def careless(
-        executors: Mapping[str, Executor], key: str, memory: Memory, abandoned: Set[str]
+        executors: Mapping[str, Executor],
+        key: str,
+        memory: Memory,
+        abandoned: Set[str],
+        wanted: str,
     ) -> Observed:
-        return replace(await observe(executors, key, memory, abandoned), silent=())
+        return replace(await observe(executors, key, memory, abandoned, wanted), silent=())
 
     patch.setattr(controller, "observe", careless)
 

@@ -1,0 +1,49 @@
+"""Several executors: one that does not answer concerns only what may live on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nexthos_controller.executors.base import Executor
+from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
+from nexthos_controller.observe import observe
+from nexthos_shared.models import Memory, Place, Wanted
+from nexthos_shared.reasons import Reason
+from nexthos_testing.fake_rig import FakeRig
+
+KNOWN = Memory(wanted=Wanted.PUBLISHED, places=[Place(executor="near", place="here")])
+BOTH = KNOWN.model_copy(update={"places": [*KNOWN.places, Place(executor="far", place="there")]})
+
+
+@pytest.fixture
+def executors(fake_rig: FakeRig) -> dict[str, Executor]:
+    """`near` answers, `far` does not."""
+    near, far = FakeWorld(places=("here",)), FakeWorld(places=("there",))
+    far.faults.silent = {"there"}
+    return {
+        "near": FakeExecutor(fake_rig.context(), near),
+        "far": FakeExecutor(fake_rig.context(), far),
+    }
+
+
+@pytest.mark.fault(26)
+async def test_what_never_lived_on_a_silent_executor_and_is_not_wanted_there_is_known(executors):
+    seen = await observe(executors, "orders", KNOWN, frozenset(), "near")
+    assert seen.silent == ()
+    assert {p.place for p in seen.answered} == {"here"}
+
+
+@pytest.mark.parametrize(
+    ("memory", "wanted"), [(BOTH, "near"), (KNOWN, "far"), (Memory(), "near")],
+    ids=["lived there", "wanted there", "never seen before"],
+)  # fmt: skip
+async def test_what_may_live_on_a_silent_executor_is_unknown(executors, memory, wanted):
+    seen = await observe(executors, "orders", memory, frozenset(), wanted)
+    assert [p.reason for p in seen.silent] == [Reason.EXECUTOR_UNREACHABLE]
+
+
+async def test_a_place_declared_gone_is_waited_for_no_more_even_if_its_executor_is_silent(
+    executors,
+):
+    seen = await observe(executors, "orders", BOTH, frozenset({"there"}), "near")
+    assert seen.silent == ()
