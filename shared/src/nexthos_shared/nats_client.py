@@ -22,7 +22,8 @@ from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
-from nexthos_shared.nats_options import DEFAULT_URL, ConnectOptions, resolve
+from nexthos_shared.nats_options import ConnectOptions, resolve
+from nexthos_shared.urls import DEFAULT_URL
 
 __all__ = ["DEFAULT_URL", "ConnectOptions", "Link", "connect", "resolve"]
 

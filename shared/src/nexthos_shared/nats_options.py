@@ -17,9 +17,9 @@ from typing import Any
 
 import structlog
 
+from nexthos_shared import urls
 from nexthos_shared.errors import SettingsError
-
-DEFAULT_URL = "nats://127.0.0.1:4222"
+from nexthos_shared.urls import DEFAULT_URL
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +45,7 @@ class ConnectOptions:
     @property
     def safe_url(self) -> str:
         """The URL without user and password, for display and for executions."""
-        return ",".join(_without_credentials(part) for part in self.url.split(","))
-
-
-def _without_credentials(url: str) -> str:
-    # By hand: a URL may lack its scheme (`user:secret@host`), and then urlsplit finds no user in it.
-    scheme, separator, rest = url.strip().rpartition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+        return urls.shown(self.url)
 
 
 # Flag or field here -> variable of the `nats` CLI -> field of a context file.

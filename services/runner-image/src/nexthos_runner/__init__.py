@@ -1,1 +1,15 @@
-"""The entrypoint inside an execution: it fetches a configuration and becomes the engine."""
+"""The entrypoint inside an execution: it fetches a configuration and becomes the engine.
+
+    settings      what it was told, by its environment
+    folder        the execution's folder: kept bytes, credentials that are dropped
+    wire          one connection to NATS, blocking, and the one thing asked over it: direct gets
+    credentials   what NATS is shown: credentials files, users in URLs, certificates
+    fetch         the configuration's bytes, as long as NATS may be away
+    launch        argv and environment of the engine, and the step into it
+    job           the parent of an engine whose end counts
+    asked         signals before there is an engine
+    log           lines in the engine's shape
+    main          the order of all that, and exit codes
+
+Start-up time is every pipeline's, so nothing in here imports asyncio, nats-py or pydantic.
+"""

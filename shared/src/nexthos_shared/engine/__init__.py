@@ -5,25 +5,31 @@ configuration contains, problems with line and column, readiness. Must not know 
 where anything is stored. The measured facts behind it stand in the modules, next to what rests on them.
 
     profile     which distribution a binary is, its version, its command lines
-    overlay     the flags and the environment that an execution gets
+    given       the flags and the environment that an execution gets
     shape       what a configuration contains that matters here
-    lint        the engine's own check, in a child that can't hang or leak
+    linting     the engine's own check, in a child that can't hang or leak
     messages    the engine's words, read as problems
     readiness   HTTP: is the process behind that port ours, and is it connected?
 """
 
-from nexthos_shared.engine.lint import MAX_CONFIG_BYTES, lint
-from nexthos_shared.engine.messages import last_error
-from nexthos_shared.engine.overlay import environment, overlay
-from nexthos_shared.engine.profile import (
-    Distribution,
-    EngineProfile,
-    engine_version,
-    locate_engine,
-    profile_of,
-)
-from nexthos_shared.engine.readiness import Readiness, Ready, is_ready, scrape
-from nexthos_shared.engine.shape import ConfigShape, read_shape
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nexthos_shared.engine.given import environment, overlay
+    from nexthos_shared.engine.linting import MAX_CONFIG_BYTES, lint
+    from nexthos_shared.engine.messages import last_error
+    from nexthos_shared.engine.profile import (
+        Distribution,
+        EngineProfile,
+        engine_version,
+        locate_engine,
+        profile_of,
+    )
+    from nexthos_shared.engine.readiness import Readiness, Ready, is_ready, scrape
+    from nexthos_shared.engine.shape import ConfigShape, read_shape
 
 __all__ = [
     "MAX_CONFIG_BYTES",
@@ -43,3 +49,32 @@ __all__ = [
     "read_shape",
     "scrape",
 ]
+
+# Loaded when asked for: the runner needs `given` and `profile` without asyncio, which takes as long as
+# all that it does. No module may bear the name of a function here, or it would take its place.
+_HOME = {
+    "environment": "given",
+    "overlay": "given",
+    "MAX_CONFIG_BYTES": "linting",
+    "lint": "linting",
+    "last_error": "messages",
+    "Distribution": "profile",
+    "EngineProfile": "profile",
+    "engine_version": "profile",
+    "locate_engine": "profile",
+    "profile_of": "profile",
+    "Readiness": "readiness",
+    "Ready": "readiness",
+    "is_ready": "readiness",
+    "scrape": "readiness",
+    "ConfigShape": "shape",
+    "read_shape": "shape",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from nexthos_shared.engine.child import Finished, run_child
 from nexthos_shared.errors import EngineMissing
+
+if TYPE_CHECKING:
+    from nexthos_shared.engine.child import Finished
 
 Distribution = Literal["benthos", "bento", "redpanda-connect"]
 
@@ -84,7 +86,7 @@ async def profile_of(binary: Path) -> EngineProfile:
     key = (str(binary), stat.st_mtime_ns, stat.st_size)
     if key not in _profiles:
         said = await _ask(binary, "--help")
-        _profiles[key] = EngineProfile(_distribution(binary, said.stdout + said.stderr))
+        _profiles[key] = EngineProfile(distribution_of(binary, said.stdout + said.stderr))
     return _profiles[key]
 
 
@@ -98,6 +100,9 @@ async def engine_version(binary: Path) -> str:
 
 
 async def _ask(binary: Path, flag: str) -> Finished:
+    # Imported here: the runner asks seldom, and asyncio takes as long as all else that it does.
+    from nexthos_shared.engine.child import run_child
+
     try:
         return await run_child([str(binary), flag], env={"PATH": ""}, timeout=ANSWER_TIMEOUT)
     except TimeoutError as error:
@@ -119,7 +124,8 @@ _FILE_NAMES: tuple[tuple[str, Distribution], ...] = (
 )
 
 
-def _distribution(binary: Path, help_text: str) -> Distribution:
+def distribution_of(binary: Path, help_text: str) -> Distribution:
+    """Which one `binary` is, by what its --help says, else by its name. Raises EngineMissing."""
     for product, distribution in _PRODUCTS:
         if f"Run {product} in " in help_text or f"run {product} as " in help_text:
             return distribution

@@ -32,7 +32,6 @@ from nexthos_shared.models.api import (
 from nexthos_shared.models.event import Event, EventData, EventType, event_time
 from nexthos_shared.models.pipeline import (
     MAX_DEFINITION_BYTES,
-    RESERVED_ENV,
     Entry,
     Pipeline,
     Resources,
@@ -67,7 +66,6 @@ __all__ = [
     "MAX_DEFINITION_BYTES",
     "MAX_REQUEST_BYTES",
     "MOST_LINES",
-    "RESERVED_ENV",
     "Accepted",
     "Condition",
     "ConditionType",

@@ -132,7 +132,7 @@ class Pipeline(Strict):
             raise ValueError("version: a published pipeline must name its version")
         if self.lifecycle == "job" and self.replicas != 1:
             raise ValueError("replicas: a job has one replica")
-        if reserved := sorted(set(self.env) & RESERVED_ENV):
+        if reserved := sorted(name for name in self.env if name.startswith(_RESERVED_ENV)):
             raise ValueError(f"env.{reserved[0]}: is set by nexthos and can't be overridden")
         return self
 
@@ -152,7 +152,7 @@ class Pipeline(Strict):
         return self.spec_hash("") == other.spec_hash("")
 
 
-RESERVED_ENV = frozenset({names.ENV_PIPELINE, names.ENV_VERSION, names.ENV_REPLICA})
+_RESERVED_ENV = "NEXTHOS_"  # what the runner is told begins so, and what an engine is told by us
 _SHAPING = {
     "version",
     "env",

@@ -7,48 +7,21 @@ when the object is overwritten meanwhile (nats-facts.md, 2). Metas and chunks ar
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from nats.aio.msg import Msg
 from nats.js.api import ObjectMeta
 
-from nexthos_shared import names
-from nexthos_shared.errors import (
-    ConfigChanged,
-    ConfigMissing,
-    ConfigUnavailable,
-    InvalidConfig,
-    StoreConflict,
-)
+from nexthos_shared import names, objects
+from nexthos_shared.errors import ConfigUnavailable, StoreConflict
 from nexthos_shared.nats_client import Link
-from nexthos_shared.reasons import Reason
+from nexthos_shared.objects import MAX_CONFIG_BYTES, ConfigInfo, too_large
 from nexthos_shared.stores.bucket import stored_at
 from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import open_feed
 from nexthos_shared.stores.identity import Identity, identity_of
 
-MAX_CONFIG_BYTES = 1024 * 1024
-READS = 5  # attempts at the same object, before its bytes count as damaged
-READ_AGAIN = 0.02  # seconds, times the number of the attempt: a follower may lag behind
-READ_WITHIN = 5.0  # seconds, when the object is overwritten under each read
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigInfo:
-    """One stored configuration. `digest` is `sha256:<hex>`."""
-
-    id: str
-    version: str
-    digest: str
-    size: int  # bytes
-    nuid: str
-    revision: int
-    # Seconds since the epoch. Not compared: nats-py rounds it in two ways, a microsecond apart.
-    created: float = field(default=0.0, compare=False)
-    deleted: bool = False
+__all__ = ["MAX_CONFIG_BYTES", "ConfigInfo", "Configs", "too_large"]
 
 
 class Configs:
@@ -57,19 +30,14 @@ class Configs:
     def __init__(self, link: Link, name: str) -> None:
         self.link = link
         self.name = name
-        self.stream = f"OBJ_{name}"
+        self.stream = objects.stream_of(name)
         self._root = f"$O.{name}"
 
     async def info(self, pipeline_id: str, version: str) -> ConfigInfo | None:
         """What is stored under `<id>/<version>`, or None."""
         name = names.config_object(pipeline_id, version)
-        subject = f"{self._root}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
-        try:
-            async with door(self.link, f"look at {self.name}/{name}", self.stream, subject):
-                message = await self.link.js.get_last_msg(self.stream, subject, direct=True)
-        except Nothing:
-            return None
-        info = _info(message.data or b"", message.seq or 0, stored_at(message))
+        ask = objects.Ask(objects.meta_subject(self.name, name))
+        info = objects.info_of(await self._answer(ask, f"look at {self.name}/{name}"))
         return None if info is None or info.deleted else info
 
     async def get(self, pipeline_id: str, version: str, *, digest: str | None = None) -> bytes:
@@ -78,41 +46,30 @@ class Configs:
         Raises ConfigMissing, ConfigChanged (they have another digest than asked for), InvalidConfig
         (larger than 1 MiB), ConfigUnavailable (can't be read just now, or damaged).
         """
-        name = names.config_object(pipeline_id, version)
-        deadline = asyncio.get_running_loop().time() + READ_WITHIN
-        read, nuid = 0, ""
-        while read < READS and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(read * READ_AGAIN)
-            info = await self.info(pipeline_id, version)
-            if info is None:
-                raise ConfigMissing(f"no configuration {name} is stored")
-            if digest is not None and info.digest != digest:
-                raise ConfigChanged(f"configuration {name} is now {info.digest}, not {digest}")
-            if info.size > MAX_CONFIG_BYTES:
-                raise too_large(name, info.size)
-            read = read + 1 if info.nuid == nuid else 1  # overwritten: the attempts begin anew
-            nuid = info.nuid
-            content = await self._chunks(info)
-            if content is not None:
-                return content
-        raise ConfigUnavailable(f"configuration {name}: the bytes do not match what is promised")
-
-    async def _chunks(self, info: ConfigInfo) -> bytes | None:
-        """The bytes if size and SHA-256 are right; None if the object was overwritten meanwhile."""
-        subject = f"{self._root}.C.{info.nuid}"
-        what = f"read {self.name}/{info.id}/{info.version}"
-        content, sequence = b"", 0
-        while len(content) < info.size:
+        what = f"read {self.name}/{names.config_object(pipeline_id, version)}"
+        clock = asyncio.get_running_loop().time
+        reading = objects.read(self.name, pipeline_id, version, digest=digest, clock=clock)
+        answer = None
+        while True:
             try:
-                async with door(self.link, what, self.stream, subject):
+                ask = reading.send(answer)
+            except StopIteration as end:
+                return bytes(end.value)
+            await asyncio.sleep(ask.wait)
+            answer = await self._answer(ask, what)
+
+    async def _answer(self, ask: objects.Ask, what: str) -> objects.Answer | None:
+        try:
+            async with door(self.link, what, self.stream, ask.subject):
+                if ask.after is None:
+                    message = await self.link.js.get_last_msg(self.stream, ask.subject, direct=True)
+                else:
                     message = await self.link.js.get_msg(
-                        self.stream, seq=sequence + 1, next=True, direct=True, subject=subject
+                        self.stream, seq=ask.after + 1, next=True, direct=True, subject=ask.subject
                     )
-            except Nothing:
-                return None
-            content += message.data or b""
-            sequence = message.seq or 0
-        return content if names.digest_of(content) == info.digest else None
+        except Nothing:
+            return None
+        return objects.Answer(message.data or b"", message.seq or 0, stored_at(message))
 
     async def put(
         self, pipeline_id: str, version: str, content: bytes, *, description: str = ""
@@ -173,40 +130,5 @@ class Configs:
     def read(self, message: Msg) -> ConfigInfo | None:
         """The info in a message of this bucket's feed; None if its name is no configuration's."""
         meta = message.metadata
-        return _info(message.data, meta.sequence.stream, meta.timestamp.timestamp())
-
-
-def too_large(name: str, size: int) -> InvalidConfig:
-    """The refusal of a configuration of `size` bytes."""
-    return InvalidConfig(
-        f"configuration {name} has {size} bytes, at most {MAX_CONFIG_BYTES} are allowed",
-        reason=Reason.CONFIG_TOO_LARGE,
-    )
-
-
-def _info(data: bytes, revision: int, created: float) -> ConfigInfo | None:
-    try:
-        meta = json.loads(data)
-        named = names.split_config_object(str(meta["name"]))
-        if named is None:
-            return None
-        deleted = bool(meta.get("deleted"))
-        return ConfigInfo(
-            id=named[0],
-            version=named[1],
-            digest="" if deleted else _digest(str(meta.get("digest", ""))),
-            size=int(meta.get("size", 0)),
-            nuid=str(meta.get("nuid", "")),
-            revision=revision,
-            created=created,
-            deleted=deleted,
-        )
-    except (ValueError, KeyError, TypeError):
-        return None  # not ours to understand: another program's object
-
-
-def _digest(written: str) -> str:
-    """`SHA-256=<base64url>` as `sha256:<hex>`."""
-    encoded = written.removeprefix("SHA-256=")
-    raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-    return f"sha256:{raw.hex()}"
+        answer = objects.Answer(message.data, meta.sequence.stream, meta.timestamp.timestamp())
+        return objects.info_of(answer)

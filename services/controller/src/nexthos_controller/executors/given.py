@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from nexthos_controller.executors.base import Connection, ExecutorContext
-from nexthos_shared import engine
+from nexthos_shared.engine import shape
 from nexthos_shared.errors import CannotRunHere
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem, Reason
@@ -75,7 +75,7 @@ async def leaves_metrics(config: bytes) -> bool:
     Reading YAML may take most of a second, and always takes a tenth of an engine's start: only files
     that could name metrics are read, and those in a thread.
     """
-    if b"metrics" not in config and b"\\" not in config:
+    if shape.leaves_metrics(config):
         return True
-    shape = await asyncio.to_thread(engine.read_shape, config)
-    return shape.takes_metrics
+    found = await asyncio.to_thread(shape.read_shape, config)
+    return found.takes_metrics

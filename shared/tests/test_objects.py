@@ -1,0 +1,69 @@
+"""How an object is read, without anybody who answers: what is asked, and in which order."""
+
+import base64
+import hashlib
+import json
+
+import pytest
+
+from nexthos_shared import objects
+from nexthos_shared.errors import ConfigMissing, ConfigUnavailable
+from nexthos_shared.objects import Answer, Ask, meta_subject, read
+
+META = meta_subject("b", "orders/1")
+
+
+def meta(content, chunks, nuid="N"):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode()
+    said = {"name": "orders/1", "size": len(content), "nuid": nuid, "digest": f"SHA-256={digest}"}
+    return Answer(json.dumps(said | ({"chunks": chunks} if chunks else {})).encode(), 9)
+
+
+def play(*answers):
+    """(what was asked, the bytes) of a read that hears these answers."""
+    reading = read("b", "orders", "1")
+    asked = [next(reading)]
+    for answer in answers:
+        try:
+            asked.append(reading.send(answer))
+        except StopIteration as end:
+            return asked, end.value
+    raise AssertionError(f"more is asked: {asked[-1]}")
+
+
+def test_one_chunk_is_the_last_message_of_its_subject():
+    asked, content = play(meta(b"abc", 1), Answer(b"abc", 8))
+    assert asked == [Ask(META), Ask("$O.b.C.N")]
+    assert content == b"abc"
+
+
+@pytest.mark.parametrize("told", [0, 2])
+def test_several_chunks_or_who_knows_how_many_are_asked_one_after_the_other(told):
+    asked, content = play(meta(b"abcd", told), Answer(b"ab", 3), Answer(b"cd", 7))
+    assert asked == [Ask(META), Ask("$O.b.C.N", 0), Ask("$O.b.C.N", 3)]
+    assert content == b"abcd"
+
+
+def test_nothing_is_asked_for_an_empty_object():
+    assert play(meta(b"", 0)) == ([Ask(META)], b"")
+
+
+def test_overwritten_meanwhile_it_is_read_again_a_little_later():
+    asked, content = play(meta(b"abc", 1), None, meta(b"new", 1, "M"), Answer(b"new", 8))
+    assert asked[2] == Ask(META, wait=objects.READ_AGAIN)
+    assert asked[3] == Ask("$O.b.C.M")
+    assert content == b"new"
+
+
+@pytest.mark.parametrize("answer", [Answer(b"", 8), Answer(b"abd", 8), None])
+def test_damaged_bytes_are_given_up_after_some_attempts(answer):
+    with pytest.raises(ConfigUnavailable, match="orders/1"):
+        play(*[meta(b"abc", 1), answer] * objects.READS)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, Answer(b"no json", 1), Answer(b'{"name": "orders/1", "deleted": true}', 1)]
+)
+def test_what_is_no_object_is_missing(answer):
+    with pytest.raises(ConfigMissing, match="orders/1"):
+        play(answer)
