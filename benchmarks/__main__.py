@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import publish_ready, restart
+from benchmarks import publish_ready, publish_ready_docker, restart
 from benchmarks.figures import Figure
 from benchmarks.ground import Progress
 from benchmarks.machine import load, this_machine
@@ -26,6 +26,7 @@ Measure = Callable[[bool, Progress], Awaitable[list[Figure]]]
 
 BENCHMARKS: Mapping[str, Measure] = {
     "publish-ready": publish_ready.measure,
+    "publish-ready-docker": publish_ready_docker.measure,
     "restart": restart.measure,
 }
 

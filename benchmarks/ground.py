@@ -32,6 +32,7 @@ class Ground:
     folder: Path
     url: str
     nc: Client
+    port: int  # of the server
 
     def field(self, namespace: str) -> Field:
         """The store of a namespace as a user writes it."""
@@ -44,15 +45,15 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground() -> AsyncIterator[Ground]:
+async def ground(host: str = "127.0.0.1") -> AsyncIterator[Ground]:
     """Start it; when it is left, neither processes nor files are."""
     with tempfile.TemporaryDirectory(prefix="nexthos-bench-") as name:
         folder = Path(name)
         try:
-            async with NatsServer(folder / "nats") as server:
+            async with NatsServer(folder / "nats", host=host) as server:
                 nc = await nats.connect(server.url, error_cb=_say_nothing)
                 try:
-                    yield Ground(folder, server.url, nc)
+                    yield Ground(folder, server.url, nc, server.port)
                 finally:
                     await nc.close()
         finally:
