@@ -1,4 +1,4 @@
-"""publish -> ready in containers: ours, against `docker run -d` of the bare engine; and what a start is made of.
+"""publish -> ready in containers: ours, against `docker run -d` of the bare engine; and the runner alone.
 
 Both run the same engine out of the same image, with the same configuration, on Docker's own bridge. The
 other gets its configuration by a bind mount, and no runner. Whoever starts it by hand waits for the
