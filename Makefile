@@ -16,7 +16,7 @@ MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
 ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
 SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
-TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/integration/*/*.py tests/compose/*.py tests/soak/*.py)))
+TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/integration/*/*.py  tests/soak/*.py)))
 
 # Another active virtualenv, or a Python set up by hand, is not ours to install into.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON
@@ -69,7 +69,7 @@ GATED := */nexthos_controller/reconcile/*,*/nexthos_controller/reconcile.py,*/ne
 .PHONY: test
 test: setup ## run all tests (PYTEST_ARGS="-k name" picks some)
 ifeq ($(strip $(PYTEST_ARGS)),)
-	$(BIN)/pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-report=
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-branch --cov-report=
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=95
 else
 	$(BIN)/pytest $(PYTEST_ARGS)

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import docker
 import pytest
@@ -46,9 +46,14 @@ def what_is_missing() -> str:
 def need_docker() -> None:
     """Skip the test where Docker is missing, or let it fail where it must not be."""
     if missing := what_is_missing():
-        if "docker" in os.environ.get("NEXTHOS_TEST_REQUIRE", ""):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        do_without(missing)
+
+
+def do_without(missing: str) -> NoReturn:
+    """Skip for want of what `missing` names; fail where that must be there."""
+    if "docker" in os.environ.get("NEXTHOS_TEST_REQUIRE", ""):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 @functools.cache
