@@ -10,7 +10,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,16 @@ class Operator:
         ours = f"{_name(self._account)}: {account}"
         return f"{self._head}resolver_preload {{ {self._system}, {ours} }}\n"
 
-    def user(self, file: Path) -> str:
-        """Write a new user's credentials, in one step; returns the user's public key."""
+    def user(self, file: Path, publish: Sequence[str] = (), subscribe: Sequence[str] = ()) -> str:
+        """Write a new user's credentials, in one step; returns the user's public key.
+
+        A user who is given subjects may use no others.
+        """
         key = _key(nkeys.PREFIX_BYTE_USER)
-        jwt = _signed(self._account, key, "user", dict.fromkeys(("subs", "data", "payload"), -1))
+        claims: dict[str, Any] = dict.fromkeys(("subs", "data", "payload"), -1)
+        if publish or subscribe:
+            claims |= {"pub": {"allow": [*publish]}, "sub": {"allow": [*subscribe]}}
+        jwt = _signed(self._account, key, "user", claims)
         new = file.with_suffix(".new")
         new.write_text(
             f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"

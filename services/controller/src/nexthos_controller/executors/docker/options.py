@@ -92,6 +92,15 @@ def problems_of(definition: Pipeline, settings: DockerSettings) -> Iterator[Prob
                 ports_of(definition) if option == "ports" else volumes_of(definition, settings)
             except Refused as error:
                 yield _cannot(option, str(error))
+    if definition.executor_options.get("ports") and _overlaps(definition):
+        words = "one container at a time can have a port of the host: one replica, and no rolling update"
+        yield _cannot("ports", words)
+
+
+def _overlaps(definition: Pipeline) -> bool:
+    """Whether two of its containers may run at once."""
+    rolls = definition.update.strategy == "rolling" and definition.lifecycle == "service"
+    return rolls or definition.replicas > 1
 
 
 def _cannot(option: str, words: str) -> Problem:

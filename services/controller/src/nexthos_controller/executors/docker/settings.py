@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +22,12 @@ def _unprivileged(value: str) -> str:
     return value
 
 
+def _no_credentials(value: str) -> str:
+    if any("@" in urlsplit(url.strip()).netloc for url in value.split(",")):
+        raise ValueError("must hold no user or password: use a credentials file (creds)")
+    return value
+
+
 def _absolute(value: Path) -> Path:
     if not value.is_absolute() or value == Path("/") or ".." in value.parts:
         raise ValueError("must be an absolute path below /")
@@ -32,7 +39,7 @@ class Store(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str
+    url: Annotated[str, AfterValidator(_no_credentials)]  # `docker inspect` shows it
     creds: Path | None = None
 
 

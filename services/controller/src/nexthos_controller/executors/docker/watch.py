@@ -49,6 +49,7 @@ class Watch:
             except ExecutorUnreachable as error:
                 if not told:
                     log.warning("docker is not heard", error=str(error))
+                    self._missed()  # whoever looks now learns that it is away, not a minute later
                 told = True
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE)

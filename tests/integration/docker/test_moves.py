@@ -1,0 +1,92 @@
+"""One definition on another executor: nothing but its `executor` differs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from nexthos_testing.controller import engine_processes
+from nexthos_testing.dockyard import Dockyard
+from nexthos_testing.wait import eventually
+
+# Without a queue group: of two that ran at once both would answer.
+ECHO = """\
+input: {{nats: {{urls: ["${{NATS_URL}}"], subject: {inlet}}}}}
+pipeline:
+  processors:
+    - mapping: root = env("NEXTHOS_PIPELINE") + " " + env("REGION") + " " + content().string()
+output: {{nats: {{urls: ["${{NATS_URL}}"], subject: {outlet}}}}}
+"""
+
+
+@asynccontextmanager
+async def questions(yard: Dockyard, key: str) -> AsyncIterator[Counter[str]]:
+    """A numbered message every few milliseconds; how often each was answered so far."""
+    answers: Counter[str] = Counter()
+
+    async def note(message: object) -> None:
+        answers[message.data.decode()] += 1  # type: ignore[attr-defined]
+
+    async def ask() -> None:
+        number = 0
+        while True:
+            await yard.field.nc.publish(yard.field.inlet(key), f"{number}".encode())
+            number += 1
+            await asyncio.sleep(0.005)
+
+    subscription = await yard.field.nc.subscribe(yard.field.outlet(key), cb=note)
+    asking = asyncio.create_task(ask())
+    try:
+        yield answers
+    finally:
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+        await subscription.unsubscribe()
+
+
+def live(yard: Dockyard) -> tuple[int, int]:
+    """How many run as processes, and in containers."""
+    return len(engine_processes(yard.controller.state_dir)), len(yard.running("orders"))
+
+
+@pytest.mark.fault(56)
+@pytest.mark.parametrize("rolling", [False, True], ids=["recreate", "rolling"])
+async def test_moved_between_process_and_docker_the_old_one_is_gone_before_the_new_one_starts(
+    yard: Dockyard, rolling: bool
+) -> None:
+    inlet, outlet = yard.field.inlet("orders"), yard.field.outlet("orders")
+    await yard.field.config("orders", ECHO.format(inlet=inlet, outlet=outlet))
+    same: dict[str, Any] = {
+        "env": {"REGION": "eu"},
+        "update": {"strategy": "rolling" if rolling else "recreate"},
+        "resources": {},
+    }
+    async with questions(yard, "orders") as answers:
+        for executor in ("process", "docker", "process"):
+            before = len(answers)
+            await yard.field.put("orders", executor=executor, **same)
+
+            def moved(wanted: str = executor) -> bool:
+                processes, containers = live(yard)
+                assert processes + containers <= 1
+                return (processes, containers) == ((1, 0) if wanted == "process" else (0, 1))
+
+            await eventually(moved, within=20.0)
+            status = await yard.field.reaches("orders", "Running")
+            [execution] = status.executions
+            assert (execution.executor, status.restarts) == (executor, 0)
+
+            def answering(before: int = before) -> bool:
+                return len(answers) > before + 5
+
+            await eventually(answering)
+        assert yard.containers("orders") == []
+    assert {text.rpartition(" ")[0] for text in answers} == {"orders eu"}
+    assert max(answers.values()) == 1
