@@ -83,6 +83,11 @@ class StatusBook:
         page = self._pages.get(key)
         return page.status if page else None
 
+    def stamp(self, key: str) -> tuple[int, bool]:
+        """Another whenever what is stored of a pipeline is, or may be, another."""
+        page = self._pages.get(key)
+        return (page.revision, page.is_stored) if page else (0, False)
+
     def memory(self, key: str) -> Memory:
         """What is remembered of a pipeline; empty if it was never looked at."""
         status = self.status(key)

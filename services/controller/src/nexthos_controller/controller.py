@@ -15,12 +15,13 @@ import structlog
 
 from nexthos_controller import faultpoints
 from nexthos_controller.book import StatusBook
-from nexthos_controller.desired import Desired
+from nexthos_controller.desired import Brief, Desired
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.facts import Facts
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import Observed, observe
 from nexthos_controller.reconcile import (
+    ConfigFacts,
     Decision,
     Lint,
     Prepare,
@@ -32,6 +33,7 @@ from nexthos_controller.reconcile import (
     decide,
     report,
 )
+from nexthos_controller.rest import Rest, Sight
 from nexthos_controller.workqueue import WorkQueue
 from nexthos_shared import names
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError, StillRunning
@@ -42,6 +44,8 @@ ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
 REMOVE_WITHIN = 30.0  # seconds
+
+UNSEEN = Observed((), frozenset(), ())
 
 T = TypeVar("T")
 
@@ -76,6 +80,7 @@ class Controller:
         self.queue = WorkQueue(instruments.looking(self.look), bound=bound)
         self._now = now
         self._faults: dict[str, Problem] = {}
+        self._rest = Rest()
 
     def reconnected(self) -> None:
         """The store is back after it was away."""
@@ -84,11 +89,17 @@ class Controller:
     async def look(self, key: str) -> float | None:
         """One look; returns the seconds until the next one that is due without a hint."""
         for _ in range(ROUNDS):
-            view = await self._view(key)
+            sight = await self._sight(key)
+            if self._rest.holds(key, sight.mark(self.book.stamp(key)), self._now()):
+                return self._rest.left(key, self._now())
+            view = self._view(key, sight)
             decision = decide(view)
             if not decision.steps:
                 self._faults.pop(key, None)
-                return await self._settle(key, view, decision)
+                moment = await self._settle(key, view, decision)
+                self._rest.note(key, sight.mark(self.book.stamp(key)), moment, view.now)
+                return moment
+            self._rest.forget(key)
             faultpoints.reach("controller.decided")
             await self.book.remember(key, report(view, decision, self.book.status(key)))
             faultpoints.reach("controller.remembered")
@@ -96,7 +107,7 @@ class Controller:
                 await self._carry_out(decision.steps)
             except Exception as error:
                 self._faults[key] = _problem_of(error)
-                view = await self._view(key)
+                view = self._view(key, await self._sight(key))
                 await self.book.report(key, report(view, decide(view), self.book.status(key)))
                 raise
             faultpoints.reach("controller.acted")
@@ -116,31 +127,47 @@ class Controller:
 
     async def observed(self, key: str) -> Observed:
         """What all executors know of it now."""
-        entry = self.desired.entry(key)
-        asked = entry.pipeline.executor if entry is not None and entry.pipeline else None
         return await observe(
             self.executors,
             key,
             self.book.memory(key),
             self.abandoned,
-            asked or self.default_executor,
+            self.desired.brief(key).executor or self.default_executor,
         )
 
-    async def _view(self, key: str) -> View:
-        memory = self.book.memory(key)
-        entry = self.desired.entry(key)
+    async def _sight(self, key: str) -> Sight:
+        """What may have changed. A key that is no id never reaches an executor."""
+        while True:
+            brief = self.desired.brief(key)
+            sight = await self._sight_of(key, brief)
+            if self.desired.brief(key) == brief:  # else the facts would be of an older entry
+                return sight
+
+    async def _sight_of(self, key: str, brief: Brief) -> Sight:
+        around = (self.abandoned, self.away, self.connected_since)
         if not names.is_id(key):
-            # A key that is no id never reaches an executor: it has a status, and nothing else.
+            return Sight(brief, UNSEEN, ConfigFacts(), False, around)
+        return Sight(
+            brief,
+            await self.observed(key),
+            await self.facts.of(key, brief.version),
+            self.facts.has(key, self.book.memory(key).last_good),
+            around,
+        )
+
+    def _view(self, key: str, sight: Sight) -> View:
+        memory, entry = self.book.memory(key), self.desired.entry(key)
+        if not names.is_id(key):
+            # It has a status, and nothing else.
             return View(key=key, entry=entry, memory=memory, now=self._now())
-        pipeline = entry.pipeline if entry else None
-        seen = await self.observed(key)
+        seen = sight.observed
         return View(
             key=key,
             entry=entry,
             memory=memory,
             now=self._now(),
             executions=seen.executions,
-            config=await self.facts.of(key, pipeline),
+            config=sight.config,
             lints=self.facts.lints(),
             checks=self._checks(entry),
             default_executor=self.default_executor,
@@ -151,7 +178,7 @@ class Controller:
             connections=self.facts.connections,
             away=self.away,
             connected_since=self.connected_since,
-            good_stored=self.facts.has(key, memory.last_good),
+            good_stored=sight.good_stored,
             ready_debounce=self.ready_debounce,
             fault=self._faults.get(key),
         )

@@ -6,9 +6,23 @@ models of 10,000 entries cost 45 MB more than their bytes).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nexthos_shared.models import Entry, read_entry
 from nexthos_shared.stores import KvEntry
 from nexthos_shared.watch import Change, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a look must know of an entry before it can say that nothing has changed."""
+
+    revision: int | None = None  # None: neither an entry nor a marker is known
+    version: str | None = None
+    executor: str | None = None
+
+
+NOTHING = Brief()
 
 
 class Desired:
@@ -16,6 +30,7 @@ class Desired:
 
     def __init__(self) -> None:
         self._entries: dict[str, KvEntry] = {}
+        self._briefs: dict[str, Brief] = {}
 
     def __len__(self) -> int:
         """Keys that hold a definition."""
@@ -33,6 +48,19 @@ class Desired:
         """The entry, understood as far as possible."""
         stored = self._entries.get(key)
         return read_entry(key, stored.revision, stored.value) if stored else None
+
+    def brief(self, key: str) -> Brief:
+        """The entry in brief; understood once per revision."""
+        stored, known = self._entries.get(key), self._briefs.get(key)
+        if stored is None:
+            self._briefs.pop(key, None)
+            return NOTHING
+        if known is None or known.revision != stored.revision:
+            entry = self.entry(key)
+            pipeline = entry.pipeline if entry else None
+            version, executor = (pipeline.version, pipeline.executor) if pipeline else (None, None)
+            known = self._briefs[key] = Brief(stored.revision, version, executor)
+        return known
 
     def take(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> tuple[set[str], bool]:
         """Take over what the watch brought; returns the keys that differ, and whether they are live.

@@ -18,7 +18,7 @@ from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import Accepted, Pipeline, Traits
+from nexthos_shared.models import Accepted, Traits
 from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import ConfigInfo, Configs
@@ -59,20 +59,20 @@ class Facts:
         else:
             self._infos[info.id, info.version] = info
 
-    async def of(self, pipeline_id: str, wanted: Pipeline | None) -> ConfigFacts:
-        """Facts about the object that the entry names. Never raises: what failed is a problem."""
-        if wanted is None or wanted.version is None:
+    async def of(self, pipeline_id: str, version: str | None) -> ConfigFacts:
+        """Facts about the object of that version. Never raises: what failed is a problem."""
+        if version is None:
             return ConfigFacts()
-        info = self._infos.get((pipeline_id, wanted.version))
+        info = self._infos.get((pipeline_id, version))
         if info is None:
             try:  # the entry may be seen before the object's own event
-                info = await self._configs.info(pipeline_id, wanted.version)
+                info = await self._configs.info(pipeline_id, version)
             except NexthosError as error:
                 return ConfigFacts(problem=error.problem)
         if info is None:
             return ConfigFacts()
         if info.size > engine.MAX_CONFIG_BYTES:
-            words = f"configuration {pipeline_id}/{wanted.version} has {info.size} bytes, at most "
+            words = f"configuration {pipeline_id}/{version} has {info.size} bytes, at most "
             return ConfigFacts(
                 problem=Problem(
                     Reason.CONFIG_TOO_LARGE, f"{words}{engine.MAX_CONFIG_BYTES} are allowed"

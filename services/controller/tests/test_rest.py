@@ -1,0 +1,65 @@
+"""Pipelines at rest: what is found as it was left is not thought about again."""
+
+from __future__ import annotations
+
+import pytest
+
+from nexthos_controller.reconcile import decide
+from nexthos_controller.rest import Rest
+from nexthos_testing.house import House
+from nexthos_testing.wait import eventually
+
+
+def test_at_rest_is_what_is_the_same_until_something_is_due():
+    rest = Rest()
+    rest.note("orders", 1, 5.0, now=100.0)
+    assert rest.holds("orders", 1, 104.9)
+    assert rest.left("orders", 104.0) == 1.0
+    assert not rest.holds("orders", 2, 104.0)
+    assert not rest.holds("orders", 1, 105.0)
+    assert not rest.holds("others", 1, 104.0)
+    rest.note("orders", 1, None, now=100.0)
+    assert rest.holds("orders", 1, 1e9)
+    assert rest.left("orders", 1e9) is None
+    rest.forget("orders")
+    assert not rest.holds("orders", 1, 100.0)
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys as they are thought about."""
+    keys: list[str] = []
+
+    def noted(view):
+        keys.append(view.key)
+        return decide(view)
+
+    monkeypatch.setattr("nexthos_controller.controller.decide", noted)
+    return keys
+
+
+async def test_a_look_that_finds_all_as_it_was_decides_nothing_and_each_change_does(
+    house: House, decided: list[str]
+):
+    await house.publish("orders")
+    await house.field.reaches("orders", "Running")
+    controller = (await house.running.leading()).controller
+
+    async def rests() -> bool:
+        decided.clear()
+        await controller.queue.look("orders")
+        return not decided
+
+    await eventually(rests)  # its readiness has settled
+    await house.field.put("orders", version="1", name="Orders")
+    await eventually(lambda: decided)
+    await eventually(rests)
+    house.world.finish(house.name("orders"), 1)
+    await eventually(lambda: decided)
+    await eventually(rests)
+    await house.field.config("orders", "input: {stdin: {}}\noutput: {drop: {}}\n", "1")
+    await eventually(lambda: decided)
+    await eventually(rests)
+    bucket = await house.field.js.key_value(house.field.names.status)
+    await bucket.put("orders", b"{}")
+    await eventually(lambda: decided)
