@@ -69,7 +69,7 @@ GATED := */nexthos_controller/reconcile/*,*/nexthos_controller/reconcile.py,*/ne
 .PHONY: test
 test: setup ## run all tests (PYTEST_ARGS="-k name" picks some)
 ifeq ($(strip $(PYTEST_ARGS)),)
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-branch --cov-report=
+	$(BIN)/pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-report=
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=95
 else
 	$(BIN)/pytest $(PYTEST_ARGS)

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pytest_docker.plugin import get_docker_services
 
 from nexthos_testing.docker import Hands, need_docker
 from nexthos_testing.field import Field, field_of
+from nexthos_testing.locks import alone
 from nexthos_testing.nats import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -39,15 +40,26 @@ class Project:
     """A running compose project, as its user knows it."""
 
     name: str
+    folder: Path
     files: tuple[Path, ...]
-    url: str
-    http: str
+    environ: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.environ['NATS_PORT']}"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.environ['NEXTHOS_HTTP_PORT']}"
 
     def compose(self, *words: str) -> str:
         """`docker compose ...`; what it printed. Raises CalledProcessError."""
         files = [part for file in self.files for part in ("-f", str(file))]
         command = ["docker", "compose", *files, "-p", self.name, *words]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        env = {**os.environ, **self.environ}
+        done = subprocess.run(
+            command, cwd=ROOT, check=True, capture_output=True, text=True, env=env
+        )
         return done.stdout
 
     def container(self, service: str) -> str:
@@ -80,35 +92,49 @@ class Project:
         return json.loads(await self.did(*words, "-o", "json"))
 
 
-@contextmanager
-def project(name: str, folder: Path, *more: Path) -> Iterator[Project]:
-    """`docker compose up --build --wait`; afterwards nothing of it is left."""
-    need_docker()
+def _start(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
+    """`docker compose up --build --wait`."""
     settings = folder / "controller.yaml"
     written = (ROOT / "deploy/compose/controller.yaml").read_text()
     assert "network: nexthos" in written
     settings.write_text(written.replace("network: nexthos", f"network: {name}"))
     settings.chmod(0o644)
-    over = folder / "over.yaml"
-    over.write_text(OVER.format(settings=settings, network=name))
-    files = (ROOT / "compose.yaml", *more, over)
+    (folder / "over.yaml").write_text(OVER.format(settings=settings, network=name))
+    ports = {"NATS_PORT": str(free_port()), "NEXTHOS_HTTP_PORT": str(free_port())}
+    if list((ROOT / "engine/dist").glob("*.whl")):  # as `make images` built them: all is cached
+        ports["ENGINE_WHEEL"] = "prebuilt"
+    (folder / "environ.json").write_text(json.dumps(ports))
+    there = _join(name, folder, more)
+    try:
+        with _compose(there, up=["up --build --wait"]):
+            pass
+    except BaseException:
+        _end(there)
+        raise
+    return there
+
+
+def _join(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
+    environ = json.loads((folder / "environ.json").read_text())
+    return Project(name, folder, (ROOT / "compose.yaml", *more, folder / "over.yaml"), environ)
+
+
+def _end(there: Project) -> None:
+    _end_executions(there.name)
+    with _compose(there, down=["down --volumes --timeout 5"]):
+        pass
+
+
+@contextmanager
+def _compose(there: Project, up: Sequence[str] = (), down: Sequence[str] = ()) -> Iterator[None]:
+    """pytest-docker's own way, with the project's variables and folder."""
     with pytest.MonkeyPatch.context() as patch:
-        nats, http = free_port(), free_port()
         patch.chdir(ROOT)
-        patch.setenv("NATS_PORT", str(nats))
-        patch.setenv("NEXTHOS_HTTP_PORT", str(http))
-        if list((ROOT / "engine/dist").glob("*.whl")):  # as `make images` built them: all is cached
-            patch.setenv("ENGINE_WHEEL", "prebuilt")
-        there = Project(name, files, f"nats://127.0.0.1:{nats}", f"http://127.0.0.1:{http}")
-        up, down = ["up --build --wait"], ["down --volumes --timeout 5"]
-        texts = [str(file) for file in files]
-        try:
-            with get_docker_services("docker compose", texts, name, up, []):
-                yield there
-        finally:
-            _end_executions(name)
-            with get_docker_services("docker compose", texts, name, [], down):
-                pass
+        for variable, value in there.environ.items():
+            patch.setenv(variable, value)
+        files = [str(file) for file in there.files]
+        with get_docker_services("docker compose", files, there.name, list(up), list(down)):
+            yield
 
 
 def _end_executions(network: str) -> None:
@@ -122,10 +148,33 @@ def _end_executions(network: str) -> None:
         hands.close()
 
 
+@contextmanager
+def shared(name: str, factory: pytest.TempPathFactory, *more: Path) -> Iterator[Project]:
+    """The project, started by the first worker that needs it, and ended by the last one."""
+    need_docker()
+    common = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    folder = common / name
+    with alone(folder):
+        users = folder / "users"
+        there = _join(name, folder, more) if users.exists() else _start(name, folder, more)
+        users.write_text(f"{int(users.read_text()) + 1 if users.exists() else 1}")
+    try:
+        yield there
+    finally:
+        with alone(folder):
+            left = int(users.read_text()) - 1
+            users.write_text(f"{left}")
+            if not left:
+                users.unlink()
+                _end(there)
+
+
 @pytest.fixture(scope="session")
-def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def composed_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """compose.yaml as it stands."""
-    with project("nexthos-test", tmp_path_factory.mktemp("compose")) as there:
+    with shared("nexthos-test", tmp_path_factory) as there:
         yield there
 
 
@@ -133,8 +182,15 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """With the proxy before the Docker socket."""
     proxy = ROOT / "deploy/compose/socket-proxy.yaml"
-    with project("nexthos-test-proxy", tmp_path_factory.mktemp("proxied"), proxy) as there:
+    with shared("nexthos-test-proxy", tmp_path_factory, proxy) as there:
         yield there
+
+
+@pytest.fixture
+def composed(composed_project: Project) -> Iterator[Project]:
+    """One test at a time: one of them kills the controller of all."""
+    with alone(composed_project.folder / "turn"):
+        yield composed_project
 
 
 @pytest.fixture

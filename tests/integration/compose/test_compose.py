@@ -14,7 +14,7 @@ from nexthos_testing.docker import Hands
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.wait import eventually
 
-pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def executions(hands: Hands, key: str) -> list[dict[str, Any]]:

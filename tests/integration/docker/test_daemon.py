@@ -12,12 +12,11 @@ from nexthos_shared.models import ConditionType
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import engine_processes
 from nexthos_testing.docker import Hands
-from nexthos_testing.dockerd import Dockerd, HandsAt, alone, need_dockerd, sweep
+from nexthos_testing.dockerd import Dockerd, HandsAt, need_dockerd, sweep
 from nexthos_testing.dockyard import Dockyard, dockyard, write_settings
+from nexthos_testing.locks import alone
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
-
-pytestmark = pytest.mark.xdist_group("dockerd")  # a wish; `alone` is what keeps them apart
 
 
 @pytest.fixture(scope="session")

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 import docker
 
 from nexthos_testing.docker import RUNNER, Hands, do_without, need_docker
+from nexthos_testing.locks import alone
 from nexthos_testing.wait import eventually
 
 # /etc/docker holds the key that a daemon's id is made of, so each daemon needs one of its own.
@@ -171,15 +169,6 @@ class Dockerd:
             await asyncio.to_thread(hands.api.remove_container, container["Id"], force=True, v=True)
         hands.close()
         await self.stop()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[Path]:
-    """The folder, for one test at a time over all workers of a run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
 
 
 def sweep(folder: Path) -> None:

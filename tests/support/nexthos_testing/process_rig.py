@@ -18,7 +18,8 @@ from nexthos_controller.executors.base import (
     Executor,
     Owner,
 )
-from nexthos_controller.executors.process import ProcessExecutor, ending, processes
+from nexthos_controller.executors.machine import ending, processes
+from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_testing.rig import Rig
 
 
