@@ -220,3 +220,15 @@ def test_lost_memory_is_rebuilt_from_what_runs() -> None:
     status = world.settle(memory=Memory(), config=ConfigFacts(D2))
     assert world.kinds == []
     assert (status.digest, status.phase) == (D1, Phase.RUNNING)
+
+
+def test_replicas_that_can_not_be_had_are_refused_and_what_runs_runs_on() -> None:
+    cannot = Problem(Reason.CANNOT_RUN_HERE, "a port is for one", "executor_options.ports")
+    world = running()
+    status = world.settle(entry=entry(revision=2, replicas=2), checks={"process": (cannot,)})
+    assert condition(status, ConditionType.VALID) == ("False", Reason.CANNOT_RUN_HERE)
+    assert [e.replica for e in world.view.executions if e.state == "running"] == [0]
+    # What the settings allow no longer is no reason to stop what was accepted.
+    status = world.settle(entry=entry(revision=3, name="Orders"))
+    assert condition(status, ConditionType.VALID) == ("True", Reason.VALID)
+    assert [e.replica for e in world.view.executions if e.state == "running"] == [0]

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -19,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from nexthos_shared import names
 from nexthos_shared.errors import InvalidName, SettingsError
 from nexthos_shared.models.quantities import Duration
+from nexthos_shared.urls import has_credentials
 
 # Read by others than this model: the file's own name, engines of other parts, faults of tests.
 FOREIGN = {"NEXTHOS_CONFIG", "NEXTHOS_FAULT", "NEXTHOS_STORE_URL"}
@@ -32,10 +32,12 @@ def _namespace(value: str) -> str:
 
 
 def _no_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.username or parts.password:
+    if has_credentials(url):
         raise ValueError("must hold no user or password: use a credentials file (creds)")
     return url
+
+
+NatsUrl = Annotated[str, AfterValidator(_no_credentials)]  # it is shown, by `docker inspect` too
 
 
 class Part(BaseModel):
@@ -47,7 +49,7 @@ class Part(BaseModel):
 class ConnectionSettings(Part):
     """A NATS that pipelines may use by name."""
 
-    url: Annotated[str, AfterValidator(_no_credentials)]
+    url: NatsUrl
     creds: Path | None = None
 
 

@@ -155,13 +155,3 @@ def test_each_code_of_the_runner_is_a_reason_with_its_last_words(code):
     assert exits.SENTENCES[code] in silent.problem.message
     assert "the store said" in spoken.problem.message
     assert "hidden" not in spoken.problem.message
-
-
-def test_a_store_on_loopback_is_told_to_be_the_container_itself():
-    env = {"NEXTHOS_STORE_URL": "nats://127.0.0.1:4222"}
-    near = judge(replace(ENDED, code=69, env=env), set(), [])
-    far = judge(replace(ENDED, code=69, env={"NEXTHOS_STORE_URL": "nats://nats:4222"}), set(), [])
-    assert near.problem is not None
-    assert far.problem is not None
-    assert "127.0.0.1 is the container itself" in near.problem.message
-    assert "the container itself" not in far.problem.message

@@ -60,12 +60,11 @@ def _aim_at(view: View, wanted: Pipeline) -> Target:
         and wanted.same_shape(current.definition)
         and wanted.digest in (None, current.digest)
     ):
+        same = _spec_of(view, current)
+        if cannot := _can_not_scale(view, wanted, current, same):
+            return _accepted_before(view, cannot)
         return Target(
-            "run",
-            _spec_of(view, current),
-            wanted.replicas,
-            wanted.update,
-            refused=_object_differs(view, current),
+            "run", same, wanted.replicas, wanted.update, refused=_object_differs(view, current)
         )
     spec, refused = _candidate(view, wanted)
     if spec is None:
@@ -78,6 +77,13 @@ def _aim_at(view: View, wanted: Pipeline) -> Target:
     if spec.spec_hash not in view.lints and (current is not None or view.executions):
         return _accepted_before(view, None, to_lint=spec)
     return Target("run", spec, wanted.replicas, wanted.update)
+
+
+def _can_not_scale(view: View, wanted: Pipeline, current: Accepted, spec: Spec) -> Problem | None:
+    """Why these replicas can't be had. What runs is not judged anew by what the settings say today."""
+    if wanted.replicas == current.definition.replicas:
+        return None
+    return next(iter(view.checks.get(spec.executor, ())), None)
 
 
 def _accepted_by_what_runs(view: View, wanted: Pipeline) -> Accepted | None:

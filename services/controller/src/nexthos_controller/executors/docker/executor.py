@@ -45,6 +45,7 @@ from nexthos_shared.errors import (
 )
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.urls import is_loopback
 
 OPEN_WITHIN = 5.0  # seconds to hear of a daemon; one that is away then is heard later
 CONFIG, METRICS = f"{options.FOLDER}/config.yaml", f"{options.FOLDER}/metrics.prom"
@@ -107,7 +108,15 @@ class DockerExecutor(Executor):
             problems.append(given.unknown_engine(definition.engine))
         if definition.connection not in self._context.connections:
             problems.append(given.unknown_connection(definition.connection))
+        if is_loopback(self._store().url) and self.settings.network != "host":
+            problems.append(given.cannot("executor", self._out_of_reach()))
         return [*problems, *options.problems_of(definition, self.settings)]
+
+    def _out_of_reach(self) -> str:
+        return (
+            f"in a container {self._store().url} is the container itself: name an address of NATS that "
+            "it can reach in the controller's settings (connections.default.url)"
+        )
 
     async def list(self) -> Listing:
         """See base.py."""

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Set
-from urllib.parse import urlsplit
 
 from nexthos_controller.executors.base import Exit
 from nexthos_controller.executors.docker.life import Life
-from nexthos_shared import exits, names
+from nexthos_shared import exits
 from nexthos_shared.engine import last_error
 from nexthos_shared.reasons import Problem, Reason
 
@@ -54,23 +53,12 @@ def _cause(life: Life, code: int | None, tail: str) -> Problem:
         return Problem(Reason.KILLED, words + last)
     if (reason := exits.reason_of(code)) is not None:
         said = found.message if found is not None else exits.SENTENCES[exits.Exit(code)]
-        return Problem(reason, f"the runner could not start the engine: {said}{_where(life, code)}")
+        return Problem(reason, f"the runner could not start the engine: {said}")
     if found is not None:
         return found
     if code > 128:
         return Problem(Reason.EXITED, f"the engine was ended by signal {code - 128}")
     return Problem(Reason.EXITED, f"the engine ended with exit code {code}")
-
-
-def _where(life: Life, code: int) -> str:
-    """The usual reason why a container does not reach a NATS that is there."""
-    host = urlsplit(life.env.get(names.ENV_STORE_URL, "")).hostname
-    if code != exits.Exit.AWAY or host not in ("127.0.0.1", "localhost", "::1"):
-        return ""
-    return (
-        f"; in a container {host} is the container itself: name an address that it can reach in the "
-        "controller's settings (connections.default.url)"
-    )
 
 
 def _told(lines: Iterable[str]) -> bool:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from nexthos_controller.settings import ConnectionSettings
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.models.quantities import MemoryBytes
 
@@ -22,25 +22,10 @@ def _unprivileged(value: str) -> str:
     return value
 
 
-def _no_credentials(value: str) -> str:
-    if any("@" in urlsplit(url.strip()).netloc for url in value.split(",")):
-        raise ValueError("must hold no user or password: use a credentials file (creds)")
-    return value
-
-
 def _absolute(value: Path) -> Path:
     if not value.is_absolute() or value == Path("/") or ".." in value.parts:
         raise ValueError("must be an absolute path below /")
     return value
-
-
-class Store(BaseModel):
-    """Where a runner finds the store, if not where the pipelines' own NATS is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: Annotated[str, AfterValidator(_no_credentials)]  # `docker inspect` shows it
-    creds: Path | None = None
 
 
 class DockerSettings(BaseModel):
@@ -63,7 +48,7 @@ class DockerSettings(BaseModel):
     volume_roots: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = Field(
         (), description="host folders below which `volumes` may name paths; named volumes need none"
     )
-    store: Store | None = Field(
+    store: ConnectionSettings | None = Field(
         None, description="where the runner fetches; default: connection default"
     )
     user: Annotated[str, AfterValidator(_unprivileged)] = "10001:10001"
