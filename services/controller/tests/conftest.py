@@ -13,8 +13,14 @@ from nexthos_testing.house import Builder, House
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.rig import Rig
+from nexthos_testing.streams_rig import StreamsRig
 
-RIGS: dict[str, type[Rig]] = {"fake": FakeRig, "process": ProcessRig, "docker": DockerRig}
+RIGS: dict[str, type[Rig]] = {
+    "fake": FakeRig,
+    "process": ProcessRig,
+    "docker": DockerRig,
+    "streams": StreamsRig,
+}
 
 
 @pytest.fixture
@@ -41,6 +47,13 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 async def process_rig(tmp_path: Path) -> AsyncIterator[ProcessRig]:
     """The process executor alone."""
     async with ProcessRig(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def streams_rig(tmp_path: Path) -> AsyncIterator[StreamsRig]:
+    """The streams executor alone."""
+    async with StreamsRig(tmp_path) as rig:
         yield rig
 
 

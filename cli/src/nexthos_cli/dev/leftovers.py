@@ -17,9 +17,9 @@ from pathlib import Path
 
 from nexthos_cli.dev.ending import End, stop_all
 from nexthos_controller.executors.base import ExecutorContext, Owner, Spec
+from nexthos_controller.executors.machine.processes import argv_of, processes
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.executors.process.handle import load
-from nexthos_controller.executors.process.processes import argv_of, processes
 from nexthos_shared.errors import ConfigMissing
 
 SERVER_WITHIN = 3.0  # seconds, then it is killed

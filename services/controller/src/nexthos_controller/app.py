@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from nexthos_controller.executors.base import Executor, ExecutorContext
 from nexthos_controller.executors.process import ProcessExecutor
+from nexthos_controller.executors.streams import StreamsExecutor
 from nexthos_controller.http import serve_http
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
@@ -41,7 +42,7 @@ def _docker(context: ExecutorContext) -> Executor:
     return DockerExecutor(context)
 
 
-EXECUTORS: Factories = {"process": ProcessExecutor, "docker": _docker}
+EXECUTORS: Factories = {"process": ProcessExecutor, "streams": StreamsExecutor, "docker": _docker}
 LOOK_FOR_STORE = 1.0  # seconds
 AT_ONCE = 0.1  # seconds: whoever gets the lease in that time was never a standby
 

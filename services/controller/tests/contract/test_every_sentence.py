@@ -15,9 +15,9 @@ SPOKEN_ELSEWHERE = {
     "The contract.",  # a heading
     # what the words mean on other platforms: their own suites prove it
     "Streams in a shared engine, containers, Kubernetes objects and NEX workloads are executions in "
-    "this sense: `uid` is host + stream id, container id, object uid, workload id; `prepare` is "
-    "nothing, create + pull, nothing, auction; `self_managed` says that the platform does replicas "
-    "and restarts itself.",
+    "this sense: `uid` is the host and the count of its lives, the container and its start, object uid, "
+    "workload id; `prepare` is a folder, create + pull, nothing, auction; `self_managed` says that the "
+    "platform does replicas and restarts itself.",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.executors.lines import read_line
-from nexthos_controller.executors.process import logfile
+from nexthos_controller.executors.machine import logfile
 from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.wait import eventually
 

@@ -41,7 +41,7 @@ class Readiness:
         self._root = root_path
         self._timeout = timeout
         self.detail = ""
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class Readiness:
     async def _look(self) -> Ready:
         if self._connection is None or self._connection.ended:
             await self.close()
-            self._connection = await _Connection.open(self._host, self._port)
+            self._connection = await Connection.open(self._host, self._port)
             status, body = await self._connection.get(f"{self._root}/ping")
             if (status, body) != (200, b"pong"):
                 await self.close()
@@ -108,7 +108,7 @@ async def scrape(endpoint: str, root_path: str, *, timeout: float = 5.0) -> str:
     url = urlsplit(endpoint)
     try:
         async with asyncio.timeout(timeout):
-            connection = await _Connection.open(url.hostname or "127.0.0.1", url.port or 80)
+            connection = await Connection.open(url.hostname or "127.0.0.1", url.port or 80)
             try:
                 status, body = await connection.get(f"{root_path}/metrics")
             finally:
@@ -118,8 +118,8 @@ async def scrape(endpoint: str, root_path: str, *, timeout: float = 5.0) -> str:
     return body.decode("utf-8", "replace") if status == 200 else ""
 
 
-class _Connection:
-    """HTTP/1.1 GETs, one after the other, over one connection."""
+class Connection:
+    """HTTP/1.1 requests, one after the other, over one connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -128,20 +128,33 @@ class _Connection:
         self.ended = False
 
     @classmethod
-    async def open(cls, host: str, port: int) -> _Connection:
+    async def open(cls, host: str, port: int) -> Connection:
+        """Raises OSError."""
         connection = cls(*await asyncio.open_connection(host, port, limit=MAX_HEAD))
         connection._host = f"{host}:{port}"
         return connection
 
     async def close(self) -> None:
+        """Give it back, whatever is under way on it."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Status and body. ValueError for what is no HTTP, EOFError if it ends too early."""
-        request = f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept-Encoding: identity\r\n\r\n"
-        self._writer.write(request.encode("ascii"))
+        return await self.request("GET", path)
+
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, headers: str = ""
+    ) -> tuple[int, bytes]:
+        """The same with another method, a body, and whole header lines."""
+        if body is not None:
+            headers += f"Content-Length: {len(body)}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept-Encoding: identity\r\n"
+        self._writer.write(f"{head}{headers}\r\n".encode("ascii") + (body or b""))
+        return await self._answer()
+
+    async def _answer(self) -> tuple[int, bytes]:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.rstrip().split("\r\n")
         if not re.match(r"HTTP/1\.\d \d{3}\b", first):

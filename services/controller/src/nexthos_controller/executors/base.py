@@ -29,8 +29,9 @@ An execution's life
     remove leads from prepared or stopped to nothing. A state never goes backwards within one uid.
 
 Streams in a shared engine, containers, Kubernetes objects and NEX workloads are executions in this
-sense: `uid` is host + stream id, container id, object uid, workload id; `prepare` is nothing, create
-+ pull, nothing, auction; `self_managed` says that the platform does replicas and restarts itself.
+sense: `uid` is the host and the count of its lives, the container and its start, object uid, workload
+id; `prepare` is a folder, create + pull, nothing, auction; `self_managed` says that the platform does
+replicas and restarts itself.
 """
 
 from __future__ import annotations

@@ -11,14 +11,12 @@ a small /bin/sh that records how the engine ended, and the engine.
 
     executor    the contract, in terms of the rest
     record      one execution as it is known here at this moment
-    handle      what is stored of it, and how the folder comes and goes in one step
+    handle      what is stored of it
     adopt       after a restart: handles, and what runs, brought together
-    shim        argv of a session, spawning it
+    shim        argv of a session
     exits       how a life ended, from what it left behind
-    processes   /proc: identity, sessions, liveness that survives the reuse of a PID
-    deaths      pidfds: the end of a session, within milliseconds
-    logfile     reading it backwards, following it, keeping it small
-    place       the name of this machine
+
+Sessions, folders and logs themselves are `executors.machine`.
 """
 
 from nexthos_controller.executors.process.executor import ProcessExecutor

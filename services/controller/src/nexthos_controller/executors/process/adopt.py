@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nexthos_controller.executors.base import Owner
-from nexthos_controller.executors.process.exits import noted
-from nexthos_controller.executors.process.handle import CONFIG, EXIT, Handle, Life
-from nexthos_controller.executors.process.processes import (
+from nexthos_controller.executors.machine.processes import (
     argv_of,
     boot_id,
     leads,
     processes,
 )
+from nexthos_controller.executors.machine.shim import EXIT, noted
+from nexthos_controller.executors.process.handle import CONFIG, Handle, Life
 from nexthos_controller.executors.process.shim import shim_of
 
 

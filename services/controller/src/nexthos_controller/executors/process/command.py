@@ -7,16 +7,14 @@ Starts nothing.
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 from nexthos_controller.executors import given
 from nexthos_controller.executors.base import Connection, ExecutorContext
 from nexthos_controller.executors.process.handle import CONFIG, METRICS, Handle, Life
 from nexthos_shared import engine
-from nexthos_shared.errors import EngineMissing
 from nexthos_shared.models import Pipeline
-from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.reasons import Problem
 
 WORKDIR = "workdir"
 
@@ -39,35 +37,6 @@ def problems_of(context: ExecutorContext, definition: Pipeline) -> list[Problem]
             words = "the process executor can't enforce limits"
             problems.append(given.cannot(f"resources.{limit}", words))
     return problems
-
-
-def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
-    """The engine's binary. Raises EngineMissing if it is not there, or no program."""
-    binary = context.engines.get(definition.engine)
-    if binary is None:
-        raise EngineMissing(
-            given.unknown_engine(definition.engine).message,
-            reason=Reason.UNKNOWN_ENGINE,
-            field="engine",
-        )
-    if not (binary.is_file() and os.access(binary, os.X_OK)):
-        raise EngineMissing(f"{binary}: no such executable file", field="engine")
-    return binary
-
-
-def made_with(context: ExecutorContext, engine: str, connection: str) -> dict[str, str]:
-    """What the settings make of these names today, to be compared with what they did."""
-    binary = context.engines.get(engine)
-    return given.made_with(context, engine, _identity(binary) if binary else None, connection)
-
-
-def _identity(binary: Path) -> str:
-    try:
-        stat = binary.stat()
-    except OSError:
-        return str(binary)
-    changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="milliseconds")
-    return f"{binary} of {changed}"
 
 
 def engine_argv(

@@ -28,23 +28,24 @@ from nexthos_controller.executors.base import (
 )
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.lines import read_line
+from nexthos_controller.executors.machine import logfile
+from nexthos_controller.executors.machine.binaries import binary_of, made_with
+from nexthos_controller.executors.machine.ending import end, until_engine_runs
+from nexthos_controller.executors.machine.folders import replace_file, sweep, withdraw
+from nexthos_controller.executors.machine.place import place_of
+from nexthos_controller.executors.machine.processes import boot_id, process
+from nexthos_controller.executors.machine.shim import spawn
 from nexthos_controller.executors.ports import free_port
-from nexthos_controller.executors.process import command, logfile
-from nexthos_controller.executors.process.ending import end, until_engine_runs
+from nexthos_controller.executors.process import command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
     PREPARED,
     Handle,
     Life,
     publish,
-    replace_file,
-    sweep,
-    withdraw,
 )
-from nexthos_controller.executors.process.place import place_of
-from nexthos_controller.executors.process.processes import boot_id, process
 from nexthos_controller.executors.process.record import Record
-from nexthos_controller.executors.process.shim import shim_argv, spawn
+from nexthos_controller.executors.process.shim import shim_argv
 from nexthos_controller.executors.process.stock import Stock
 from nexthos_shared import engine, names
 from nexthos_shared.errors import (
@@ -145,7 +146,7 @@ class ProcessExecutor(Executor):
         if handle.life is None or handle.definition is None:
             return ""
         names = (handle.definition.get("engine"), handle.definition.get("connection"))
-        today = command.made_with(self._context, *(str(name or "default") for name in names))
+        today = made_with(self._context, *(str(name or "default") for name in names))
         return given.outdated(handle.life.made_with, today)
 
     # ---- preparing
@@ -174,7 +175,7 @@ class ProcessExecutor(Executor):
             return record
         if self._stock.is_foreign(name):
             raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
-        await engine.profile_of(command.binary_of(self._context, spec.definition))
+        await engine.profile_of(binary_of(self._context, spec.definition))
         config = await self._fetch(spec)
         takes_metrics = await given.leaves_metrics(config)
         return self._publish(self._new_handle(spec, replica, takes_metrics), config)
@@ -223,7 +224,7 @@ class ProcessExecutor(Executor):
             record = await self._prepared(spec, replica)
             if not record.running:
                 await self._have_bytes(record, spec)
-                binary = command.binary_of(self._context, spec.definition)
+                binary = binary_of(self._context, spec.definition)
                 profile = await engine.profile_of(binary)
                 life = self._next_life(record, spec)
                 handle = replace(
@@ -259,9 +260,7 @@ class ProcessExecutor(Executor):
             port=free_port(self._stock.ports()),
             token=f"/x{secrets.token_hex(16)}",
             started_at=time.time(),
-            made_with=command.made_with(
-                self._context, spec.definition.engine, spec.definition.connection
-            ),
+            made_with=made_with(self._context, spec.definition.engine, spec.definition.connection),
             log_offset=record.log.stat().st_size if record.log.exists() else 0,
         )
 
@@ -329,7 +328,7 @@ class ProcessExecutor(Executor):
                 raise StillRunning(f"{execution.name} runs as process {execution.uid}")
             self._guard()
             try:
-                leaving = withdraw(self._root, record.handle)
+                leaving = withdraw(self._root, record.handle.owner, record.handle.name)
                 self._stock.remove(record)
                 faultpoints.reach("process.removing")
                 if leaving is not None:

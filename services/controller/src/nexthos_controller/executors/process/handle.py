@@ -1,19 +1,11 @@
-"""What is stored of an execution, and how its folder comes, changes and goes: each in one step.
-
-A folder is filled beside its place and renamed into it, and renamed away before it is emptied, so a
-crash leaves all of it or nothing. `handle.json` is replaced by rename. There is no fsync: it would cost
-an engine's whole start, and after a power cut nothing runs that a handle could tell of; what is lost
-then is a kept execution, which is made anew.
-"""
+"""What is stored of an execution. How its folder comes, changes and goes is `machine.folders`."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from nexthos_controller import faultpoints
 from nexthos_controller.executors.base import Exit, Owner
-from nexthos_controller.executors.process.processes import Session
+from nexthos_controller.executors.machine import folders
+from nexthos_controller.executors.machine.processes import Session
 from nexthos_shared import names
 from nexthos_shared.models import Pipeline, parse_duration
 
 HANDLE = "handle.json"
 PREPARED = "prepared.json"
 CONFIG = "config.yaml"
-EXIT = "exit"
 LOG = "engine.log"
 METRICS = "metrics.prom"
-HIDDEN = "."  # names that begin so are on their way in or out
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,60 +109,17 @@ def read_handle_json(content: bytes) -> Handle:
 # ---- folders
 
 
-def hidden_prefix(owner: Owner) -> str:
-    """What the names of the owner's folders begin with while they come and go."""
-    tag = names.digest_of(f"{owner.namespace}\n{owner.installation}".encode())[7:15]
-    return f"{HIDDEN}{tag}."
-
-
 def publish(root: Path, handle: Handle, config: bytes) -> None:
     """Make the whole folder. Raises FileExistsError if there is one, OSError if it can't be made."""
-    building = _aside(root, handle)
-    try:
-        building.mkdir(mode=0o700)
-        _write(building / HANDLE, handle.to_json())
-        _write(building / PREPARED, handle.to_json())
-        _write(building / CONFIG, config)
-        faultpoints.reach("process.preparing")
-        if (root / handle.name).exists():  # rename would replace an empty folder, whoever's it is
-            raise FileExistsError(handle.name)
-        building.rename(root / handle.name)
-    except OSError:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+    content = handle.to_json()
+    files = {HANDLE: content, PREPARED: content, CONFIG: config}
+    reached = partial(faultpoints.reach, "process.preparing")
+    folders.publish(root, handle.owner, handle.name, files, reached)
 
 
 def save(folder: Path, handle: Handle) -> None:
     """Replace the handle in one step. Raises OSError."""
-    replace_file(folder / HANDLE, handle.to_json())
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """Put `content` in place of `file`, readable by nobody else. Raises OSError; then all is as before."""
-    fresh = file.with_name(f"{file.name}.new")
-    try:
-        _write(fresh, content)
-        fresh.rename(file)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
-
-
-def withdraw(root: Path, handle: Handle) -> Path | None:
-    """Take the folder away in one step; what to delete then. None if it is gone. Raises OSError."""
-    leaving = _aside(root, handle)
-    try:
-        (root / handle.name).rename(leaving)
-    except FileNotFoundError:
-        return None
-    return leaving
-
-
-def sweep(root: Path, owner: Owner) -> None:
-    """Delete what crashes left of the owner's folders on their way in or out."""
-    for entry in root.iterdir():
-        if entry.name.startswith(hidden_prefix(owner)):
-            shutil.rmtree(entry, ignore_errors=True)
+    folders.replace_file(folder / HANDLE, handle.to_json())
 
 
 def load(folder: Path) -> tuple[Handle | None, str]:
@@ -197,17 +145,3 @@ def _load(file: Path, folder: Path) -> Handle:
     if handle.name != folder.name:
         raise ValueError(f"it is the handle of {handle.name}")
     return handle
-
-
-def _aside(root: Path, handle: Handle) -> Path:
-    return root / f"{hidden_prefix(handle.owner)}{handle.name}.{secrets.token_hex(4)}"
-
-
-def _write(file: Path, content: bytes) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-    finally:
-        os.close(fd)

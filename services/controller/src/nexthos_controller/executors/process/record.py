@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from nexthos_controller.executors.base import Execution, Exit
-from nexthos_controller.executors.process.handle import EXIT, HANDLE, LOG, METRICS, Handle
+from nexthos_controller.executors.machine.shim import EXIT
+from nexthos_controller.executors.process.handle import HANDLE, LOG, METRICS, Handle
 from nexthos_shared.reasons import Problem
 
 Stamp = tuple[int, int]

@@ -17,13 +17,14 @@ import structlog
 
 from nexthos_controller.executors.base import Execution, Exit, Owner
 from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.machine.deaths import Deaths
+from nexthos_controller.executors.machine.folders import HIDDEN
+from nexthos_controller.executors.machine.logfile import could_not_bind
+from nexthos_controller.executors.machine.processes import Session
 from nexthos_controller.executors.probe import Asked, probe
 from nexthos_controller.executors.process.adopt import Found, look, together
-from nexthos_controller.executors.process.deaths import Deaths
 from nexthos_controller.executors.process.exits import judge
-from nexthos_controller.executors.process.handle import HIDDEN, Handle, Life, load, save
-from nexthos_controller.executors.process.logfile import could_not_bind
-from nexthos_controller.executors.process.processes import Session
+from nexthos_controller.executors.process.handle import Handle, Life, load, save
 from nexthos_controller.executors.process.record import Record, stamp_of
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.reasons import Problem

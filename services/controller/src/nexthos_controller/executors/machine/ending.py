@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from nexthos_controller.executors.process import processes
-from nexthos_controller.executors.process.deaths import Deaths
-from nexthos_controller.executors.process.processes import Session
+from nexthos_controller.executors.machine import processes
+from nexthos_controller.executors.machine.deaths import Deaths
+from nexthos_controller.executors.machine.processes import Session
 from nexthos_shared.errors import StillRunning
 
 RUNS_WITHIN = 1.0  # seconds from spawning the shim to the engine's exec; it takes 2 ms

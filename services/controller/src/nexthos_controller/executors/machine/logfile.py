@@ -138,7 +138,7 @@ def cut(log: Path, limit: int, pipeline_id: str) -> None:
     The last line of what is kept counts what was lost, with what came between reading and cutting.
     """
     fresh = older(log).with_name(f"{older(log).name}.new")
-    with log.open("r+b") as file, open(fresh, "wb", opener=_private) as kept:
+    with log.open("r+b") as file, open(fresh, "wb", opener=private) as kept:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - limit // 2, 0))
         if file.tell():
@@ -161,7 +161,8 @@ def _blocks(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
         yield block
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
+    """For `open(opener=private)`: what is made is readable by nobody else."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 

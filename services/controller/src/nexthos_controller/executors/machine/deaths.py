@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from nexthos_controller.executors.process.processes import Session, leads, members
+from nexthos_controller.executors.machine.processes import Session, leads, members
 
 log = structlog.get_logger(__name__)
 

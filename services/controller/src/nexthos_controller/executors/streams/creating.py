@@ -1,0 +1,165 @@
+"""Creating a stream: its body, a host, the request, and what is noted before and after it.
+
+Comes in: a record whose life is over or has not begun. Goes out: one whose life has begun, or has ended at
+once because its host refused it. What is about to be created is noted first, so a controller that is killed
+in between, or a request without an answer, leaves something that `watch` can tell the end of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from nexthos_controller import faultpoints
+from nexthos_controller.executors import given
+from nexthos_controller.executors.base import ExecutorContext, Exit, Spec
+from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.machine.binaries import binary_of, identity_of, made_with
+from nexthos_controller.executors.streams.api import Exists, NotOurs, Refused, Silent
+from nexthos_controller.executors.streams.body import body_of, is_plain
+from nexthos_controller.executors.streams.handle import Life
+from nexthos_controller.executors.streams.hosts import Host, Hosts
+from nexthos_controller.executors.streams.record import Record
+from nexthos_controller.executors.streams.stock import Stock
+from nexthos_shared import engine
+from nexthos_shared.engine.messages import read_message, without_values
+from nexthos_shared.errors import StartFailed
+from nexthos_shared.reasons import Problem, Reason
+
+AT_ONCE = 8 * 1024  # bytes of a configuration that needs no parser, which take 0.1 ms
+DEAD_WITHIN = 0.5  # seconds from a connection that breaks to the end of its host being noted
+
+
+class Creator:
+    """Creates streams of one owner; `wake` says of which host something is new."""
+
+    def __init__(
+        self,
+        context: ExecutorContext,
+        stock: Stock,
+        hosts: Hosts,
+        hints: Hints,
+        wake: Callable[[Host], None],
+    ) -> None:
+        self._context = context
+        self._guard = context.guard
+        self._stock = stock
+        self._hosts = hosts
+        self._hints = hints
+        self._wake = wake
+
+    async def body(self, spec: Spec, replica: int, config: bytes) -> bytes:
+        """What a host is sent. Raises CannotRunHere, InvalidConfig."""
+        connection = given.connection_of(self._context, spec.definition)
+        environment = engine.environment(
+            nats_url=connection.url,
+            nats_creds=connection.creds,
+            pipeline=spec.id,
+            version=spec.definition.version or "",
+            replica=replica,
+            env=spec.definition.env,
+            base=os.environ,
+        )
+        if len(config) < AT_ONCE and is_plain(config):
+            return body_of(config, environment)  # a thread takes as long
+        return await asyncio.to_thread(body_of, config, environment)
+
+    async def create(self, record: Record, spec: Spec, body: bytes) -> None:
+        """Find it a host and have it created there. A stream that is refused has ended at once."""
+        binary = binary_of(self._context, spec.definition)
+        party = record.handle.party
+        record.busy += 1
+        try:
+            place = self._hosts.place(
+                record.handle.name, binary, identity_of(binary), party, self._guard
+            )
+            with await place as host:
+                await self._create_in(host, record, spec, body)
+        finally:
+            record.busy -= 1
+
+    async def _create_in(self, host: Host, record: Record, spec: Spec, body: bytes) -> None:
+        life = self._next_life(host, record, spec)
+        self._guard()
+        try:
+            starting = replace(record.handle, creating=life, starts=record.handle.starts + 1)
+            self._stock.save(record, starting)
+            record.metrics_file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StartFailed(f"{record.folder}: {error.strerror or error}") from error
+        faultpoints.reach("streams.creating")
+        problem = await self._post_in(host, record, body)
+        faultpoints.reach("streams.created")
+        if record.handle.creating is not None:  # else its host has died, and it with it
+            self._begin(record, life, problem)
+        self._wake(host)
+
+    async def _post_in(self, host: Host, record: Record, body: bytes) -> Problem | None:
+        """Why its host refuses it, if it does. Raises StartFailed."""
+        try:
+            await self._post(host, record.handle.name, body)
+        except (Silent, NotOurs) as error:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DEAD_WITHIN):
+                    await host.over.wait()
+            if record.handle.creating is not None:
+                words = f"host {host.handle.number} did not take it: {error}"
+                raise StartFailed(words) from error
+        except Refused as error:
+            return await self._refused(host, record, error)
+        return None
+
+    def _refuse(self, record: Record, problem: Problem) -> None:
+        """Noted before its host is ended, which would else look like its crash."""
+        creating = record.handle.creating
+        self._stock.keep(record, replace(record.handle, party=1))
+        if creating is not None:
+            self._begin(record, creating, problem)
+
+    def _begin(self, record: Record, life: Life, problem: Problem | None) -> None:
+        if problem is not None:
+            life = replace(life, exit=Exit(1, False, problem))
+        begun = replace(record.handle, life=life, creating=None)
+        self._stock.keep(record, begun)
+        record.begin(begun)
+        self._hints.add(begun.id)
+
+    def _next_life(self, host: Host, record: Record, spec: Spec) -> Life:
+        definition = spec.definition
+        return Life(
+            host=host.id,
+            count=record.handle.starts + 1,
+            started_at=time.time(),
+            log_offset=host.log.stat().st_size if host.log.exists() else 0,
+            made_with=made_with(self._context, definition.engine, definition.connection),
+        )
+
+    async def _post(self, host: Host, name: str, body: bytes) -> None:
+        try:
+            await host.api.create(name, body)
+        except Exists:  # it has ended by itself, or was left by a creation that was cut short
+            await host.api.delete(name)
+            try:
+                await host.api.create(name, body)
+            except Exists as error:
+                raise Silent("a stream of that name does not end") from error
+
+    async def _refused(self, host: Host, record: Record, error: Refused) -> Problem:
+        """Why; and what was built of it before it failed is not left to run for ever where that can be.
+
+        It runs on in its host, without a stream that could be deleted. So the host gets no more
+        streams, the next attempt is on a host of its own, and there it ends with the host.
+        """
+        problem = read_message(error.messages[0], default=Reason.EXITED)[0]
+        problem = without_values(problem, record.handle.env)
+        if error.broken:
+            self._refuse(record, problem)
+            alone = self._hosts.count(host) <= 1
+            host.note(retired=True)
+            if alone:
+                await self._hosts.end(host, 0.0, self._guard)
+        return problem

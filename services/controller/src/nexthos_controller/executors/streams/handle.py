@@ -1,0 +1,139 @@
+"""What is stored of an execution, since the engine forgets everything: `<state>/streams/<name>/`.
+
+handle.json    whose it is, what shaped it, its last life
+config.yaml    the pinned bytes
+engine.log     its lines, once it has ended; metrics.prom: its last metrics
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from nexthos_controller.executors.base import Exit, Owner
+from nexthos_controller.executors.machine import folders
+from nexthos_shared.models import Pipeline, parse_duration
+
+HANDLE = "handle.json"
+PREPARED = "prepared.json"
+CONFIG = "config.yaml"
+LOG = "engine.log"
+METRICS = "metrics.prom"
+
+
+@dataclass(frozen=True, slots=True)
+class HostId:
+    """A host, one life of it: no other process, on no other boot, has the same."""
+
+    number: int
+    pid: int
+    ticks: int
+    boot: str
+
+    def __str__(self) -> str:
+        return f"{self.pid}-{self.ticks}-{self.boot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of an execution: a stream in a host."""
+
+    host: HostId
+    count: int  # which of this execution's lives it is
+    started_at: float  # seconds since the epoch
+    log_offset: int  # bytes of the host's log when it began
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    stopping: bool = False  # somebody asked it to end
+    exit: Exit | None = None
+
+    @property
+    def uid(self) -> str:
+        """The host's, and which life it is."""
+        return f"{self.host}-{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """Whose it is, what shaped it, its last life, and the one that is being created, if any.
+
+    `party` is how many may share a host with it: 0 as many as the settings say; see `suspicion`.
+    """
+
+    name: str
+    owner: Owner
+    id: str
+    replica: int
+    spec_hash: str
+    revision: int
+    digest: str
+    definition: dict[str, Any]
+    life: Life | None = None
+    creating: Life | None = None
+    starts: int = 0
+    party: int = 0
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The definition's variables, whose values are shown to nobody."""
+        return self.definition.get("env") or {}
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds to drain."""
+        stored = self.definition.get("stop_timeout")
+        usual: float = Pipeline.model_fields["stop_timeout"].default
+        return usual if stored is None else parse_duration(stored)
+
+    def to_json(self) -> bytes:
+        """As stored."""
+        return _ADAPTER.dump_json(self)
+
+
+_ADAPTER: TypeAdapter[Handle] = TypeAdapter(Handle)
+
+
+def publish(root: Path, handle: Handle, config: bytes) -> None:
+    """Make the whole folder. Raises FileExistsError if there is one, OSError if it can't be made."""
+    content = handle.to_json()
+    files = {HANDLE: content, PREPARED: content, CONFIG: config}
+    folders.publish(root, handle.owner, handle.name, files)
+
+
+def save(folder: Path, handle: Handle) -> None:
+    """Replace the handle in one step. Raises OSError."""
+    folders.replace_file(folder / HANDLE, handle.to_json())
+
+
+def load(folder: Path) -> tuple[Handle | None, str]:
+    """The folder's handle and "", or what was noted when it was prepared and what is wrong since.
+
+    Raises FileNotFoundError, NotADirectoryError, PermissionError for what is no folder of ours, and
+    another OSError where nothing can be said.
+    """
+    try:
+        return _load(folder / HANDLE, folder), ""
+    except (ValueError, FileNotFoundError) as error:
+        damage = str(error) or type(error).__name__
+        missing = isinstance(error, FileNotFoundError)
+    try:
+        return _load(folder / PREPARED, folder), damage
+    except FileNotFoundError:
+        if missing:
+            raise
+    except ValueError:
+        pass
+    return None, damage
+
+
+def _load(file: Path, folder: Path) -> Handle:
+    try:
+        handle = _ADAPTER.validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ValueError(error.errors(include_url=False, include_input=False)[0]["msg"]) from error
+    if handle.name != folder.name:
+        raise ValueError(f"it is the handle of {handle.name}")
+    return handle

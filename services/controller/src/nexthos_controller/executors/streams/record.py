@@ -1,0 +1,80 @@
+"""One execution as it is known here at this moment: its handle, and what only the living executor knows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from nexthos_controller.executors.base import Execution, Exit
+from nexthos_controller.executors.streams.handle import HANDLE, LOG, METRICS, Handle
+from nexthos_shared.reasons import Problem
+
+Stamp = tuple[int, int]
+
+
+class Record:
+    """Mutable; one for each folder."""
+
+    def __init__(self, handle: Handle, folder: Path) -> None:
+        self.handle = handle
+        self.folder = folder
+        self.log = folder / LOG  # lines of lives that have ended
+        self.metrics_file = folder / METRICS
+        self.stamp: Stamp | None = None
+        self.ready: bool | None = None
+        self.problem: Problem | None = None
+        self.busy = 0  # calls that are about to change what runs: who watches keeps away
+        self.over = asyncio.Event()
+
+    @property
+    def uid(self) -> str:
+        """Of its last life; empty while prepared."""
+        return self.handle.life.uid if self.handle.life else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether its last life has not ended, as far as is known."""
+        return self.handle.life is not None and self.handle.life.exit is None
+
+    def begin(self, handle: Handle) -> None:
+        """Take up a life that has just begun, or was found."""
+        self.handle = handle
+        self.ready, self.problem = None, None
+        self.over.set()
+        self.over = asyncio.Event()
+        if not self.running:
+            self.over.set()
+
+    def seen(self, place: str, endpoint: str | None, outdated: str = "") -> Execution:
+        """As the contract shows it."""
+        handle, life = self.handle, self.handle.life
+        exit: Exit | None = life.exit if life else None
+        return Execution(
+            name=handle.name,
+            id=handle.id,
+            replica=handle.replica,
+            uid=self.uid,
+            executor="streams",
+            place=place,
+            spec_hash=handle.spec_hash,
+            revision=handle.revision,
+            digest=handle.digest,
+            state="running" if self.running else "stopped" if life else "prepared",
+            exit=exit,
+            ready=self.ready if self.running else None,
+            started_at=life.started_at if life else None,
+            endpoint=endpoint if self.running else None,
+            problem=self.problem if self.running else None,
+            stop_timeout=handle.stop_timeout,
+            outdated=outdated if self.running else "",
+        )
+
+
+def stamp_of(folder: Path) -> Stamp | None:
+    """What changes whenever the handle is replaced; None if there is none."""
+    try:
+        stat = os.stat(f"{folder}/{HANDLE}")
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns

@@ -1,0 +1,201 @@
+"""What is known of all executions here: records, kept equal to their folders.
+
+Comes in: the root folder. Goes out: records by name, id and host. Must not ask a host: whether a stream
+runs is found out by `watch`, and noted here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from nexthos_controller.executors.base import Execution, Owner
+from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.machine.folders import HIDDEN
+from nexthos_controller.executors.streams.handle import Handle, HostId, load, save
+from nexthos_controller.executors.streams.record import Record, stamp_of
+from nexthos_shared.errors import ExecutorUnreachable
+
+log = structlog.get_logger(__name__)
+
+
+class Stock:
+    """Records of one owner below one root."""
+
+    def __init__(self, root: Path, owner: Owner, hints: Hints) -> None:
+        self._root = root
+        self._owner = owner
+        self._hints = hints
+        self._records: dict[str, Record] = {}
+        self._names: dict[str, set[str]] = {}  # by id
+        self._lodgers: dict[HostId, set[str]] = {}  # names that run, by host
+        self._damaged: set[str] = set()
+        self._foreign: set[str] = set()
+        self._root_stamp = 0
+
+    # ---- looking things up
+
+    def all(self) -> list[Record]:
+        """Everything."""
+        return list(self._records.values())
+
+    def of(self, pipeline_id: str) -> list[Record]:
+        """Everything of one pipeline."""
+        return [self._records[name] for name in self._names.get(pipeline_id, ())]
+
+    def named(self, name: str) -> Record | None:
+        """The one that has the folder of that name."""
+        return self._records.get(name)
+
+    def like(self, execution: Execution) -> Record | None:
+        """The one whose last life is the one that was observed."""
+        record = self._records.get(execution.name)
+        return record if record is not None and record.uid == execution.uid else None
+
+    def on(self, host: HostId) -> list[Record]:
+        """Those that run on it."""
+        return [self._records[name] for name in self._lodgers.get(host, ())]
+
+    def count(self, host: HostId) -> int:
+        """How many run on it."""
+        return len(self._lodgers.get(host, ()))
+
+    def hosts(self) -> list[HostId]:
+        """Those on which something runs, as far as is known."""
+        return [host for host, names in self._lodgers.items() if names]
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether something that is not ours has the name."""
+        return name in self._foreign
+
+    def is_damaged(self, name: str) -> bool:
+        """Whether there is a folder of ours that can tell nothing."""
+        return name in self._damaged
+
+    # ---- keeping equal to the folders
+
+    def refresh(self, pipeline_id: str | None = None) -> None:
+        """Look at what changed behind our back. Raises ExecutorUnreachable if that can't be done."""
+        names = self._records if pipeline_id is None else self._names.get(pipeline_id, ())
+        for name in self._changed(names):
+            self._take(name)
+
+    def _changed(self, names: Iterable[str]) -> set[str]:
+        changed = {n for n in names if stamp_of(self._records[n].folder) != self._records[n].stamp}
+        try:
+            stamp = os.stat(self._root).st_mtime_ns
+            if stamp != self._root_stamp:
+                there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
+                self._foreign &= there
+                self._damaged &= there
+                changed |= (there - self._foreign - self._damaged) ^ self._records.keys()
+                self._root_stamp = stamp
+        except OSError as error:
+            raise _unreachable(self._root, error) from error
+        return changed
+
+    def _take(self, name: str) -> None:
+        folder, record = self._root / name, self._records.get(name)
+        stamp = stamp_of(folder)  # before reading: a change in between is then seen the next time
+        try:
+            handle, damage = load(folder)
+        except FileNotFoundError:
+            if record is not None:
+                self.remove(record)
+                self._hints.add(record.handle.id)
+            elif folder.exists():
+                self._foreign.add(name)
+            return
+        except (NotADirectoryError, PermissionError):
+            self._foreign.add(name)
+            return
+        except OSError as error:
+            raise _unreachable(folder, error) from error
+        if damage:
+            handle = record.handle if record is not None else handle
+            log.warning("a damaged handle", folder=str(folder), damage=damage)
+        if handle is None:
+            self._damaged.add(name)
+        elif handle.owner != self._owner:
+            self._foreign.add(name)
+        else:
+            self._know(name, handle, folder)
+            self._records[name].stamp = stamp
+            if damage:
+                self.keep(self._records[name], handle)
+
+    def _know(self, name: str, handle: Handle, folder: Path) -> None:
+        record = self._records.get(name)
+        if record is None:
+            self.add(Record(handle, folder)).begin(handle)
+            return
+        same = record.running and handle.life is not None and handle.life.uid == record.uid
+        self._set(record, handle)
+        if not same:
+            record.begin(handle)
+        elif handle.life is not None and handle.life.exit is not None:
+            record.over.set()
+            self._hints.add(handle.id)
+
+    # ---- changing records
+
+    def _set(self, record: Record, handle: Handle) -> None:
+        if record.handle.life is not None:
+            names = self._lodgers.get(record.handle.life.host, set())
+            names.discard(handle.name)
+            if not names:
+                self._lodgers.pop(record.handle.life.host, None)
+        record.handle = handle
+        if record.running and handle.life is not None:
+            self._lodgers.setdefault(handle.life.host, set()).add(handle.name)
+
+    def add(self, record: Record) -> Record:
+        """A folder that is there now."""
+        handle = record.handle
+        self._damaged.discard(handle.name)
+        self._foreign.discard(handle.name)
+        self._records[handle.name] = record
+        self._names.setdefault(handle.id, set()).add(handle.name)
+        self._set(record, handle)
+        record.stamp = stamp_of(record.folder)
+        return record
+
+    def remove(self, record: Record) -> None:
+        """A folder that is gone now."""
+        handle = record.handle
+        self._records.pop(handle.name, None)
+        names = self._names.get(handle.id, set())
+        names.discard(handle.name)
+        if not names:
+            self._names.pop(handle.id, None)
+        if handle.life is not None:
+            self._lodgers.get(handle.life.host, set()).discard(handle.name)
+        record.over.set()
+
+    def save(self, record: Record, handle: Handle) -> None:
+        """Store the handle, then know it. Raises OSError; then nothing has changed."""
+        save(record.folder, handle)
+        record.stamp = stamp_of(record.folder)
+        self._set(record, handle)
+
+    def keep(self, record: Record, handle: Handle) -> None:
+        """Know the handle, and store it if that can be done: what happened is not undone by a full disk."""
+        self._set(record, handle)
+        try:
+            save(record.folder, handle)
+        except OSError as error:
+            log.warning("a handle can't be stored", folder=str(record.folder), error=error.strerror)
+        record.stamp = stamp_of(record.folder)
+
+    def is_current(self, record: Record) -> bool:
+        """Whether nobody else has written its handle since, or removed it."""
+        return self._records.get(record.handle.name) is record and (
+            stamp_of(record.folder) == record.stamp
+        )
+
+
+def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
+    return ExecutorUnreachable(f"{path}: {error.strerror or error}")

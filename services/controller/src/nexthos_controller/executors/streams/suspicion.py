@@ -1,0 +1,68 @@
+"""Who is to blame when a host dies, so that one bad stream does not end 249 others for ever.
+
+Comes in: who lived in it. Goes out: for each whether the death is its own, and with how many it may share
+its next host. Pure. The rule:
+
+- A host that ends because somebody asked it to (SIGTERM) is nobody's doing.
+- A host with one stream: its death is that stream's own crash. It is told as one, and the controller's
+  backoff deals with it.
+- A host with several: nothing in a Go panic, and nothing at all after a SIGKILL, names the stream. Each
+  of them has ended by no doing of its own, as far as is known: its exit says `signalled`, so that it is
+  started again at once and no crash is counted. But some are suspects. Those that began in the last
+  seconds before the death are, if they are fewer than half; else all are.
+- Suspects start again apart from all others, in parties: as many as the square root of their number, in
+  each host. A suspect whose party's host dies as well is next alone. So a stream that has ended its host
+  twice is on a host of its own, and when it does so again it is alone, and crashes alone. 250 suspects
+  are 16 hosts of 16, of which one dies; 16 of them are alone then, and one crashes.
+- A suspect that has run for ten minutes is none any more: its next start is among all others, and others
+  may join its host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+YOUNG = 5.0  # seconds of life before a death that make a suspect
+CLEARED = 600.0  # seconds of life that clear one; as reconcile's HEALTHY_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class Inmate:
+    """A stream that lived in a host when that died."""
+
+    name: str
+    party: int  # 0: never suspected
+    age: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one: `own`: the death is its own; `party` of its next host."""
+
+    own: bool
+    party: int
+
+
+def judge(inmates: Sequence[Inmate]) -> dict[str, Verdict]:
+    """By name."""
+    if len(inmates) == 1:
+        [one] = inmates
+        return {one.name: Verdict(True, _next(one, 1))}
+    young = [i for i in inmates if i.age < YOUNG]
+    suspects = young if 0 < 2 * len(young) < len(inmates) else list(inmates)
+    size = math.ceil(math.sqrt(len(suspects)))
+    blamed = {i.name: _next(i, size) for i in suspects}
+    return {i.name: Verdict(False, blamed.get(i.name, party_of(i))) for i in inmates}
+
+
+def _next(inmate: Inmate, size: int) -> int:
+    """It may be suspected for the second time; then it is alone."""
+    before = party_of(inmate)
+    return 1 if before else size
+
+
+def party_of(inmate: Inmate) -> int:
+    """With how many it may share a host now."""
+    return 0 if inmate.age >= CLEARED else inmate.party

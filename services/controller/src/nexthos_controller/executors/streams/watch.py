@@ -1,0 +1,273 @@
+"""Watching one host: what of its streams runs and is connected, in two questions for all of them.
+
+Comes in: the host's answers. Goes out: readiness, ends and finds, noted in the records. Starts nothing.
+
+The host is asked often while one of its streams is young or not connected, and seldom else. A stream that
+is there and inactive has ended by itself. One that its record says runs here, and that the host does not
+know at two looks, is gone. One that nobody wants here is deleted: a leftover, a twin, or one whose
+folder was removed by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import structlog
+
+from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.streams.api import NotOurs, Silent
+from nexthos_controller.executors.streams.endings import Endings
+from nexthos_controller.executors.streams.handle import HostId, Life
+from nexthos_controller.executors.streams.hosts import Host
+from nexthos_controller.executors.streams.record import Record
+from nexthos_controller.executors.streams.stock import Stock
+from nexthos_shared.engine.messages import without_values
+from nexthos_shared.errors import NexthosError
+from nexthos_shared.reasons import Problem, Reason
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.003  # seconds
+LAST_PAUSE = 2.0  # seconds
+SHARE = 4  # times as long as a look takes is the least pause: 250 streams make an answer of 20 kB
+LOOK_WITHIN = 2.0  # seconds
+SILENT_AFTER = 1.0  # seconds without an answer, and more than one look
+
+
+class Watch:
+    """Of one host, for as long as it runs."""
+
+    def __init__(
+        self,
+        host: Host,
+        stock: Stock,
+        endings: Endings,
+        hints: Hints,
+        guard: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._stock = stock
+        self._endings = endings
+        self._hints = hints
+        self._guard = guard
+        self._since = time.monotonic()
+        self._wake = asyncio.Event()
+        self._silent_since: float | None = None
+        self._missing: set[str] = set()
+        self._strays: set[str] = set()
+        self._looking = asyncio.Lock()
+
+    def wake(self) -> None:
+        """Look soon, and often: something is about to change."""
+        self._since = time.monotonic()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            began = time.monotonic()
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at a host failed", host=self._host.handle.number)
+            took = time.monotonic() - began
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(max(self._pause(), SHARE * took)):
+                    await self._wake.wait()
+                await asyncio.sleep(SHARE * took)
+            except TimeoutError:
+                pass
+
+    def _pause(self) -> float:
+        calm = time.monotonic() - self._since
+        if self._silent_since is not None and not self._host.silent:
+            return SILENT_AFTER / 4
+        if all(r.ready for r in self._stock.on(self._host.id)) and not self._host.placing:
+            return LAST_PAUSE * random.uniform(0.9, 1.1)
+        return min(max(calm / 20, FIRST_PAUSE), LAST_PAUSE)
+
+    async def look(self) -> None:
+        """One look, and what follows from it."""
+        if self._host.starting:
+            return
+        async with self._looking:
+            before = [(r, r.uid) for r in self._stock.on(self._host.id)]
+            try:
+                async with asyncio.timeout(LOOK_WITHIN):
+                    there = await self._host.api.streams()
+                    unconnected = await self._unconnected(there)
+            except (Silent, NotOurs, TimeoutError):
+                self._no_answer()
+                return
+            self._silent_since = None
+            self._host.silent, self._host.unanswered, self._host.answered = False, False, True
+            lodgers = [r for r, uid in before if r.uid == uid and r.running and not r.busy]
+            await self._ready(lodgers, there, unconnected)
+            await self._over(lodgers, there)
+            await self._unwanted(there)
+
+    async def _unconnected(self, there: dict[str, bool]) -> frozenset[str]:
+        found = await self._host.api.unconnected()
+        if found is None:
+            asked = [name for name, active in there.items() if active]
+            found = frozenset([n for n in asked if not (await self._host.api.detail(n))[0]])
+        return found
+
+    def _no_answer(self) -> None:
+        now = time.monotonic()
+        self._host.unanswered = True
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since < SILENT_AFTER or self._host.silent or self._host.over.is_set():
+            return
+        self._host.silent = True
+        log.warning("a host does not answer", host=self._host.handle.number)
+        for record in self._stock.on(self._host.id):
+            record.ready, record.problem = None, None
+            self._hints.add(record.handle.id)
+
+    # ---- what follows
+
+    async def _ready(
+        self, lodgers: Iterable[Record], there: dict[str, bool], unconnected: frozenset[str]
+    ) -> None:
+        for record in lodgers:
+            name, uid = record.handle.name, record.uid
+            if not there.get(name):
+                continue
+            ready = name not in unconnected
+            if ready == record.ready:
+                continue
+            problem = None
+            if not ready:
+                try:
+                    _, said = await self._host.api.detail(name)
+                except (Silent, NotOurs):
+                    continue
+                problem = _not_connected(said, record)
+            if record.uid == uid and record.running:
+                self._since = time.monotonic()
+                record.ready, record.problem = ready, problem
+                self._hints.add(record.handle.id)
+
+    async def _over(self, lodgers: Iterable[Record], there: dict[str, bool]) -> None:
+        missing = {r.handle.name for r in lodgers if r.handle.name not in there}
+        for record in lodgers:
+            life, name = record.handle.life, record.handle.name
+            if life is None or record.busy or not record.running:
+                continue
+            if there.get(name) is False:
+                await self._endings.conclude(record, life, Exit(0, life.stopping))
+            elif name in missing & self._missing:
+                exit = Exit(0, True) if life.stopping else Exit(None, False, _gone(self._host))
+                await self._endings.conclude(record, life, exit)
+        self._missing = missing
+
+    async def _unwanted(self, there: dict[str, bool]) -> None:
+        strays: set[str] = set()
+        for name, active in there.items():
+            record = self._stock.named(name)
+            if record is not None and self._is_at_home(record):
+                continue
+            try:
+                self._stock.refresh(record.handle.id if record else "")
+                record = self._stock.named(name)
+            except NexthosError:
+                continue
+            if record is None:
+                lost = not (self._stock.is_foreign(name) or self._stock.is_damaged(name))
+                if name in self._strays and lost:
+                    await self._delete(name)
+                strays.add(name)
+            elif not self._is_at_home(record):
+                await self._unexpected(record, active)
+        self._strays = strays
+
+    def _is_at_home(self, record: Record) -> bool:
+        life = record.handle.life
+        here = life is not None and life.host == self._host.id
+        return bool(record.busy) or (record.running and here)
+
+    async def _unexpected(self, record: Record, active: bool) -> None:
+        """It is here, and its record says that it does not run, or runs elsewhere."""
+        handle = record.handle
+        life = handle.creating
+        if not record.running and life is None and handle.life is None:  # its handle was damaged
+            life = Life(self._host.id, handle.starts, time.time(), log_offset=0)
+        if not record.running and life is not None and life.host == self._host.id and active:
+            log.info("a stream was adopted", name=handle.name, host=self._host.handle.number)
+            fresh = replace(handle, life=life, creating=None)
+            self._stock.keep(record, fresh)
+            record.begin(fresh)
+            self._hints.add(handle.id)
+        else:
+            await self._delete(handle.name)
+
+    async def _delete(self, name: str) -> None:
+        try:
+            self._guard()
+            log.info("a stream that nobody wants", name=name, host=self._host.handle.number)
+            await self._host.api.delete(name)
+        except (Silent, NotOurs, NexthosError):
+            return
+
+
+class Watches:
+    """Of all hosts."""
+
+    def __init__(
+        self, stock: Stock, endings: Endings, hints: Hints, guard: Callable[[], None]
+    ) -> None:
+        self._given = (stock, endings, hints, guard)
+        self._watches: dict[HostId, Watch] = {}
+        self._tasks: dict[HostId, asyncio.Task[None]] = {}
+
+    def begin(self, host: Host) -> None:
+        """Look at a host that was found or started, until it is over."""
+        watch = self._watches[host.id] = Watch(host, *self._given)
+        self._tasks[host.id] = asyncio.create_task(self._run(host, watch), name="host watch")
+
+    async def _run(self, host: Host, watch: Watch) -> None:
+        looking = asyncio.create_task(watch.run())
+        try:
+            await host.over.wait()
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            self._watches.pop(host.id, None)
+            self._tasks.pop(host.id, None)
+
+    def wake(self, host: Host) -> None:
+        """Something is new there."""
+        if (watch := self._watches.get(host.id)) is not None:
+            watch.wake()
+
+    async def look(self, hosts: Iterable[Host]) -> None:
+        """At all of them, now."""
+        found = [self._watches[h.id] for h in hosts if h.id in self._watches]
+        await asyncio.gather(*(watch.look() for watch in found))
+
+    async def close(self) -> None:
+        """Look no more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _not_connected(said: str, record: Record) -> Problem:
+    words = f"an input or output is not connected: {' '.join(said.split())}"
+    return without_values(Problem(Reason.NOT_CONNECTED, words), record.handle.env)
+
+
+def _gone(host: Host) -> Problem:
+    words = (
+        f"host {host.handle.number} runs, and no longer has this stream: somebody deleted it there"
+    )
+    return Problem(Reason.KILLED, words)
