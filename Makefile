@@ -16,7 +16,7 @@ MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
 ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
 SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
-TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/integration/*/*.py  tests/soak/*.py)))
+TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/soak/*.py)))
 
 # Another active virtualenv, or a Python set up by hand, is not ours to install into.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_SYSTEM_PYTHON

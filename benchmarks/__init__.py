@@ -4,6 +4,9 @@
     machine        on what, with which versions and under which load it was measured
     ground         a nats-server, a connection and a folder; nothing is left when it is closed
     publish_ready  a definition is put: until its engine is ready, against the engine started by hand
+    publish_ready_docker  the same in containers, against `docker run`; the runner alone; sizes of images
+    starts         what both have in common
+    scale          boot, resync, memory and puts by the number of stored pipelines (scale_child runs there)
     restart        a controller is killed: until another one has taken over everything that runs
     report         the table and the JSON document
 

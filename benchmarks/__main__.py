@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import publish_ready, publish_ready_docker, restart
+from benchmarks import publish_ready, publish_ready_docker, restart, scale
 from benchmarks.figures import Figure
 from benchmarks.ground import Progress
 from benchmarks.machine import load, this_machine
@@ -28,11 +28,15 @@ BENCHMARKS: Mapping[str, Measure] = {
     "publish-ready": publish_ready.measure,
     "publish-ready-docker": publish_ready_docker.measure,
     "restart": restart.measure,
+    "scale": scale.measure,
 }
+LONG: Mapping[str, Measure] = {"scale-full": scale.measure_full}  # only when asked for
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", multiple=True, type=click.Choice(list(BENCHMARKS)), help="Run only this.")
+@click.option(
+    "--only", multiple=True, type=click.Choice([*BENCHMARKS, *LONG]), help="Run only this."
+)
 @click.option("--quick", is_flag=True, help="A few runs: does it work at all? Nothing to quote.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 @click.option(
@@ -71,7 +75,7 @@ async def _run(names: tuple[str, ...], quick: bool) -> Results:
     progress = Progress()
     figures: list[Figure] = []
     for name in names:
-        figures += await BENCHMARKS[name](quick, progress)
+        figures += await {**BENCHMARKS, **LONG}[name](quick, progress)
         progress.done()
     return Results(started, quick, machine, (before, load()), figures)
 
