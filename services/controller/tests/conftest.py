@@ -36,7 +36,11 @@ async def house(builder: Builder) -> AsyncIterator[House]:
         yield house
 
 
-@pytest.fixture(params=sorted(RIGS))
+# A container takes as long as five processes, and a busy daemon longer.
+PATIENCE = {"docker": [pytest.mark.timeout(240)]}
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=PATIENCE.get(kind, ())) for kind in sorted(RIGS)])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     """Each executor in turn, open, with the world behind it."""
     async with RIGS[request.param](tmp_path) as rig:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from nexthos_controller.desired import Brief, Desired
 from nexthos_controller.reconcile import decide
 from nexthos_controller.rest import Rest
+from nexthos_shared.stores import KvEntry
+from nexthos_shared.watch import Snapshot
 from nexthos_testing.house import House
 from nexthos_testing.wait import eventually
+
+ENTRY = b'{"status": "published", "version": "1"}'
 
 
 def test_at_rest_is_what_is_the_same_until_something_is_due():
@@ -23,6 +28,21 @@ def test_at_rest_is_what_is_the_same_until_something_is_due():
     assert rest.left("orders", 1e9) is None
     rest.forget("orders")
     assert not rest.holds("orders", 1, 100.0)
+
+
+def test_the_same_revision_with_other_content_is_another_entry():
+    """A bucket that was put back from a backup counts its revisions anew."""
+    desired = Desired()
+    first, second = (KvEntry("orders", 2, value) for value in (ENTRY, ENTRY.replace(b"1", b"2")))
+    desired.take(Snapshot((first,), False))
+    before = desired.brief("orders")
+    assert (before.revision, before.version) == (2, "1")
+    desired.take(Snapshot((second,), True))
+    after = desired.brief("orders")
+    assert (after.revision, after.version) == (2, "2")
+    assert after != before
+    desired.take(Snapshot((), True))
+    assert desired.brief("orders") == Brief()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import docker
 import pytest
 import requests
 
+from nexthos_controller.executors.docker.daemon import hang_up
 from nexthos_testing.docker import RUNNER
 
 pytestmark = pytest.mark.timeout(180)  # its image is built first
@@ -80,10 +81,10 @@ def test_what_the_executor_asks_passes(behind: docker.APIClient, daemon: docker.
         events = behind.events(filters={"container": [made]}, decode=True)
         behind.start(made)
         assert next(events)["Action"] == "start"
-        events.close()
+        hang_up(events)
         followed = behind.logs(made, stream=True, follow=True)
         assert next(followed) == b"said\n"
-        followed.close()
+        hang_up(followed)
         assert [c["Id"] for c in behind.containers(filters={"name": name})] == [made]
         assert behind.inspect_container(made)["State"]["Running"]
         chunks, _ = behind.get_archive(made, "/run/nexthos/config.yaml")

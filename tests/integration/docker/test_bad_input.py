@@ -106,25 +106,34 @@ async def test_overwritten_and_then_removed_by_hand_the_new_bytes_never_run_as_t
 
 
 @pytest.mark.fault(67)
-async def test_a_store_that_a_container_does_not_reach_is_told_and_how_to_name_it(
+async def test_a_store_that_a_container_does_not_reach_is_told(
     open_nats: NatsServer, namespace: str, tmp_path: Path
 ) -> None:
-    away = {"store": {"url": f"nats://127.0.0.1:{free_port()}"}}
     async with dockyard(open_nats, namespace, tmp_path) as yard:
         url = f"nats://{yard.hands.gateway()}:{open_nats.port}"
+        away = {"store": {"url": f"nats://{yard.hands.gateway()}:{free_port()}"}}
         write_settings(yard.settings, url, away, engines={"default": {"image": impatient_image()}})
         await yard.begins_again()
         await yard.field.echo("orders")
         await yard.field.put("orders")
-        status = await yard.ended_for("orders", Reason.STORE_UNAVAILABLE)
-        problem = status.memory.slots[0].problem
-        assert problem is not None
-        assert "connections.default.url" in problem.message
+        await yard.ended_for("orders", Reason.STORE_UNAVAILABLE)
         assert yard.one("orders")["State"]["ExitCode"] == 69
         write_settings(yard.settings, url)
         await yard.begins_again()
         await yard.field.put("orders", restart_nonce=1)
         assert await yard.field.says("orders") == "v1 hello"
+
+
+async def test_a_store_that_is_the_container_itself_is_refused_with_how_to_name_it(
+    open_nats: NatsServer, namespace: str, tmp_path: Path
+) -> None:
+    async with dockyard(open_nats, namespace, tmp_path) as yard:
+        write_settings(yard.settings, f"nats://127.0.0.1:{open_nats.port}")
+        await yard.begins_again()
+        await yard.field.echo("orders")
+        revision = await yard.field.put("orders")
+        assert "connections.default.url" in await refused(yard, "orders", revision)
+        assert yard.containers() == []
 
 
 @pytest.mark.fault(67)

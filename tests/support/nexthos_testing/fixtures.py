@@ -22,6 +22,8 @@ from nexthos_testing.nats import NatsServer
 # that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # A traceback with the values of all variables takes seconds to be written, in the test's own loop.
 structlog.configure(processors=[structlog.processors.add_log_level, console_renderer(colors=False)])

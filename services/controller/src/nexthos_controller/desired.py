@@ -18,6 +18,7 @@ class Brief:
     """What a look must know of an entry before it can say that nothing has changed."""
 
     revision: int | None = None  # None: neither an entry nor a marker is known
+    content: int = 0  # a hash of it: in a bucket that was put back, a revision comes a second time
     version: str | None = None
     executor: str | None = None
 
@@ -55,11 +56,12 @@ class Desired:
         if stored is None:
             self._briefs.pop(key, None)
             return NOTHING
-        if known is None or known.revision != stored.revision:
+        content = hash(stored.value)
+        if known is None or (known.revision, known.content) != (stored.revision, content):
             entry = self.entry(key)
             pipeline = entry.pipeline if entry else None
             version, executor = (pipeline.version, pipeline.executor) if pipeline else (None, None)
-            known = self._briefs[key] = Brief(stored.revision, version, executor)
+            known = self._briefs[key] = Brief(stored.revision, content, version, executor)
         return known
 
     def take(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> tuple[set[str], bool]:

@@ -296,5 +296,12 @@ async def _read(stream: Any) -> AsyncGenerator[Any, None]:
             await wake.wait()
             wake.clear()
     finally:
-        with contextlib.suppress(Exception):
-            stream.close()
+        hang_up(stream)
+
+
+def hang_up(stream: Any) -> None:
+    """End a stream, whoever reads it. Its own `close` leaves the response, and with it the socket, open."""
+    with contextlib.suppress(Exception):
+        stream.close()
+    with contextlib.suppress(Exception):
+        stream._response.close()
