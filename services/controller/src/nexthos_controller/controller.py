@@ -119,7 +119,8 @@ class Controller:
             await self.book.forget(key)
             return None
         if view.entry is None and not view.executions and not view.silent:
-            return None  # never seen, nothing there: no status is made for it
+            self.book.drop_lost(key)
+            return None  # nothing there: no status is made for it
         status = report(view, decision, self.book.status(key))
         later = await self.book.report(key, status)
         moments = [m for m in (later, decision.look_again) if m is not None]
