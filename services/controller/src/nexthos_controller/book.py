@@ -174,13 +174,6 @@ class StatusBook:
             self._events.forgot(key, page.status, page.revision)
         self._announce(key)
 
-    def drop_lost(self, key: str) -> None:
-        """Know no more of a status that somebody deleted and that nobody will write again."""
-        page = self._pages.get(key)
-        if page is not None and not page.is_stored:
-            self._pages.pop(key)
-            self._announce(key)
-
     async def _write(self, key: str, status: PipelineStatus) -> None:
         status = status.model_copy(
             update={"updated_at": self._now(), "controller": self._controller}

@@ -119,8 +119,9 @@ class Controller:
             await self.book.forget(key)
             return None
         if view.entry is None and not view.executions and not view.silent:
-            self.book.drop_lost(key)
-            return None  # nothing there: no status is made for it
+            # Nothing there: no status is made for it, but one that was told is kept as it was.
+            known = self.book.status(key)
+            return await self.book.report(key, known) if known is not None else None
         status = report(view, decision, self.book.status(key))
         later = await self.book.report(key, status)
         moments = [m for m in (later, decision.look_again) if m is not None]

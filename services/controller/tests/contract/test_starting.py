@@ -137,6 +137,7 @@ async def test_a_kept_one_is_resumed_with_its_own_bytes(rig: Rig):
     """
     spec = rig.spec()
     first = await rig.executor.start(spec, 0)
+    await eventually(lambda: ready(rig, spec))  # a container fetches its bytes itself
     await rig.executor.stop(first, 5.0)
     rig.fetch_error = ConfigChanged("overwritten")
     await rig.reopen()

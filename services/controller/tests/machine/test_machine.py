@@ -11,7 +11,7 @@ def test_every_invariant_holds_after_every_step_and_the_goals_when_faults_stop(n
     run(120, 40, number=number)
 
 
-def test_the_lost_status_of_a_key_that_is_gone_without_a_marker_is_told_no_more() -> None:
+def test_the_lost_status_of_a_key_that_is_gone_without_a_marker_is_written_again() -> None:
     """Found by the machine (I7): the controller spoke of it until it restarted."""
     state = Pipelines()
     state.begin(one={}, other={})

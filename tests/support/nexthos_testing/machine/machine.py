@@ -118,7 +118,9 @@ class Pipelines(WorldRules):
         return {e.uid: e.state for _, t in self.ground.things() for e in [t.execution]}
 
     def _counts(self) -> dict[str, int]:
-        return {key: s.restarts for key, s in self.acting.book.statuses().items()}
+        """Of those that have any: a status alone may outlive its key, where a write got lost."""
+        told = self.acting.book.statuses().items()
+        return {key: status.restarts for key, status in told if status.restarts}
 
     # ---- what is reached when faults stop
 
