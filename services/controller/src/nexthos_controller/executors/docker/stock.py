@@ -23,6 +23,8 @@ from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.probe import Asked, probe
 from nexthos_shared.reasons import Problem
 
+NOTED_WITHIN = 200_000_000  # nanoseconds
+
 log = structlog.get_logger(__name__)
 
 
@@ -163,12 +165,18 @@ class Stock:
     async def _exit_of(self, life: Life) -> Exit:
         try:
             signals, tail = await asyncio.gather(
-                self._daemon.signals(life.container, life.started, life.finished + 1),
-                self._daemon.tail(life.container, TAIL, life.started),
+                self._signals_to(life), self._daemon.tail(life.container, TAIL, life.started)
             )
         except Gone:
             signals, tail = set(), b""
         return judge(life, signals, (text for _, text in timed(tail)))
+
+    async def _signals_to(self, life: Life) -> set[str]:
+        """The daemon notes a signal after it was sent: what it ended may have ended before the note."""
+        at_once = await self._daemon.signals(life.container, life.started, life.finished + 1)
+        return at_once or await self._daemon.signals(
+            life.container, life.started, life.finished + NOTED_WITHIN
+        )
 
     # ---- letting go
 
