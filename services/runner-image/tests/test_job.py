@@ -59,7 +59,9 @@ async def test_an_engine_that_a_signal_kills_is_told_by_the_code(job, tick):
 async def test_a_job_that_drained_is_not_completed(job, tick, number):
     run = await job(tick)
     await run.engine()
-    await asyncio.sleep(0.1)  # the engine listens to signals a moment after it says that it runs
+    # No condition tells it: Go catches every signal from its start, and asks for these two a moment after
+    # the engine says that it runs; until then it ends without draining.
+    await asyncio.sleep(0.1)
     engine = child_of(run.pid)
     run.signal(number)
     assert await run.ended() == Exit.ASKED

@@ -9,13 +9,22 @@ import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from nexthos_controller.executors.base import Connection, ExecutorContext
+from nexthos_controller.executors.base import Connection, ExecutorContext, Spec
+from nexthos_shared import names
 from nexthos_shared.engine import shape
 from nexthos_shared.errors import CannotRunHere
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
 CONTROLLER = version("nexthos-controller")  # reading it takes a millisecond
+
+
+def name_of(context: ExecutorContext, spec: Spec, replica: int) -> str:
+    """The name of the execution of that replica, whichever executor makes it."""
+    owner = context.owner
+    return names.execution_name(
+        owner.namespace, spec.id, replica, owner.installation, spec.spec_hash
+    )
 
 
 def cannot(field: str, words: str) -> Problem:

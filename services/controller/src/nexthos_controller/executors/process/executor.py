@@ -157,10 +157,7 @@ class ProcessExecutor(Executor):
             await self._prepared(spec, replica)
 
     def _name(self, spec: Spec, replica: int) -> str:
-        owner = self._context.owner
-        return names.execution_name(
-            owner.namespace, spec.id, replica, owner.installation, spec.spec_hash
-        )
+        return given.name_of(self._context, spec, replica)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())

@@ -214,10 +214,7 @@ class StreamsExecutor(Executor):
             await self._prepared(spec, replica)
 
     def _name(self, spec: Spec, replica: int) -> str:
-        owner = self._context.owner
-        return names.execution_name(
-            owner.namespace, spec.id, replica, owner.installation, spec.spec_hash
-        )
+        return given.name_of(self._context, spec, replica)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
