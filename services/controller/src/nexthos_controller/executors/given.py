@@ -27,6 +27,11 @@ def name_of(context: ExecutorContext, spec: Spec, replica: int) -> str:
     )
 
 
+def stored(definition: Pipeline) -> dict[str, object]:
+    """A definition as handles keep it."""
+    return definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
 def cannot(field: str, words: str) -> Problem:
     """What an executor says of a field that it can't do."""
     return Problem(Reason.CANNOT_RUN_HERE, f"{field}: {words}", field=field)

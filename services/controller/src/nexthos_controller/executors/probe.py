@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import structlog
+
 from nexthos_shared.engine import Readiness, Ready
 from nexthos_shared.engine.messages import without_values
 from nexthos_shared.reasons import Problem, Reason
@@ -19,6 +21,8 @@ from nexthos_shared.reasons import Problem, Reason
 FIRST_PAUSE = 0.003  # seconds
 LAST_PAUSE = 5.0  # seconds
 DOWN_AFTER = 3  # looks without an answer after which an answer given earlier counts no more
+
+log = structlog.get_logger(__name__)
 
 Say = Callable[[bool | None, Problem | None], None]
 
@@ -45,6 +49,12 @@ async def probe(asked: Asked, say: Say) -> None:
                 since = loop.time()
                 say(verdict.ready, verdict.problem)
             await asyncio.sleep(_pause(loop.time() - since, verdict.ready))
+
+
+def report(task: asyncio.Task[None]) -> None:
+    """As a probe's done callback: it runs for ever, so an end of its own is a defect."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a probe broke", task=task.get_name(), exc_info=error)
 
 
 def _pause(calm: float, ready: bool | None) -> float:

@@ -20,7 +20,7 @@ from nexthos_controller.executors.docker.exits import TAIL, judge
 from nexthos_controller.executors.docker.labels import labels_filter, read_labels
 from nexthos_controller.executors.docker.life import Life, read_life, state_of
 from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.probe import Asked, probe
+from nexthos_controller.executors.probe import Asked, probe, report
 from nexthos_shared.reasons import Problem
 
 NOTED_WITHIN = 200_000_000  # nanoseconds
@@ -160,7 +160,7 @@ class Stock:
             asked = Asked(life.endpoint, life.token, life.secrets)
             say = _Saying(record, life.uid, self._hints)
             record.probing = asyncio.create_task(probe(asked, say), name=f"probe {life.name}")
-            record.probing.add_done_callback(_report)
+            record.probing.add_done_callback(report)
 
     async def _exit_of(self, life: Life) -> Exit:
         try:
@@ -221,8 +221,3 @@ class _Saying:
         if record.life is not None and record.life.uid == self._uid and record.life.running:
             record.ready, record.problem = ready, problem
             self._hints.add(record.id)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a probe broke", task=task.get_name(), exc_info=error)

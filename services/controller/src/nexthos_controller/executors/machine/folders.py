@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nexthos_controller.executors.base import Owner
 from nexthos_shared import names
+from nexthos_shared.errors import ExecutorUnreachable
 
 HIDDEN = "."  # names that begin so are on their way in or out
 
@@ -91,3 +92,8 @@ def _write(file: Path, content: bytes) -> None:
             view = view[os.write(fd, view) :]
     finally:
         os.close(fd)
+
+
+def unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
+    """What is raised where `path` can't be used: nothing may be concluded from that."""
+    return ExecutorUnreachable(f"{path}: {error.strerror or error}")

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
@@ -31,7 +30,7 @@ from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.machine import logfile
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.ending import end, until_engine_runs
-from nexthos_controller.executors.machine.folders import replace_file, sweep, withdraw
+from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import boot_id, process
 from nexthos_controller.executors.machine.shim import spawn
@@ -49,7 +48,6 @@ from nexthos_controller.executors.process.shim import shim_argv
 from nexthos_controller.executors.process.stock import Stock
 from nexthos_shared import engine, names
 from nexthos_shared.errors import (
-    ExecutorUnreachable,
     NameConflict,
     NexthosError,
     StartFailed,
@@ -87,7 +85,7 @@ class ProcessExecutor(Executor):
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:
-            raise _unreachable(self._root, error) from error
+            raise unreachable(self._root, error) from error
         try:
             await self._stock.take_stock()
         except BaseException:
@@ -191,7 +189,7 @@ class ProcessExecutor(Executor):
             revision=spec.revision,
             digest=spec.digest,
             takes_metrics=takes_metrics,
-            definition=_stored(spec.definition),
+            definition=given.stored(spec.definition),
         )
 
     def _publish(self, handle: Handle, config: bytes) -> Record:
@@ -226,7 +224,7 @@ class ProcessExecutor(Executor):
                 life = self._next_life(record, spec)
                 handle = replace(
                     record.handle,
-                    definition=record.handle.definition or _stored(spec.definition),
+                    definition=record.handle.definition or given.stored(spec.definition),
                     spawning=life,
                     starts=record.handle.starts + 1,
                 )
@@ -331,7 +329,7 @@ class ProcessExecutor(Executor):
                 if leaving is not None:
                     await asyncio.to_thread(shutil.rmtree, leaving)
             except OSError as error:
-                raise _unreachable(record.folder, error) from error
+                raise unreachable(record.folder, error) from error
 
     # ---- hints, logs, metrics
 
@@ -384,11 +382,3 @@ class ProcessExecutor(Executor):
                 except OSError as error:
                     log.warning("a log can't be cut", file=str(file), error=error.strerror)
             await asyncio.sleep(self._growth.pause)
-
-
-def _stored(definition: Pipeline) -> dict[str, object]:
-    return definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-
-
-def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
-    return ExecutorUnreachable(f"{path}: {error.strerror or error}")

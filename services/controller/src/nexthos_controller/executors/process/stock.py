@@ -18,15 +18,14 @@ import structlog
 from nexthos_controller.executors.base import Execution, Exit, Owner
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.deaths import Deaths
-from nexthos_controller.executors.machine.folders import HIDDEN
+from nexthos_controller.executors.machine.folders import HIDDEN, unreachable
 from nexthos_controller.executors.machine.logfile import could_not_bind
 from nexthos_controller.executors.machine.processes import Session
-from nexthos_controller.executors.probe import Asked, probe
+from nexthos_controller.executors.probe import Asked, probe, report
 from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import Handle, Life, load, save
 from nexthos_controller.executors.process.record import Record, stamp_of
-from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.reasons import Problem
 
 log = structlog.get_logger(__name__)
@@ -101,7 +100,7 @@ class Stock:
         except FileNotFoundError:
             stamp = 0
         except OSError as error:
-            raise _unreachable(self._root, error) from error
+            raise unreachable(self._root, error) from error
         if stamp != self._root_stamp or not stamp:
             changed |= self._listed_anew()
             self._root_stamp = stamp
@@ -113,7 +112,7 @@ class Stock:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
         except OSError as error:
-            raise _unreachable(self._root, error) from error
+            raise unreachable(self._root, error) from error
         self._foreign &= there
         self._damaged &= there
         return (there - self._foreign - self._damaged) ^ self._records.keys()
@@ -176,7 +175,7 @@ class Stock:
             self._foreign.add(folder.name)
             return None, ""
         except OSError as error:
-            raise _unreachable(folder, error) from error
+            raise unreachable(folder, error) from error
 
     def _take_handle(self, record: Record | None, handle: Handle, folder: Path) -> Record:
         if record is None:
@@ -268,7 +267,7 @@ class Stock:
             )
             task = probe(asked, _Saying(record, life, self._hints))
             record.probing = asyncio.create_task(task, name=f"probe {record.handle.name}")
-            record.probing.add_done_callback(_report)
+            record.probing.add_done_callback(report)
 
     def _unwatch(self, record: Record) -> None:
         if record.handle.session is not None:
@@ -327,10 +326,6 @@ class _Saying:
             self._hints.add(record.handle.id)
 
 
-def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
-    return ExecutorUnreachable(f"{path}: {error.strerror or error}")
-
-
 def _judge(records: list[Record]) -> list[tuple[Life, Exit]]:
     judged = []
     for record in records:
@@ -338,8 +333,3 @@ def _judge(records: list[Record]) -> list[tuple[Life, Exit]]:
         assert life is not None
         judged.append((life, judge(record.folder, record.handle, life)))
     return judged
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a probe broke", task=task.get_name(), exc_info=error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
@@ -23,7 +22,7 @@ from nexthos_controller.executors.base import (
 )
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
-from nexthos_controller.executors.machine.folders import replace_file, sweep, withdraw
+from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import Session, leads
 from nexthos_controller.executors.streams import reading
@@ -91,7 +90,7 @@ class StreamsExecutor(Executor):
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:
-            raise _unreachable(self._root, error) from error
+            raise unreachable(self._root, error) from error
         try:
             self._stock.refresh()
             await self._refresh_hosts()
@@ -240,7 +239,7 @@ class StreamsExecutor(Executor):
             spec_hash=spec.spec_hash,
             revision=spec.revision,
             digest=spec.digest,
-            definition=_stored(spec.definition),
+            definition=given.stored(spec.definition),
         )
         damaged = self._stock.is_damaged(name)
         record = self._publish(handle, config)
@@ -345,7 +344,7 @@ class StreamsExecutor(Executor):
                 if leaving is not None:
                     await asyncio.to_thread(shutil.rmtree, leaving)
             except OSError as error:
-                raise _unreachable(record.folder, error) from error
+                raise unreachable(record.folder, error) from error
 
     # ---- hints, logs, metrics
 
@@ -375,13 +374,5 @@ class StreamsExecutor(Executor):
         return await reading.metrics_of(record, self._hosts.get(record.handle.life.host))
 
 
-def _stored(definition: Pipeline) -> dict[str, object]:
-    return definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-
-
 def _leads(host: HostId) -> bool:
     return leads(Session(host.pid, host.ticks, host.boot))
-
-
-def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
-    return ExecutorUnreachable(f"{path}: {error.strerror or error}")

@@ -14,10 +14,9 @@ import structlog
 
 from nexthos_controller.executors.base import Execution, Owner
 from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.folders import HIDDEN
+from nexthos_controller.executors.machine.folders import HIDDEN, unreachable
 from nexthos_controller.executors.streams.handle import Handle, HostId, load, save
 from nexthos_controller.executors.streams.record import Record, stamp_of
-from nexthos_shared.errors import ExecutorUnreachable
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +93,7 @@ class Stock:
                 changed |= (there - self._foreign - self._damaged) ^ self._records.keys()
                 self._root_stamp = stamp
         except OSError as error:
-            raise _unreachable(self._root, error) from error
+            raise unreachable(self._root, error) from error
         return changed
 
     def _take(self, name: str) -> None:
@@ -113,7 +112,7 @@ class Stock:
             self._foreign.add(name)
             return
         except OSError as error:
-            raise _unreachable(folder, error) from error
+            raise unreachable(folder, error) from error
         if damage:
             handle = record.handle if record is not None else handle
             log.warning("a damaged handle", folder=str(folder), damage=damage)
@@ -195,7 +194,3 @@ class Stock:
         return self._records.get(record.handle.name) is record and (
             stamp_of(record.folder) == record.stamp
         )
-
-
-def _unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
-    return ExecutorUnreachable(f"{path}: {error.strerror or error}")
