@@ -19,9 +19,9 @@ def meta(content, chunks, nuid="N"):
     return Answer(json.dumps(said | ({"chunks": chunks} if chunks else {})).encode(), 9)
 
 
-def play(*answers):
+def play(*answers, **given):
     """(what was asked, the bytes) of a read that hears these answers."""
-    reading = read("b", "orders", "1")
+    reading = read("b", "orders", "1", **given)
     asked = [next(reading)]
     for answer in answers:
         try:
@@ -29,6 +29,12 @@ def play(*answers):
         except StopIteration as end:
             return asked, end.value
     raise AssertionError(f"more is asked: {asked[-1]}")
+
+
+def known_of(answer):
+    info = objects.info_of(answer)
+    assert info is not None
+    return info
 
 
 def test_one_chunk_is_the_last_message_of_its_subject():
@@ -42,6 +48,29 @@ def test_several_chunks_or_who_knows_how_many_are_asked_one_after_the_other(told
     asked, content = play(meta(b"abcd", told), Answer(b"ab", 3), Answer(b"cd", 7))
     assert asked == [Ask(META), Ask("$O.b.C.N", 0), Ask("$O.b.C.N", 3)]
     assert content == b"abcd"
+
+
+def test_of_an_object_whose_meta_is_known_only_the_bytes_are_asked_for():
+    known = known_of(meta(b"abc", 1))
+    asked, content = play(Answer(b"abc", 8), digest=known.digest, known=known)
+    assert asked == [Ask("$O.b.C.N")]
+    assert content == b"abc"
+
+
+@pytest.mark.parametrize("answer", [None, Answer(b"abd", 8)])
+def test_a_known_meta_whose_bytes_are_gone_or_others_is_asked_for_again(answer):
+    known = known_of(meta(b"abc", 1))
+    answers = (answer, meta(b"abc", 1, "M"), Answer(b"abc", 8))
+    asked, content = play(*answers, digest=known.digest, known=known)
+    assert asked == [Ask("$O.b.C.N"), Ask(META), Ask("$O.b.C.M")]
+    assert content == b"abc"
+
+
+def test_a_known_meta_with_another_digest_is_not_believed():
+    known = known_of(meta(b"old", 1, "O"))
+    digest = known_of(meta(b"abc", 1)).digest
+    asked, _ = play(meta(b"abc", 1), Answer(b"abc", 8), digest=digest, known=known)
+    assert asked == [Ask(META), Ask("$O.b.C.N")]
 
 
 def test_nothing_is_asked_for_an_empty_object():

@@ -6,7 +6,7 @@ import pytest
 
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
-from nexthos_controller.observe import observe
+from nexthos_controller.observe import observe, whereabouts_of
 from nexthos_shared.models import Memory, Place, Wanted
 from nexthos_shared.reasons import Reason
 from nexthos_testing.fake_rig import FakeRig
@@ -28,7 +28,7 @@ def executors(fake_rig: FakeRig) -> dict[str, Executor]:
 
 @pytest.mark.fault(26)
 async def test_what_never_lived_on_a_silent_executor_and_is_not_wanted_there_is_known(executors):
-    seen = await observe(executors, "orders", KNOWN, frozenset(), "near")
+    seen = await observe(executors, "orders", whereabouts_of(KNOWN), frozenset(), "near")
     assert seen.silent == ()
     assert {p.place for p in seen.answered} == {"here"}
 
@@ -38,12 +38,12 @@ async def test_what_never_lived_on_a_silent_executor_and_is_not_wanted_there_is_
     ids=["lived there", "wanted there", "never seen before"],
 )  # fmt: skip
 async def test_what_may_live_on_a_silent_executor_is_unknown(executors, memory, wanted):
-    seen = await observe(executors, "orders", memory, frozenset(), wanted)
+    seen = await observe(executors, "orders", whereabouts_of(memory), frozenset(), wanted)
     assert [p.reason for p in seen.silent] == [Reason.EXECUTOR_UNREACHABLE]
 
 
 async def test_a_place_declared_gone_is_waited_for_no_more_even_if_its_executor_is_silent(
     executors,
 ):
-    seen = await observe(executors, "orders", BOTH, frozenset({"there"}), "near")
+    seen = await observe(executors, "orders", whereabouts_of(BOTH), frozenset({"there"}), "near")
     assert seen.silent == ()

@@ -186,7 +186,7 @@ class Session:
                 self.screen.log(execution.id, line)
 
     def _statuses(self) -> dict[str, PipelineStatus]:
-        return self.term.controller.book.statuses()
+        return dict(self.term.controller.book.statuses())
 
     # ---- the end
 

@@ -135,7 +135,7 @@ class Answers:
             )
 
     async def _overview(self) -> ControllerReply:
-        statuses = self._controller.book.statuses().values()
+        outlines = self._controller.book.outlines().values()
         leader = None
         with suppress(NexthosError):
             leader = await self._site.leader()
@@ -143,7 +143,7 @@ class Answers:
             leader=leader,
             problems=list(self._problems()),
             pipelines=len(self._controller.desired),
-            phases=dict(Counter(s.phase for s in statuses)),
+            phases=dict(Counter(o.phase for o in outlines)),
             queued=len(self._controller.queue),
             executors=[await self._executor(name) for name in self._controller.executors],
         )

@@ -8,15 +8,14 @@ deletion is overwritten. It must not know what a phase means.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import structlog
-from pydantic import ValidationError
 
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.instruments import Instruments
+from nexthos_controller.observe import NOWHERE, Whereabouts
+from nexthos_controller.pages import Outline, Page, Understood, outline_of, read
 from nexthos_shared.errors import StoreConflict
 from nexthos_shared.models import Memory, Phase, PipelineStatus
 from nexthos_shared.stores import Bucket, KvEntry
@@ -26,22 +25,6 @@ SPACING = 1.0  # seconds between two reports of one pipeline whose phase stays t
 ATTEMPTS = 5  # compare-and-set against a foreign writer, before the queue's backoff takes over
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Page:
-    """What is known to be stored of one pipeline."""
-
-    revision: int  # as last written or read here
-    status: PipelineStatus | None  # None: nothing, a marker, or something unreadable
-    reported_at: float = float("-inf")
-    seen: int = 0  # as the watch brought it: larger than `revision` if somebody else wrote
-    lost: bool = False  # it is not in the bucket any more
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether the bucket holds this status, as far as is known."""
-        return not self.lost and self.seen <= self.revision
 
 
 class StatusBook:
@@ -63,25 +46,51 @@ class StatusBook:
         self._controller = controller
         self._now = now
         self._pages: dict[str, Page] = {}
+        self._understood = Understood()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
 
     def load(self, entries: Iterable[KvEntry]) -> None:
         """Take over what is stored; called once, before anything is decided."""
-        self._pages = {e.key: Page(e.revision, _read(e)) for e in entries}
+        self._pages = {e.key: Page(e.revision, e.value) for e in entries}
 
     def keys(self) -> set[str]:
         """Pipelines of which a status is stored."""
-        return {key for key, page in self._pages.items() if page.status is not None}
+        return {key for key, page in self._pages.items() if page.value is not None}
 
-    def statuses(self) -> dict[str, PipelineStatus]:
-        """All statuses, by id."""
-        # Also read by the thread that renders /metrics.
-        return {key: p.status for key, p in list(self._pages.items()) if p.status is not None}
+    def statuses(self) -> Iterable[tuple[str, PipelineStatus]]:
+        """All statuses with their ids; each is understood anew, which takes some 50 us."""
+        for key, page in list(self._pages.items()):
+            if page.value is not None and (status := read(key, page.value)) is not None:
+                yield key, status
+
+    def outlines(self) -> dict[str, Outline]:
+        """All statuses in brief, by id. May be called in another thread, as the one of /metrics."""
+        found: dict[str, Outline] = {}
+        for key, page in list(self._pages.items()):
+            if page.outline is None and page.value is not None:
+                status = read(key, page.value)
+                page.outline = outline_of(status) if status is not None else None
+            if page.outline is not None:
+                found[key] = page.outline
+        return found
 
     def status(self, key: str) -> PipelineStatus | None:
         """The last status, or None."""
         page = self._pages.get(key)
-        return page.status if page else None
+        return self._understood.of(key, page) if page else None
+
+    def outline(self, key: str) -> Outline | None:
+        """The last status in brief, or None."""
+        page = self._pages.get(key)
+        if page is not None and page.outline is None:
+            status = self._understood.of(key, page)
+            page.outline = outline_of(status) if status is not None else None
+        return page.outline if page else None
+
+    def whereabouts(self, key: str) -> Whereabouts:
+        """Where something of a pipeline may be."""
+        outline = self.outline(key)
+        return outline.whereabouts if outline else NOWHERE
 
     def stamp(self, key: str) -> tuple[int, bool]:
         """Another whenever what is stored of a pipeline is, or may be, another."""
@@ -96,15 +105,15 @@ class StatusBook:
     def saw(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> set[str]:
         """Take note of what the bucket holds; returns keys that may have to be written again.
 
-        What is written here is seen too, at times before its acknowledgement: only the next look at
-        the key, which waits for that write, can say whether it was somebody else's.
+        What is written here is seen too, at times before its acknowledgement: then whether it was
+        somebody else's is found out when that comes.
         """
         if isinstance(item, Change):
             page = self._pages.get(item.entry.key)
             if page is None:
                 return set()
             page.seen = max(page.seen, item.entry.revision)
-            return set() if page.is_stored else {item.entry.key}
+            return set() if page.is_stored or page.writing else {item.entry.key}
         if item.changed_identity:  # all that was written here is gone, and revisions begin anew
             for page in self._pages.values():
                 page.revision, page.seen, page.lost = 0, 0, True
@@ -113,7 +122,7 @@ class StatusBook:
         for key, page in self._pages.items():
             page.seen = max(page.seen, listed.get(key, 0))
             page.lost = key not in listed and (newest == 0 or page.revision <= newest)
-        return {key for key, p in self._pages.items() if p.status is not None and not p.is_stored}
+        return {key for key, p in self._pages.items() if p.value is not None and not p.is_stored}
 
     async def changed(self, key: str) -> None:
         """Return when the next status of `key` is written or forgotten."""
@@ -146,10 +155,10 @@ class StatusBook:
         """Write after an effect if something other than the time changed.
 
         A change of phase or memory is written at once, other changes at most once a second; then
-        the seconds after which to come again are returned.
+        the seconds after which to come again are returned. At once, where somebody else wrote meanwhile.
         """
-        page = self._pages.setdefault(key, Page(0, None))
-        old = page.status
+        page = self._pages.setdefault(key, Page())
+        old = self.status(key)
         if old is not None and page.is_stored and _same(old, status):
             return None
         quiet = old is not None and (old.phase, old.memory) == (status.phase, status.memory)
@@ -158,12 +167,12 @@ class StatusBook:
             return wait
         await self._write(key, status)
         page.reported_at = self._now()
-        return None
+        return None if page.is_stored else 0.0
 
     async def forget(self, key: str) -> None:
         """Delete the status of a pipeline that is gone, if there is one."""
-        page = self._pages.pop(key, None)
-        if page is not None and page.status is not None:
+        before, page = self.status(key), self._pages.pop(key, None)
+        if page is not None and before is not None:
             try:  # gone here first: who sees the key gone must not get an answer about it any more
                 self._guard()
                 await self._bucket.delete(key)
@@ -171,15 +180,29 @@ class StatusBook:
                 self._pages[key] = page
                 raise
             log.info("forgotten", pipeline=key)
-            self._events.forgot(key, page.status, page.revision)
+            self._events.forgot(key, before, page.revision)
         self._announce(key)
 
     async def _write(self, key: str, status: PipelineStatus) -> None:
         status = status.model_copy(
             update={"updated_at": self._now(), "controller": self._controller}
         )
-        page = self._pages.setdefault(key, Page(0, None))
+        page, before = self._pages.setdefault(key, Page()), self.status(key)
         value = status.model_dump_json(by_alias=True, exclude_none=True).encode()
+        page.writing = True
+        try:
+            await self._store(key, page, value)
+        finally:
+            page.writing = False
+        if before is None or before.phase is not status.phase:
+            _tell(key, before, status)
+        self._events.wrote(key, before, status, page.revision)
+        page.value, page.outline = value, outline_of(status)
+        self._understood.keep(key, value, status)
+        self._announce(key)
+
+    async def _store(self, key: str, page: Page, value: bytes) -> None:
+        """By compare-and-set, whatever somebody else wrote since."""
         for attempt in range(ATTEMPTS):
             # Before each attempt: a leader that was frozen must not overwrite what the next one wrote.
             self._guard()
@@ -187,7 +210,7 @@ class StatusBook:
                 page.revision = await self._bucket.update(key, value, page.revision)
                 page.lost = False
                 self._instruments.status_writes.inc()
-                break
+                return
             except StoreConflict:
                 self._instruments.status_conflicts.inc()
                 if attempt == ATTEMPTS - 1:
@@ -196,11 +219,6 @@ class StatusBook:
                 page.revision = page.seen = stored.revision if stored else 0
                 page.lost = True  # what is there is not ours, until a write succeeds
                 log.warning("status overwritten by somebody else, put right", pipeline=key)
-        if page.status is None or page.status.phase is not status.phase:
-            _tell(key, page.status, status)
-        self._events.wrote(key, page.status, status, page.revision)
-        page.status = status
-        self._announce(key)
 
 
 def _tell(key: str, before: PipelineStatus | None, status: PipelineStatus) -> None:
@@ -218,16 +236,5 @@ def _tell(key: str, before: PipelineStatus | None, status: PipelineStatus) -> No
 
 def _same(old: PipelineStatus, new: PipelineStatus) -> bool:
     """Equal but for who wrote it and when."""
-    return old.model_copy(update={"updated_at": 0.0, "controller": ""}) == new.model_copy(
-        update={"updated_at": 0.0, "controller": ""}
-    )
-
-
-def _read(entry: KvEntry) -> PipelineStatus | None:
-    if entry.value is None:
-        return None
-    try:
-        return PipelineStatus.model_validate_json(entry.value)
-    except (ValidationError, json.JSONDecodeError) as error:
-        log.warning("unreadable status, made anew", pipeline=entry.key, error=str(error)[:200])
-        return None
+    both = {"updated_at": 0.0, "controller": ""}
+    return {**dict(old), **both} == {**dict(new), **both}

@@ -9,15 +9,12 @@ runs, so only one that answered before can be away.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import structlog
 
 from nexthos_controller.controller import Controller
-from nexthos_shared.models import Accepted
-from nexthos_shared.names import ENV_NATS_URL
 
 EVERY = 2.0  # seconds
 WITHIN = 1.0  # seconds
@@ -37,27 +34,22 @@ class Brokers:
     async def watch(self) -> None:
         """For ever."""
         while True:
+            await asyncio.sleep(EVERY)  # first too: a boot has understood every status by then
             users = self._users()
             answers = await asyncio.gather(*(_answers(url) for url in users))
             here = {url for url, answers in zip(users, answers, strict=True) if answers}
             self._answered = (self._answered | here) & users.keys()
             self._tell(frozenset(self._answered - here), users)
-            await asyncio.sleep(EVERY)
 
     def _users(self) -> dict[str, set[str]]:
         """Pipelines by the URL that they talk to."""
         users: dict[str, set[str]] = {}
-        for key, status in self._controller.book.statuses().items():
-            for accepted in (status.memory.current, status.memory.last_good):
-                for url in self._url_of(accepted):
-                    users.setdefault(url, set()).add(key)
+        known = self._controller.facts.connections
+        for key, outline in self._controller.book.outlines().items():
+            for broker in outline.brokers:
+                url = broker.url or known.get(broker.connection, "")
+                users.setdefault(url, set()).add(key)
         return users
-
-    def _url_of(self, accepted: Accepted | None) -> Iterable[str]:
-        if accepted is not None and accepted.traits is not None and accepted.traits.uses_nats:
-            definition = accepted.definition
-            known = self._controller.facts.connections
-            yield definition.env.get(ENV_NATS_URL) or known.get(definition.connection, "")
 
     def _tell(self, away: frozenset[str], users: dict[str, set[str]]) -> None:
         before = self._controller.away

@@ -132,7 +132,7 @@ class Controller:
         return await observe(
             self.executors,
             key,
-            self.book.memory(key),
+            self.book.whereabouts(key),
             self.abandoned,
             self.desired.brief(key).executor or self.default_executor,
         )
@@ -153,9 +153,15 @@ class Controller:
             brief,
             await self.observed(key),
             await self.facts.of(key, brief.version),
-            self.facts.has(key, self.book.memory(key).last_good),
+            self._keeps_good(key),
             around,
         )
+
+    def _keeps_good(self, key: str) -> bool:
+        """Whether the bytes that were good last are still stored."""
+        outline = self.book.outline(key)
+        good = outline.good if outline else None
+        return good is not None and self.facts.has(key, *good)
 
     def _view(self, key: str, sight: Sight) -> View:
         memory, entry = self.book.memory(key), self.desired.entry(key)

@@ -7,6 +7,7 @@ models of 10,000 entries cost 45 MB more than their bytes).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nexthos_shared.models import Entry, read_entry
 from nexthos_shared.stores import KvEntry
@@ -24,6 +25,9 @@ class Brief:
 
 
 NOTHING = Brief()
+
+# One look asks three or four times; this many are looked at or waited for at about the same time.
+_understood = lru_cache(maxsize=256)(read_entry)
 
 
 class Desired:
@@ -48,7 +52,7 @@ class Desired:
     def entry(self, key: str) -> Entry | None:
         """The entry, understood as far as possible."""
         stored = self._entries.get(key)
-        return read_entry(key, stored.revision, stored.value) if stored else None
+        return _understood(key, stored.revision, stored.value) if stored else None
 
     def brief(self, key: str) -> Brief:
         """The entry in brief; understood once per revision."""

@@ -80,12 +80,10 @@ class Facts:
             )
         return ConfigFacts(info.digest)
 
-    def has(self, pipeline_id: str, accepted: Accepted | None) -> bool:
-        """Whether the bytes that were pinned for `accepted` are still stored under its version."""
-        if accepted is None:
-            return False
-        info = self._infos.get((pipeline_id, accepted.definition.version or ""))
-        return info is not None and info.digest == accepted.digest
+    def has(self, pipeline_id: str, version: str, digest: str) -> bool:
+        """Whether the bytes of that digest are still stored under that version."""
+        info = self._infos.get((pipeline_id, version))
+        return info is not None and info.digest == digest
 
     def lints(self) -> Mapping[str, tuple[Problem, ...]]:
         """What lint said, by spec hash."""
@@ -94,7 +92,8 @@ class Facts:
     async def fetch(self, spec: Spec) -> bytes:
         """The verified bytes of the spec's digest. Raises as `Configs.get`."""
         version = spec.definition.version or ""
-        content = await self._configs.get(spec.id, version, digest=spec.digest)
+        known = self._infos.get((spec.id, version))
+        content = await self._configs.get(spec.id, version, digest=spec.digest, known=known)
         if spec.digest not in self._traits:
             # In a thread: 128 KiB of YAML take most of a second to parse.
             shape = await asyncio.to_thread(engine.read_shape, content)

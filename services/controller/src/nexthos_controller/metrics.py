@@ -1,6 +1,6 @@
 """What Prometheus reads at each scrape. What is counted as it happens is in instruments.py.
 
-Comes in: statuses. Goes out: families of docs/metrics.md, which a test keeps equal to these.
+Comes in: statuses in brief. Goes out: families of docs/metrics.md, which a test keeps equal to these.
 Series of a pipeline are made at the scrape from what is known then, so those of deleted ones disappear.
 Decides nothing.
 """
@@ -14,7 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from nexthos_controller.controller import Controller
-from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_controller.pages import Outline
+from nexthos_shared.models import Phase
 
 
 class SiteMetrics(Collector):
@@ -40,26 +41,19 @@ class PipelineMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The families of one scrape. Takes 0.5 s for 10,000 pipelines, so call it in a thread."""
-        statuses = self._statuses()
-        phases = Tally(status.phase for status in statuses.values())
+        outlines = self._controller.book.outlines()
+        phases = Tally(outline.phase for outline in outlines.values())
         by_phase = GaugeMetricFamily("nexthos_pipelines", "Pipelines by phase", labels=["phase"])
         for phase in Phase:
             by_phase.add_metric([phase], phases[phase])
         yield by_phase
-        yield from _by_pipeline(statuses)
+        yield from _by_pipeline(outlines)
         yield GaugeMetricFamily(
             "nexthos_queue_depth", "Pipelines to be looked at", len(self._controller.queue)
         )
 
-    def _statuses(self) -> dict[str, PipelineStatus]:
-        while True:
-            try:
-                return self._controller.book.statuses()
-            except RuntimeError:  # the loop changed the book while this thread copied it
-                continue
 
-
-def _by_pipeline(statuses: dict[str, PipelineStatus]) -> Iterable[Metric]:
+def _by_pipeline(outlines: dict[str, Outline]) -> Iterable[Metric]:
     labels = ["pipeline"]
     ready = GaugeMetricFamily("nexthos_pipeline_ready", "Executions ready", labels=labels)
     wanted = GaugeMetricFamily("nexthos_pipeline_replicas", "Executions wanted", labels=labels)
@@ -71,9 +65,9 @@ def _by_pipeline(statuses: dict[str, PipelineStatus]) -> Iterable[Metric]:
     drifts = CounterMetricFamily(
         "nexthos_pipeline_drifts", "Times it was found otherwise than left", labels=labels
     )
-    for key, status in statuses.items():
-        ready.add_metric([key], status.ready)
-        wanted.add_metric([key], status.replicas)
-        restarts.add_metric([key], status.restarts)
-        drifts.add_metric([key], status.drifts)
+    for key, outline in outlines.items():
+        ready.add_metric([key], outline.ready)
+        wanted.add_metric([key], outline.replicas)
+        restarts.add_metric([key], outline.restarts)
+        drifts.add_metric([key], outline.drifts)
     return ready, wanted, restarts, drifts

@@ -23,10 +23,27 @@ class Observed:
     silent: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where something of one pipeline may be, as far as is remembered."""
+
+    places: tuple[Place, ...] = ()
+    is_new: bool = True  # it was never seen before, or its memory is lost
+
+
+NOWHERE = Whereabouts()
+
+
+def whereabouts_of(memory: Memory) -> Whereabouts:
+    """What `memory` says of that."""
+    is_new = memory.wanted is None and memory.current is None
+    return Whereabouts(tuple(memory.places), is_new)
+
+
 async def observe(
     executors: Mapping[str, Executor],
     pipeline_id: str,
-    memory: Memory,
+    known: Whereabouts,
     abandoned: Set[str],
     wanted: str,
 ) -> Observed:
@@ -42,13 +59,13 @@ async def observe(
         try:
             listing = await _ask(name, executor, pipeline_id)
         except NexthosError as error:
-            if _may_be_there(name, memory, abandoned, wanted):
+            if _may_be_there(name, known, abandoned, wanted):
                 silent.append(error.problem)
             continue
         executions.extend(listing.executions)
         answered |= {Place(executor=name, place=place) for place in listing.places}
     if not silent:
-        lost = [p for p in memory.places if p not in answered and p.place not in abandoned]
+        lost = [p for p in known.places if p not in answered and p.place not in abandoned]
         silent.extend(_lost(place, executors) for place in lost)
     return Observed(tuple(executions), frozenset(answered), tuple(silent))
 
@@ -62,15 +79,14 @@ async def _ask(name: str, executor: Executor, pipeline_id: str) -> Listing:
         raise ExecutorUnreachable(words) from error
 
 
-def _may_be_there(executor: str, memory: Memory, abandoned: Set[str], wanted: str) -> bool:
+def _may_be_there(executor: str, known: Whereabouts, abandoned: Set[str], wanted: str) -> bool:
     """Whether something of it may live on an executor that does not answer.
 
     Every place is remembered before a start. Of what was never seen before that proves nothing: its
     memory may have been lost.
     """
-    is_new = memory.wanted is None and memory.current is None
-    held = any(p.executor == executor and p.place not in abandoned for p in memory.places)
-    return is_new or held or executor == wanted
+    held = any(p.executor == executor and p.place not in abandoned for p in known.places)
+    return known.is_new or held or executor == wanted
 
 
 def _lost(place: Place, executors: Mapping[str, Executor]) -> Problem:

@@ -55,6 +55,7 @@ from nexthos_shared.models.status import (
     Readiness,
     Slot,
     Traits,
+    Truth,
 )
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "StatusRequest",
     "Summary",
     "Traits",
+    "Truth",
     "Update",
     "Usage",
     "UsageReply",

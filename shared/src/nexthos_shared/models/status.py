@@ -45,6 +45,9 @@ class ConditionType(StrEnum):
     WARNING = "Warning"
 
 
+Truth = Literal["True", "False", "Unknown"]
+
+
 class Stored(BaseModel):
     """Written by the controller only; unknown fields are ignored so that an older one can read it."""
 
@@ -55,7 +58,7 @@ class Condition(Stored):
     """One observation, with the reason (see `nexthos explain`) and where the cause stands."""
 
     type: ConditionType
-    status: Literal["True", "False", "Unknown"]
+    status: Truth
     reason: Reason
     message: str = ""
     file: str | None = None

@@ -40,15 +40,24 @@ class Configs:
         info = objects.info_of(await self._answer(ask, f"look at {self.name}/{name}"))
         return None if info is None or info.deleted else info
 
-    async def get(self, pipeline_id: str, version: str, *, digest: str | None = None) -> bytes:
-        """The verified bytes.
+    async def get(
+        self,
+        pipeline_id: str,
+        version: str,
+        *,
+        digest: str | None = None,
+        known: ConfigInfo | None = None,
+    ) -> bytes:
+        """The verified bytes; `known`, if its meta was seen with that digest, saves one question.
 
         Raises ConfigMissing, ConfigChanged (they have another digest than asked for), InvalidConfig
         (larger than 1 MiB), ConfigUnavailable (can't be read just now, or damaged).
         """
         what = f"read {self.name}/{names.config_object(pipeline_id, version)}"
         clock = asyncio.get_running_loop().time
-        reading = objects.read(self.name, pipeline_id, version, digest=digest, clock=clock)
+        reading = objects.read(
+            self.name, pipeline_id, version, digest=digest, known=known, clock=clock
+        )
         answer = None
         while True:
             try:

@@ -119,7 +119,7 @@ class Pipelines(WorldRules):
 
     def _counts(self) -> dict[str, int]:
         """Of those that have any: a status alone may outlive its key, where a write got lost."""
-        told = self.acting.book.statuses().items()
+        told = self.acting.book.statuses()
         return {key: status.restarts for key, status in told if status.restarts}
 
     # ---- what is reached when faults stop
@@ -156,7 +156,7 @@ class Pipelines(WorldRules):
         self.restart_alone()
 
     def _written(self) -> dict[str, float]:
-        return {key: s.updated_at for key, s in self.acting.book.statuses().items()}
+        return {key: s.updated_at for key, s in self.acting.book.statuses()}
 
     def teardown(self) -> None:
         """All ends well, unless it has failed already."""

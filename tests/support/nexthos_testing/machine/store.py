@@ -96,7 +96,14 @@ class MemoryConfigs(Configs):
         stored = self._objects.get((pipeline_id, version))
         return stored[0] if stored else None
 
-    async def get(self, pipeline_id: str, version: str, *, digest: str | None = None) -> bytes:
+    async def get(
+        self,
+        pipeline_id: str,
+        version: str,
+        *,
+        digest: str | None = None,
+        known: ConfigInfo | None = None,
+    ) -> bytes:
         """See Configs."""
         name = names.config_object(pipeline_id, version)
         stored = self._objects.get((pipeline_id, version))

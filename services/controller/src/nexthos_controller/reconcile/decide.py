@@ -72,6 +72,8 @@ def _remember_wanted(view: View) -> Memory:
         memory = memory.model_copy(update={"held": None})
     if memory.wanted is Wanted.PAUSED and entry.wanted is Wanted.PUBLISHED:
         memory = tried_afresh(memory)  # who resumes it wants to see it run, not its old backoff
+    if memory.wanted is entry.wanted:
+        return memory
     return memory.model_copy(update={"wanted": entry.wanted})
 
 

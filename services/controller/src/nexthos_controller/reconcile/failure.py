@@ -51,7 +51,8 @@ def account(
     is really gone.
     """
     slots = {r: s for r, s in memory.slots.items() if r < replicas}
-    memory = memory.model_copy(update={"slots": slots})
+    if len(slots) < len(memory.slots):
+        memory = memory.model_copy(update={"slots": slots})
     by_replica = {e.replica: e for e in mine}
     for replica in range(replicas):
         execution = by_replica.get(replica)

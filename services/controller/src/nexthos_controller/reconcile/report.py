@@ -21,6 +21,7 @@ from nexthos_shared.models import (
     Phase,
     PipelineStatus,
     Slot,
+    Truth,
 )
 from nexthos_shared.reasons import Problem, Reason
 
@@ -238,17 +239,15 @@ def _progress(told: Told) -> Iterable[Condition]:
         yield _condition(kind, "True", Problem(Reason.UPDATING, words))
 
 
-def _condition(kind: ConditionType, status: str, problem: Problem) -> Condition:
-    return Condition.model_validate(
-        {
-            "type": kind,
-            "status": status,
-            "reason": problem.reason,
-            "message": problem.message,
-            "file": problem.file,
-            "line": problem.line,
-            "column": problem.column,
-        }
+def _condition(kind: ConditionType, status: Truth, problem: Problem) -> Condition:
+    return Condition(
+        type=kind,
+        status=status,
+        reason=problem.reason,
+        message=problem.message,
+        file=problem.file,
+        line=problem.line,
+        column=problem.column,
     )
 
 
@@ -259,8 +258,12 @@ def _dated(
     dated = []
     for condition in conditions:
         old = before.condition(condition.type) if before else None
-        same = old and (old.status, old.reason) == (condition.status, condition.reason)
-        dated.append(condition.model_copy(update={"since": old.since if old and same else now}))
+        if old is None or (old.status, old.reason) != (condition.status, condition.reason):
+            dated.append(condition.model_copy(update={"since": now}))
+        elif old.problem == condition.problem:
+            dated.append(old)
+        else:
+            dated.append(condition.model_copy(update={"since": old.since}))
     return dated
 
 

@@ -30,7 +30,8 @@ def note_readiness(
         readiness = Readiness(ready=ready, since=view.now)
     if current is not None and ready and not current.was_ready:
         current = current.model_copy(update={"was_ready": True})
-    memory = memory.model_copy(update={"readiness": readiness, "current": current})
+    if memory.readiness is not readiness or memory.current is not current:
+        memory = memory.model_copy(update={"readiness": readiness, "current": current})
     left = readiness.since + view.ready_debounce - view.now
     waiting = left if left > 0 else None
     if not ready:
