@@ -17,6 +17,8 @@ from typing import Any, Self
 import structlog
 from prometheus_client import CollectorRegistry
 
+from nexthos_controller import discovery
+from nexthos_controller.controller import Controller
 from nexthos_controller.executors.base import Executor, ExecutorContext
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.executors.streams import StreamsExecutor
@@ -31,7 +33,7 @@ from nexthos_controller.term import Term, lead
 from nexthos_shared import engine
 from nexthos_shared.errors import StoreMissing, StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, Link, connect
+from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
 
 
@@ -161,10 +163,15 @@ async def running_controller(
     """
     async with AsyncExitStack() as stack:
         registry, names = CollectorRegistry(), Names(settings.namespace)
-        links: list[Link] = []
+        parts: list[Running] = []
         # Before NATS: a controller that waits for its server is alive, and says that it is not ready.
         http = await stack.enter_async_context(
-            serve_http(settings.http, registry, lambda: any(k.nc.is_connected for k in links))
+            serve_http(
+                settings.http,
+                registry,
+                lambda: any(p.site.is_ready for p in parts),
+                discovery.routes(settings.namespace, lambda: _acting(parts)),
+            )
         )
         name = f"{settings.namespace} controller"
         asked = asyncio.create_task(_about(settings, options))  # the engine takes 50 ms to answer
@@ -186,8 +193,12 @@ async def running_controller(
             instruments=Instruments.of(registry),
             now=steady_clock(),
         )
-        links.append(link)
-        yield await stack.enter_async_context(Running(site, http))
+        parts.append(Running(site, http))
+        yield await stack.enter_async_context(parts[0])
+
+
+def _acting(parts: list[Running]) -> Controller | None:
+    return next((part.term.controller for part in parts if part.term is not None), None)
 
 
 async def _store_is_there(store: Store) -> None:

@@ -1,9 +1,9 @@
-"""HTTP on loopback: /livez, /readyz and /metrics (Prometheus). Knows only what it is told."""
+"""HTTP on loopback: /livez, /readyz, /metrics (Prometheus), and what else it is given. Knows no more."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -15,7 +15,10 @@ from nexthos_shared.errors import SettingsError
 
 @asynccontextmanager
 async def serve_http(
-    address: str, registry: CollectorRegistry, is_ready: Callable[[], bool]
+    address: str,
+    registry: CollectorRegistry,
+    is_ready: Callable[[], bool],
+    more: Iterable[web.RouteDef] = (),
 ) -> AsyncIterator[str]:
     """Serve on `host:port` (port 0 picks one); yields the base URL. Raises SettingsError."""
 
@@ -33,8 +36,14 @@ async def serve_http(
 
     app = web.Application()
     app.add_routes(
-        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics), *more]
     )
+    async with _listening(app, address) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, address: str) -> AsyncIterator[str]:
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
