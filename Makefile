@@ -47,7 +47,7 @@ endif
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STAMPS)/members $(STAMPS)/engine ## make .venv: the commands, the engine, nats-server, the tools
@@ -93,6 +93,10 @@ faults: setup ## list which test shows which row of docs/faults.md, and rows tha
 .PHONY: bench
 bench: setup ## measure against the same thing done by hand (BENCH_ARGS="--quick --only restart")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: bench-full
+bench-full: setup ## the same with more of everything, up to 50,000 pipelines: half an hour
+	@$(BIN)/python -m benchmarks --full $(BENCH_ARGS)
 
 .PHONY: soak
 soak: setup ## run 100 pipelines for 10 minutes under random faults (SOAK_ARGS="--minutes 1 --pipelines 20")

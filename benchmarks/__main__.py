@@ -13,7 +13,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import publish_ready, publish_ready_docker, restart, scale
+from benchmarks import (
+    idle,
+    publish_ready,
+    publish_ready_docker,
+    publish_ready_streams,
+    restart,
+    scale,
+    streams,
+    throughput,
+)
+from benchmarks.extent import Extent
 from benchmarks.figures import Figure
 from benchmarks.ground import Progress
 from benchmarks.machine import load, this_machine
@@ -22,22 +32,36 @@ from benchmarks.report import Results, show, store
 RESULTS = Path(__file__).parent / "results"
 INTERRUPTED = 130
 
-Measure = Callable[[bool, Progress], Awaitable[list[Figure]]]
+Measure = Callable[[Extent, Progress], Awaitable[list[Figure]]]
 
 BENCHMARKS: Mapping[str, Measure] = {
     "publish-ready": publish_ready.measure,
+    "publish-ready-streams": publish_ready_streams.measure,
     "publish-ready-docker": publish_ready_docker.measure,
+    "throughput": throughput.measure,
     "restart": restart.measure,
+    "streams": streams.measure,
+    "idle": idle.measure,
     "scale": scale.measure,
 }
-LONG: Mapping[str, Measure] = {"scale-full": scale.measure_full}  # only when asked for
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, type=click.Choice([*BENCHMARKS]), help="Run only this.")
 @click.option(
-    "--only", multiple=True, type=click.Choice([*BENCHMARKS, *LONG]), help="Run only this."
+    "--quick",
+    "extent",
+    flag_value=Extent.QUICK,
+    type=Extent,
+    help="A few runs: does it work at all? Nothing to quote.",
 )
-@click.option("--quick", is_flag=True, help="A few runs: does it work at all? Nothing to quote.")
+@click.option(
+    "--full",
+    "extent",
+    flag_value=Extent.FULL,
+    type=Extent,
+    help="More of everything: half an hour.",
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 @click.option(
     "--results",
@@ -46,14 +70,14 @@ LONG: Mapping[str, Measure] = {"scale-full": scale.measure_full}  # only when as
     default=RESULTS,
     help="Where the JSON document is kept  [benchmarks/results]",
 )
-def main(only: tuple[str, ...], quick: bool, output: str, folder: Path) -> None:
+def main(only: tuple[str, ...], extent: Extent | None, output: str, folder: Path) -> None:
     """Measure nexthos side by side with the same thing done without it.
 
     Prints one table, and keeps every value in a JSON document. A missed target is shown and is no
     failure: the exit code is 1 only if something could not be measured.
     """
     try:
-        results = asyncio.run(_run(only or tuple(BENCHMARKS), quick))
+        results = asyncio.run(_run(only or tuple(BENCHMARKS), extent or Extent.USUAL))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("\ninterrupted; nothing was left running", err=True)
         sys.exit(INTERRUPTED)
@@ -66,7 +90,7 @@ def main(only: tuple[str, ...], quick: bool, output: str, folder: Path) -> None:
     click.echo(f"kept in {file}", err=True)
 
 
-async def _run(names: tuple[str, ...], quick: bool) -> Results:
+async def _run(names: tuple[str, ...], extent: Extent) -> Results:
     running = asyncio.current_task()
     assert running is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -75,9 +99,9 @@ async def _run(names: tuple[str, ...], quick: bool) -> Results:
     progress = Progress()
     figures: list[Figure] = []
     for name in names:
-        figures += await {**BENCHMARKS, **LONG}[name](quick, progress)
+        figures += await BENCHMARKS[name](extent, progress)
         progress.done()
-    return Results(started, quick, machine, (before, load()), figures)
+    return Results(started, extent, machine, (before, load()), figures)
 
 
 if __name__ == "__main__":

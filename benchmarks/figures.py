@@ -1,8 +1,8 @@
 """One figure: what was measured of ours and of the other, run by run, and the target it is held to.
 
-Comes in: seconds or counts. Goes out: medians, spread, ratios pair by pair, a verdict. Must not know how
-anything was measured. A ratio is taken within a pair of neighbouring runs and only then summed up: a
-machine whose speed drifts changes both halves of a pair.
+Comes in: seconds, counts, MiB, rates. Goes out: medians, spread, ratios pair by pair, a verdict. Must not
+know how anything was measured. A ratio is taken within a pair of neighbouring runs and only then summed
+up: a machine whose speed drifts changes both halves of a pair.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Literal
+
+Unit = Literal["s", "count", "MiB", "/s", "%"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,23 @@ def spread_of(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """At most `limit`: of the median ratio, or of our own median."""
+    """At most `limit`, or at least: of the median ratio, or of our own median."""
 
     limit: float
     of: Literal["ratio", "ours"]
+    at_least: bool = False
+
+    def met_by(self, value: float) -> bool:
+        """Whether that will do."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a figure stands on a curve that is drawn over the number of pipelines."""
+
+    curve: str
+    pipelines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +60,12 @@ class Figure:
     """`ours` and `other` are in the order measured, the n-th of both belonging together."""
 
     what: str
-    unit: Literal["s", "count"]
+    unit: Unit
     ours: tuple[float, ...]
     other: tuple[float, ...] = ()
     other_is: str = ""
     target: Target | None = None
+    point: Point | None = None
 
     def __post_init__(self) -> None:
         if self.other and len(self.other) != len(self.ours):
@@ -69,4 +85,4 @@ class Figure:
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None if there is none."""
-        return None if self.target is None else self.judged.median <= self.target.limit
+        return None if self.target is None else self.target.met_by(self.judged.median)

@@ -7,6 +7,7 @@ nothing is left behind, however a benchmark ends.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -33,15 +34,23 @@ class Ground:
     url: str
     nc: Client
     port: int  # of the server
+    monitor: str  # URL of its monitoring
 
     def field(self, namespace: str) -> Field:
         """The store of a namespace as a user writes it."""
         return Field(self.nc, Names(namespace))
 
-    def controller(self, namespace: str) -> ControllerProcess:
-        """A controller that is not started yet, with HTTP on a port of its own."""
-        http = {"NEXTHOS_HTTP": f"127.0.0.1:{free_port()}"}
-        return ControllerProcess(self.url, namespace, self.folder / namespace, http)
+    def controller(self, namespace: str, *executors: str, **options: object) -> ControllerProcess:
+        """One that is not started yet, with HTTP on a port of its own.
+
+        The first of the executors is its default, `options` are that one's.
+        """
+        default, *others = executors or ("process",)
+        offered = {default: options, **{name: {} for name in others}}
+        file = self.folder / f"controller-{namespace}.json"  # JSON is YAML
+        file.write_text(json.dumps({"executor": default, "executors": offered}))
+        environ = {"NEXTHOS_HTTP": f"127.0.0.1:{free_port()}", "NEXTHOS_CONFIG": str(file)}
+        return ControllerProcess(self.url, namespace, self.folder / namespace, environ)
 
 
 @asynccontextmanager
@@ -50,10 +59,12 @@ async def ground(host: str = "127.0.0.1") -> AsyncIterator[Ground]:
     with tempfile.TemporaryDirectory(prefix="nexthos-bench-") as name:
         folder = Path(name)
         try:
-            async with NatsServer(folder / "nats", host=host) as server:
+            monitor = f"127.0.0.1:{free_port()}"
+            config = f'http: "{monitor}"'
+            async with NatsServer(folder / "nats", host=host, config=config) as server:
                 nc = await nats.connect(server.url, error_cb=_say_nothing)
                 try:
-                    yield Ground(folder, server.url, nc, server.port)
+                    yield Ground(folder, server.url, nc, server.port, f"http://{monitor}")
                 finally:
                     await nc.close()
         finally:

@@ -9,14 +9,11 @@ tells a second time, without any probe, when a pipeline works.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks.engines import by_hand, command
+from benchmarks.extent import Extent
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import Ground, Progress, ended_after, ground
 from benchmarks.starts import (
@@ -31,7 +28,6 @@ from benchmarks.starts import (
     until_ready,
 )
 from nexthos_controller.executors.ports import free_port
-from nexthos_shared import engine
 from nexthos_testing.field import Field
 
 NAMESPACE = "bready"
@@ -46,12 +42,16 @@ class Scale:
     warm_ups: int
 
 
-FULL, QUICK = Scale(pairs=30, warm_ups=2), Scale(pairs=5, warm_ups=1)
+SCALES = {
+    Extent.QUICK: Scale(pairs=5, warm_ups=1),
+    Extent.USUAL: Scale(pairs=21, warm_ups=2),
+    Extent.FULL: Scale(pairs=61, warm_ups=2),
+}
 
 
-async def measure(quick: bool, progress: Progress) -> list[Figure]:
+async def measure(extent: Extent, progress: Progress) -> list[Figure]:
     """Run it on ground of its own."""
-    scale = QUICK if quick else FULL
+    scale = SCALES[extent]
     async with ground() as here, ended_after(here.controller(NAMESPACE)) as controller:
         await controller.start()
         field_ = here.field(NAMESPACE)
@@ -85,32 +85,11 @@ async def _by_hand(here: Ground, key: str) -> Start:
     file.write_text(HTTP.format(port=port) + CONFIG.format(key=key))
     field_ = here.field(NAMESPACE)
     await field_.js.publish(f"bench.in.{key}", b"hello")
-    argv = (await engine.profile_of(engine.locate_engine())).run_command(
-        engine.locate_engine(), file
-    )
+    argv = await command(file)
     async with asyncio.timeout(WITHIN), listening(field_, key) as heard:
         began = time.perf_counter()
-        async with _spawned(argv, here.url, file.with_suffix(".log")):
+        async with by_hand(argv, here.url, file.with_suffix(".log")):
             ready = await until_ready(f"http://127.0.0.1:{port}")
             start = Start(ready - began, await heard.message - began)
     await asyncio.sleep(REST)
     return start
-
-
-@asynccontextmanager
-async def _spawned(argv: list[str], url: str, log: Path) -> AsyncIterator[None]:
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env={"PATH": os.defpath, "NATS_URL": url},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()

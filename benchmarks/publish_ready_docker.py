@@ -16,9 +16,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from benchmarks.extent import Extent
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import Ground, Progress, ended_after, ground
-from benchmarks.publish_ready import FULL, QUICK
+from benchmarks.processes import MIB
+from benchmarks.publish_ready import SCALES
 from benchmarks.starts import (
     CONFIG,
     REST,
@@ -38,15 +40,14 @@ ENGINE = "/usr/local/bin/nexthos-engine"
 IMAGES = (RUNNER, "nexthos/controller:dev")
 HTTP = 'http: {address: "0.0.0.0:4195"}\n'
 STARTS = 25  # of the runner alone
-MIB = 1024 * 1024
 
 
-async def measure(quick: bool, progress: Progress) -> list[Figure]:
+async def measure(extent: Extent, progress: Progress) -> list[Figure]:
     """Run it on ground of its own; nothing where no Docker daemon answers."""
     if missing := what_is_missing():
         progress(f"publish-ready-docker: left out: {missing}")
         return []
-    scale, hands = (QUICK if quick else FULL), Hands()
+    scale, hands = SCALES[extent], Hands()
     ours: list[Start] = []
     other: list[Start] = []
     try:
@@ -65,7 +66,7 @@ async def measure(quick: bool, progress: Progress) -> list[Figure]:
                 if number >= 0:
                     ours.append(pair[0])
                     other.append(pair[1])
-            runner = await _runner_alone(here, field_, 5 if quick else STARTS)
+            runner = await _runner_alone(here, field_, 5 if extent is Extent.QUICK else STARTS)
         sizes = [await _size(hands, image) for image in IMAGES]
     finally:
         hands.remove_all(namespace=NAMESPACE)
@@ -183,4 +184,4 @@ async def _lasts(arguments: list[str], env: dict[str, str]) -> float:
 
 async def _size(hands: Hands, image: str) -> Figure:
     size = (await asyncio.to_thread(hands.api.inspect_image, image))["Size"]
-    return Figure(f"size of {image}, MiB", "count", (round(size / MIB),))
+    return Figure(f"size of {image}", "MiB", (size / MIB,))

@@ -1,6 +1,6 @@
 """What the figures look like: a table for people, a JSON document to compare and keep.
 
-The document: `schema` 1, `started` (ISO 8601), `quick`, `machine`, `load` before and after, and per figure
+The document: `schema` 2, `started` (ISO 8601), `extent`, `machine`, `load` before and after, and per figure
 its raw values in order, so that any other statistic can still be taken from them.
 """
 
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import Figure, spread_of
+from benchmarks.extent import Extent
+from benchmarks.figures import Figure, Unit, spread_of
 from benchmarks.machine import Machine
 
 Load = tuple[float, float, float]
@@ -27,7 +28,7 @@ class Results:
     """One run of some benchmarks."""
 
     started: datetime
-    quick: bool
+    extent: Extent
     machine: Machine
     load: tuple[Load, Load]  # before, after
     figures: Sequence[Figure]
@@ -35,9 +36,9 @@ class Results:
     def document(self) -> dict[str, Any]:
         """The JSON document."""
         return {
-            "schema": 1,
+            "schema": 2,
             "started": self.started.astimezone(UTC).isoformat(timespec="seconds"),
-            "quick": self.quick,
+            "extent": self.extent.value,
             "machine": asdict(self.machine),
             "load": {"before": self.load[0], "after": self.load[1]},
             "figures": [_figure(f) for f in self.figures],
@@ -80,29 +81,31 @@ def show(results: Results, console: Console) -> None:
 def _cells(figure: Figure) -> list[str]:
     ratios, judged, target = figure.ratios, figure.judged, figure.target
     of_ratio = bool(ratios) and (target is None or target.of == "ratio")
-    unit = "ratio" if of_ratio else figure.unit
+    unit: Unit | Literal["ratio"] = "ratio" if of_ratio else figure.unit
     return [
         figure.what,
         _value(spread_of(figure.ours).median, figure.unit),
         _value(spread_of(figure.other).median, figure.unit) if figure.other else "",
         _value(spread_of(ratios).median, "ratio") if ratios else "",
         f"{_value(judged.p10, unit)}-{_value(judged.p90, unit)}",
-        f"<= {_value(target.limit, unit)}" if target else "",
+        f"{'>=' if target.at_least else '<='} {_value(target.limit, unit)}" if target else "",
         str(len(figure.ours)),
         {True: "met", False: "missed", None: ""}[figure.met],
     ]
 
 
-def _value(value: float, unit: str) -> str:
+def _value(value: float, unit: Unit | Literal["ratio"]) -> str:
     match unit:
-        case "s" if value < 0.9995:
-            return f"{value * 1000:.{1 if value < 0.0995 else 0}f} ms"
+        case "s" if abs(value) < 0.9995:
+            return f"{value * 1000:.{1 if abs(value) < 0.0995 else 0}f} ms"
         case "s":
             return f"{value:.2f} s"
+        case "ratio":
+            return f"{value:.{2 if value >= 0.095 else 4}f}"
         case "count":
-            return f"{value:g}"
+            return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
         case _:
-            return f"{value:.2f}"
+            return f"{value:.{2 if abs(value) < 9.95 else 0}f}{'' if unit == '/s' else ' '}{unit}"
 
 
 def _below(results: Results) -> list[str]:
@@ -116,5 +119,5 @@ def _below(results: Results) -> list[str]:
         f"{machine.cores} cores of {machine.cpu}, {machine.memory / 2**30:.0f} GiB, Linux "
         f"{machine.kernel}; Python {machine.python}, engine {machine.engine}, {packages}",
         f"load average before {before}, after {after}"
-        + ("; --quick: too few runs to quote" if results.quick else ""),
+        + ("; --quick: too few runs to quote" if results.extent is Extent.QUICK else ""),
     ]

@@ -1,247 +1,214 @@
 """What a controller costs by the number of stored pipelines, and how soon a put is acted on.
 
-The executor is the fake one, so all of it is the controller's own. Each size is a process and a server of
-its own. `boot` is from taking part to nothing left to do, with every pipeline started for the first time.
-A put is timed from just before it is sent, in this process, to the call of the executor in the other, by
-the clock of the system.
+The executor is the fake one, so all of it is the controller's own. Each round is a process and a server of
+its own. `boot` is from taking part to nothing left to do, with every pipeline started for the first time;
+`restart` the same where all of them run, and nothing has changed; `resync` all watches' snapshots and a
+look at everything, as once a minute.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
-import json
-import secrets
-import sys
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from statistics import quantiles
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median, quantiles
 
-from nats.aio.msg import Msg
-
-from benchmarks.figures import Figure, Target
-from benchmarks.ground import Ground, Progress, ground
+from benchmarks.extent import Extent
+from benchmarks.figures import Figure, Point, Target, Unit
+from benchmarks.ground import Progress, ground
+from benchmarks.processes import MIB
+from benchmarks.puts import Put, Puts, puts_into
 from benchmarks.scale_child import CALLED
-from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
-from nexthos_testing.wait import eventually
+from benchmarks.scale_controller import Child, child
+from benchmarks.stored import fill
 
 NAMESPACE = "bscale"
-SIZES, QUICK_SIZES, FULL_SIZES = (1_000, 10_000), (200,), (1_000, 10_000, 50_000)
-PUTS, QUICK_PUTS = 300, 20
-PER_SECOND = 50  # puts while it is busy
-WITHIN = 600.0  # seconds for one command
-MIB = 1024 * 1024
-ROOT = Path(__file__).parents[1]
-CONFIG = b"input: {generate: {interval: 60s, mapping: 'root = 1'}}\noutput: {drop: {}}\n"
+AT_REST, AT_50, AT_500, RESYNCING = "at rest", "at 50/s", "at 500/s", "while a resync runs"
+SLOW, FAST = 50, 500  # puts a second
+OF_THE_PLAN, LARGE = 10_000, 50_000  # pipelines that the targets speak of
 
 
-async def measure(quick: bool, progress: Progress) -> list[Figure]:
-    """At 1,000 and 10,000 stored pipelines."""
-    return await _at(QUICK_SIZES if quick else SIZES, QUICK_PUTS if quick else PUTS, progress)
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many are stored, how many rounds of each, and how much is done in a round."""
+
+    sizes: tuple[int, ...]
+    rounds: int
+    puts: int
+    repeats: int  # of restart and resync
+    debounce: float  # seconds until what is ready is good
+    resync_every: float  # seconds
 
 
-async def measure_full(quick: bool, progress: Progress) -> list[Figure]:
-    """At 50,000 too."""
-    return await _at(QUICK_SIZES if quick else FULL_SIZES, QUICK_PUTS if quick else PUTS, progress)
+SCALES = {
+    Extent.QUICK: Scale((100,), rounds=1, puts=10, repeats=1, debounce=0.5, resync_every=0.3),
+    Extent.USUAL: Scale(
+        (0, 1_000, OF_THE_PLAN), rounds=1, puts=100, repeats=3, debounce=10.0, resync_every=2.0
+    ),
+    Extent.FULL: Scale(
+        (0, 1_000, OF_THE_PLAN, LARGE),
+        rounds=3,
+        puts=300,
+        repeats=5,
+        debounce=10.0,
+        resync_every=2.0,
+    ),
+}
 
 
-async def _at(sizes: tuple[int, ...], puts: int, progress: Progress) -> list[Figure]:
+@dataclass
+class Round:
+    """One controller's figures."""
+
+    boot: dict[str, float]
+    good: dict[str, float]  # from then on, until all are good
+    restarts: list[dict[str, float]] = field(default_factory=list)
+    resyncs: list[float] = field(default_factory=list)  # seconds of CPU
+    puts: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def until_good(self) -> float:
+        """CPU. A boot of many may last so long that its first are good before its last are started."""
+        return self.boot["cpu"] + self.good["cpu"]
+
+
+async def measure(extent: Extent, progress: Progress) -> list[Figure]:
+    """Each size on ground of its own."""
+    scale = SCALES[extent]
     figures: list[Figure] = []
-    for size in sizes:
-        async with ground() as here:
-            progress(f"scale: storing {size:,} pipelines")
-            await _fill(here, size)
-            async with _child(here) as child:
-                figures += await _one(here, child, size, puts, progress)
+    costs: dict[int, list[Round]] = {}
+    for size in scale.sizes:
+        times = 1 if size == LARGE else scale.rounds
+        for number in range(times):
+            progress(f"scale: {size:,} pipelines, round {number + 1} of {times}")
+            costs.setdefault(size, []).append(await _round(scale, size, progress))
+        figures += [*(_costs(size, costs[size]) if size else ()), *_puts(size, costs[size])]
+    large = [size for size in scale.sizes if size]
+    for small, big in pairwise(large):
+        figures += _growth(small, costs[small], big, costs[big])
     return figures
 
 
-async def _one(
-    here: Ground, child: Child, size: int, puts: int, progress: Progress
-) -> list[Figure]:
-    progress(f"scale: boot with {size:,}")
-    boot = await child.do("boot")
-    if boot["running"] != size:
-        raise RuntimeError(f"{boot['running']} of {size} run")
-    progress(f"scale: resync and puts with {size:,}")
-    resync = await child.do("resync")
-    idle = await child.do("idle 10")
-    rest = [await _put(here, f"new-{n}") for n in range(puts)]
-    busy = await _busy(here, puts)
-    what = f"{size:,} stored: "
-    of_the_plan = size == 10_000  # architecture.md's table
+# ---- one controller
+
+
+async def _round(scale: Scale, size: int, progress: Progress) -> Round:
+    async with ground() as here:
+        await fill(here, NAMESPACE, size)
+        async with (
+            child(here, NAMESPACE, scale.debounce) as controller,
+            puts_into(here, NAMESPACE, CALLED) as puts,
+        ):
+            progress(f"scale: {size:,} pipelines: boot")
+            boot = await controller.do("boot")
+            if boot["running"] != size:
+                raise RuntimeError(f"{boot['running']} of {size} run")
+            seen = Round(boot, await controller.do(f"calm {scale.debounce + 1 if size else 0}"))
+            await _again(controller, seen, scale, scale.repeats if size else 0)
+            progress(f"scale: {size:,} pipelines: puts")
+            await _all_puts(controller, puts, seen, scale)
+    return seen
+
+
+async def _again(controller: Child, seen: Round, scale: Scale, times: int) -> None:
+    for _ in range(times):
+        await controller.do("end")
+        again = await controller.do("again")
+        if again["starts"] != seen.boot["starts"]:
+            raise RuntimeError("a restart with nothing to do started something")
+        seen.restarts.append(again)
+        await controller.do("calm 1")
+    seen.resyncs = (await controller.do(f"resync {times} {scale.resync_every}"))["cpus"]
+
+
+async def _all_puts(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
+    count = scale.puts
+    seen.puts[AT_REST] = _took(await puts.one_by_one("rest", count))
+    seen.puts[AT_50] = _took(await puts.at_rate("slow", count, SLOW))
+    times = round(count / SLOW / scale.resync_every) + 2
+    resyncing = controller.begin(f"resync {times} {scale.resync_every}")
+    sent = await puts.at_rate("meanwhile", count, SLOW)
+    spans = (await resyncing)["spans"]
+    during = [p for p in sent if any(begin <= p.at <= end for begin, end in spans)]
+    seen.puts[RESYNCING] = _took(during)
+    await controller.do("calm 1")
+    seen.puts[AT_500] = _took(await puts.at_rate("fast", 5 * count, FAST))
+
+
+def _took(puts: Sequence[Put]) -> list[float]:
+    return [put.took for put in puts]
+
+
+# ---- figures
+
+
+def _costs(size: int, rounds: list[Round]) -> list[Figure]:
+    def of(what: str, unit: Unit, values: Sequence[float], limit: float | None = None) -> Figure:
+        target = None if limit is None else Target(limit, "ours")
+        point = Point(what, size)
+        return Figure(f"{size:,} stored: {what}", unit, tuple(values), target=target, point=point)
+
+    plan, large = size == OF_THE_PLAN, size == LARGE
+    restarts = [restart for r in rounds for restart in r.restarts]
+    memory = 120 if plan else 250 if large else None
     return [
-        Figure(
-            f"{what}boot to converged",
-            "s",
-            (boot["wall"],),
-            target=Target(2.0, "ours") if of_the_plan else None,
-        ),
-        Figure(f"{what}boot, CPU", "s", (boot["cpu"],)),
-        Figure(
-            f"{what}resync, CPU",
-            "s",
-            (resync["cpu"],),
-            target=Target(0.3, "ours") if of_the_plan else None,
-        ),
-        Figure(f"{what}idle, CPU in 10 s", "s", (idle["cpu"],)),
-        Figure(
-            f"{what}memory, MiB",
-            "count",
-            (round(boot["rss"] / MIB),),
-            target=Target(120, "ours") if of_the_plan else None,
-        ),
-        Figure(
-            f"{what}put -> executor",
-            "s",
-            tuple(rest),
-            target=Target(0.002, "ours") if of_the_plan else None,
-        ),
-        Figure(
-            f"{what}put -> executor, p99",
-            "s",
-            (_p99(rest),),
-            target=Target(0.015, "ours") if of_the_plan else None,
-        ),
-        Figure(f"{what}put -> executor at {PER_SECOND}/s", "s", tuple(busy)),
-        Figure(f"{what}put -> executor at {PER_SECOND}/s, p99", "s", (_p99(busy),)),
+        of("boot to converged", "s", [r.boot["wall"] for r in rounds], 2.0 if plan else None),
+        of("boot, CPU", "s", [r.boot["cpu"] for r in rounds]),
+        of("boot until all are good, CPU", "s", [r.until_good for r in rounds]),
+        of("boot, longest pause of its loop", "s", [r.boot["pause"] for r in rounds]),
+        of("restart, nothing to do", "s", [r["wall"] for r in restarts], 1.0 if plan else None),
+        of("restart, nothing to do, CPU", "s", [r["cpu"] for r in restarts]),
+        of("resync, CPU", "s", [c for r in rounds for c in r.resyncs], 0.3 if plan else None),
+        of("memory, RSS", "MiB", [r.good["rss"] / MIB for r in rounds], memory),
     ]
 
 
+def _puts(size: int, rounds: list[Round]) -> list[Figure]:
+    figures = []
+    for when in (AT_REST, AT_50, AT_500, RESYNCING):
+        each = [r.puts[when] for r in rounds if r.puts[when]]
+        if not each:  # a resync of so few is over before a put is sent
+            continue
+        for name, values, limit in (
+            ("p50", [took for puts in each for took in puts], 0.002),
+            ("p99", [_p99(puts) for puts in each], 0.015),
+        ):
+            what = f"put -> executor {when}, {name}"
+            target = Target(limit, "ours") if size == OF_THE_PLAN else None
+            point = Point(what, size)
+            figures.append(
+                Figure(f"{size:,} stored: {what}", "s", tuple(values), target=target, point=point)
+            )
+    return figures
+
+
 def _p99(values: list[float]) -> float:
-    return quantiles(values, n=100, method="inclusive")[-1]
+    return quantiles(values, n=100, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
-# ---- the store
+def _growth(small: int, fewer: list[Round], big: int, more: list[Round]) -> list[Figure]:
+    """How many times the CPU so many times the pipelines cost."""
+    target = Target(5.5, "ratio") if (small, big) == (OF_THE_PLAN, LARGE) else None
 
+    def grown(what: str, ours: list[float], other: list[float]) -> Figure:
+        words = f"{small:,} -> {big:,} stored: {what}"
+        other_is = "the smaller of the two numbers of pipelines, where a row names two"
+        return Figure(words, "s", (median(ours),), (median(other),), other_is, target)
 
-async def _fill(here: Ground, size: int) -> None:
-    """As the `nats` CLI stores them, without waiting for each."""
-    options = ConnectOptions(here.url)
-    async with connect(options, name="bench", daemon=False) as link:
-        await Store.open(link, Names(NAMESPACE), create=True)
-    for number in range(size):
-        await _store(here, f"p{number:06d}")
-        if number % 200 == 0:
-            await here.nc.flush()
-    stream = f"KV_{NAMESPACE}-pipelines"
-    for number in range(size):
-        await here.nc.publish(f"$KV.{NAMESPACE}-pipelines.p{number:06d}", _definition(number))
-        if number % 500 == 0:
-            await here.nc.flush()
-    await eventually(lambda: _holds(here, stream, size), within=WITHIN, every=0.05)
-
-
-async def _holds(here: Ground, stream: str, size: int) -> bool:
-    return bool((await here.nc.jetstream().stream_info(stream)).state.messages >= size)
-
-
-async def _store(here: Ground, key: str) -> None:
-    """A configuration object: its one chunk and its meta."""
-    nuid, name = secrets.token_hex(11), f"{key}/1"
-    digest = base64.urlsafe_b64encode(hashlib.sha256(CONFIG).digest()).decode()
-    meta = {
-        "name": name,
-        "bucket": f"{NAMESPACE}-configs",
-        "nuid": nuid,
-        "size": len(CONFIG),
-        "mtime": "2026-01-01T00:00:00Z",
-        "chunks": 1,
-        "digest": f"SHA-256={digest}",
-        "options": {"max_chunk_size": 128 * 1024},
-    }
-    encoded = base64.urlsafe_b64encode(name.encode()).decode()
-    await here.nc.publish(f"$O.{NAMESPACE}-configs.C.{nuid}", CONFIG)
-    await here.nc.publish(f"$O.{NAMESPACE}-configs.M.{encoded}", json.dumps(meta).encode())
-
-
-def _definition(number: int) -> bytes:
-    entry = {
-        "status": "published",
-        "version": "1",
-        "name": f"Pipeline {number}",
-        "description": "One of many, with as much said of it as people usually say",
-        "labels": {"team": "a", "number": str(number)},
-        "env": {"REGION": "eu", "SHARD": str(number)},
-        "update": {"strategy": "recreate", "ready_timeout": "30s"},
-    }
-    return json.dumps(entry).encode()
-
-
-# ---- puts
-
-
-async def _put(here: Ground, key: str) -> float:
-    """Seconds until the executor was called for it."""
-    called: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-
-    async def hear(message: Msg) -> None:
-        if not called.done():
-            called.set_result(float(message.data))
-
-    subscription = await here.nc.subscribe(f"{CALLED}.{key}", cb=hear)
-    await _store(here, key)
-    await here.nc.flush()
-    began = time.monotonic()
-    await here.nc.publish(f"$KV.{NAMESPACE}-pipelines.{key}", _definition(0))
-    try:
-        async with asyncio.timeout(WITHIN):
-            return await called - began
-    finally:
-        await subscription.unsubscribe()
-
-
-async def _busy(here: Ground, puts: int) -> list[float]:
-    """The same, while so many come each second."""
-    pending = []
-    for number in range(puts):
-        pending.append(asyncio.create_task(_put(here, f"busy-{number}")))
-        await asyncio.sleep(1 / PER_SECOND)
-    return list(await asyncio.gather(*pending))
-
-
-# ---- the other process
-
-
-class Child:
-    """The controller's process, told what to do."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def do(self, command: str) -> dict[str, Any]:
-        """Its answer. Raises RuntimeError if it ended instead."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{command}\n".encode())
-        async with asyncio.timeout(WITHIN):
-            line = await self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the controller ended during {command}")
-        return dict(json.loads(line))
-
-
-@asynccontextmanager
-async def _child(here: Ground) -> AsyncIterator[Child]:
-    module = ("-m", "benchmarks.scale_child", here.url, NAMESPACE, str(here.folder / "state"))
-    with (here.folder / "child.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *module,
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-        )
-    try:
-        yield Child(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    return [
+        grown(
+            "boot until all are good, CPU",
+            [r.until_good for r in more],
+            [r.until_good for r in fewer],
+        ),
+        grown(
+            "restart, CPU",
+            [s["cpu"] for r in more for s in r.restarts],
+            [s["cpu"] for r in fewer for s in r.restarts],
+        ),
+        grown(
+            "resync, CPU",
+            [c for r in more for c in r.resyncs],
+            [c for r in fewer for c in r.resyncs],
+        ),
+    ]

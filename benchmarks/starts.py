@@ -51,7 +51,7 @@ async def add_stream(field_: Field) -> None:
 
 
 def figures(
-    executor: str, target: Target, other_is: str, ours: list[Start], other: list[Start]
+    executor: str, target: Target | None, other_is: str, ours: list[Start], other: list[Start]
 ) -> list[Figure]:
     """What pairs of starts amount to."""
     ready = tuple(s.ready for s in other)

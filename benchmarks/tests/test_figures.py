@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from benchmarks.figures import Figure, Target, spread_of
+from benchmarks.extent import Extent
+from benchmarks.figures import Figure, Point, Target, spread_of
 from benchmarks.machine import Machine
+from benchmarks.plot import curves_of, steps
+from benchmarks.plot import main as plot
 from benchmarks.report import Results, show, store
+from click.testing import CliRunner
 from rich.console import Console
 
 MACHINE = Machine("a cpu", 2, 2**34, "6.1", "3.11", "v1", {"nats-py": "2.16.0"})
@@ -16,7 +20,9 @@ MACHINE = Machine("a cpu", 2, 2**34, "6.1", "3.11", "v1", {"nats-py": "2.16.0"})
 
 def results(*figures: Figure) -> Results:
     load = (0.1, 0.2, 0.3)
-    return Results(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), False, MACHINE, (load, load), figures)
+    return Results(
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), Extent.USUAL, MACHINE, (load, load), figures
+    )
 
 
 def table(*figures: Figure) -> str:
@@ -58,6 +64,8 @@ def test_runs_that_make_no_pairs_are_refused() -> None:
         (Target(2.0, "ratio"), True),
         (Target(1.5, "ours"), False),
         (Target(4.0, "ours"), True),
+        (Target(2.0, "ratio", at_least=True), True),
+        (Target(2.1, "ratio", at_least=True), False),
         (None, None),
     ],
 )
@@ -84,6 +92,12 @@ def test_a_figure_without_another_side_shows_the_spread_of_its_own() -> None:
     assert row.split() == ["restarted", "2", "0.4-3.6", "<=", "0", "3", "missed"]
 
 
+def test_a_target_of_at_least_is_shown_as_one() -> None:
+    figure = Figure("drained", "/s", (1234.5,), target=Target(100, "ours", at_least=True))
+    row = next(line for line in table(figure).splitlines() if line.startswith("drained"))
+    assert row.split() == ["drained", "1234/s", "1234/s-1234/s", ">=", "100/s", "1", "met"]
+
+
 def test_the_document_keeps_every_value_in_the_order_measured(tmp_path: Path) -> None:
     figure = Figure("x", "s", (3.0, 1.0, 2.0), (1.0, 1.0, 1.0), "by hand", Target(2.0, "ratio"))
     file = store(results(figure), tmp_path / "new")
@@ -94,3 +108,25 @@ def test_the_document_keeps_every_value_in_the_order_measured(tmp_path: Path) ->
     assert (kept["ratio"]["median"], kept["met"]) == (2.0, True)
     assert document["machine"]["cpu"] == "a cpu"
     assert document["load"] == {"before": [0.1, 0.2, 0.3], "after": [0.1, 0.2, 0.3]}
+
+
+def test_curves_are_drawn_over_the_number_of_pipelines_without_scripts(tmp_path: Path) -> None:
+    figures = [
+        Figure(f"{n} stored: {curve}", "count", (float(n),), point=Point(curve, n))
+        for n in (0, 10, 100)
+        for curve in ("boot, CPU", "resync, CPU", "memory, RSS")
+    ]
+    file = store(results(*figures), tmp_path)
+    assert curves_of(json.loads(file.read_text()))["boot, CPU"] == [(10, 10.0), (100, 100.0)]
+    done = CliRunner().invoke(plot, [str(file), str(tmp_path / "drawn")])
+    assert done.exit_code == 0, done.output
+    drawn = {f.name: f.read_text() for f in (tmp_path / "drawn").iterdir()}
+    assert set(drawn) == {"time.svg", "memory.svg"}
+    assert "boot, CPU" in drawn["time.svg"]
+    assert "resync, CPU" in drawn["time.svg"]
+    assert "<script" not in "".join(drawn.values())
+
+
+def test_an_axis_has_steps_from_below_the_least_to_above_the_greatest() -> None:
+    assert steps([0.3, 4.0, 12.0]) == pytest.approx([0.2, 0.5, 1, 2, 5, 10, 20])
+    assert steps([10.0]) == [10.0]
