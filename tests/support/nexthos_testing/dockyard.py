@@ -193,7 +193,7 @@ def write_settings(
     settings: dict[str, Any] = {
         "connections": {"default": {"url": url}},
         "engines": {"default": {"image": RUNNER}},
-        "executors": {"docker": dict(docker or {}), "process": {}},
+        "executors": {"docker": dict(docker or {}), "process": {}, "streams": {}},
         **more,
     }
     file.write_text(json.dumps(settings))

@@ -26,6 +26,17 @@ from nexthos_testing.process_rig import disk_full, pids_below
 from nexthos_testing.rig import Rig
 
 
+def ask_host(host: dict[str, Any], path: str, method: str = "GET") -> Any:
+    """A question to the host of that host.json, by hand; None if there is no answer."""
+    url = f"http://127.0.0.1:{host['port']}{host['token']}{path}"
+    basic = base64.b64encode(f"{USER}:{host['password']}".encode()).decode()
+    asked = urllib.request.Request(url, None, {"Authorization": f"Basic {basic}"}, method=method)
+    with suppress(OSError, ValueError), urllib.request.urlopen(asked, timeout=2) as answer:
+        body = answer.read()
+        return json.loads(body) if body.startswith(b"{") else body.decode()
+    return None
+
+
 class StreamsRig(Rig):
     """Real hosts."""
 
@@ -87,15 +98,7 @@ class StreamsRig(Rig):
 
     def ask(self, host: dict[str, Any], path: str, method: str = "GET") -> Any:
         """A question to a host, by hand; None if there is no answer."""
-        url = f"http://127.0.0.1:{host['port']}{host['token']}{path}"
-        basic = base64.b64encode(f"{USER}:{host['password']}".encode()).decode()
-        asked = urllib.request.Request(
-            url, None, {"Authorization": f"Basic {basic}"}, method=method
-        )
-        with suppress(OSError, ValueError), urllib.request.urlopen(asked, timeout=2) as answer:
-            body = answer.read()
-            return json.loads(body) if body.startswith(b"{") else body.decode()
-        return None
+        return ask_host(host, path, method)
 
     def streams(self) -> dict[str, list[int]]:
         """Numbers of the hosts in which a stream of that name is active."""

@@ -30,6 +30,12 @@ POINTS = {  # how many streams run right afterwards, and what the next controlle
     "streams.stopping": (1, "running"),
     "streams.removing": (0, None),
 }
+AT_ONCE = {  # the same where `start` had nothing prepared
+    "streams.host.spawning": (0, None),
+    "streams.host.spawned": (0, None),
+    "streams.creating": (0, "prepared"),
+    "streams.created": (1, "running"),
+}
 
 
 async def is_ready(rig, spec):
@@ -43,8 +49,11 @@ async def has_ended(rig, spec):
 
 
 @pytest.mark.fault(2, 3, 4)
-@pytest.mark.parametrize("point", POINTS)
-async def test_after_a_kill_at_any_point_exactly_one_runs(streams_rig: StreamsRig, point):
+@pytest.mark.parametrize(
+    ("how", "point"),
+    [("prepares", point) for point in POINTS] + [("at-once", point) for point in AT_ONCE],
+)
+async def test_after_a_kill_at_any_point_exactly_one_runs(streams_rig: StreamsRig, how, point):
     rig = streams_rig
     await rig.close()
     support = str(Path(nexthos_testing.__file__).parents[1])
@@ -52,10 +61,11 @@ async def test_after_a_kill_at_any_point_exactly_one_runs(streams_rig: StreamsRi
         sys.executable,
         CHILD,
         rig.folder,
+        how,
         env={**os.environ, "NEXTHOS_FAULT": point, "PYTHONPATH": support},
     )
     assert await child.wait() == -9
-    runs, state = POINTS[point]
+    runs, state = (POINTS if how == "prepares" else AT_ONCE)[point]
     spec = rig.spec("orders", "puppet")
     assert sum(map(len, rig.streams().values())) == runs
     await rig.open()

@@ -2,7 +2,8 @@
 
 Comes in: a record whose life is over or has not begun. Goes out: one whose life has begun, or has ended at
 once because its host refused it. What is about to be created is noted first, so a controller that is killed
-in between, or a request without an answer, leaves something that `watch` can tell the end of.
+in between, or a request without an answer, leaves something that `watch` can tell the end of. That it was
+created is not noted: its host says so to whoever asks.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from nexthos_controller import faultpoints
@@ -21,7 +22,7 @@ from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.binaries import binary_of, identity_of, made_with
 from nexthos_controller.executors.streams.api import Exists, NotOurs, Refused, Silent
 from nexthos_controller.executors.streams.body import body_of, is_plain
-from nexthos_controller.executors.streams.handle import Life
+from nexthos_controller.executors.streams.handle import Handle, Life
 from nexthos_controller.executors.streams.hosts import Host, Hosts
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
@@ -70,31 +71,53 @@ class Creator:
 
     async def create(self, record: Record, spec: Spec, body: bytes) -> None:
         """Find it a host and have it created there. A stream that is refused has ended at once."""
-        binary = binary_of(self._context, spec.definition)
-        party = record.handle.party
         record.busy += 1
         try:
-            place = self._hosts.place(
-                record.handle.name, binary, identity_of(binary), party, self._guard
-            )
-            with await place as host:
-                await self._create_in(host, record, spec, body)
+            async with self._placed(record.handle, spec) as (host, starting):
+                try:
+                    self._stock.save(record, starting)
+                    record.metrics_file.unlink(missing_ok=True)
+                except OSError as error:
+                    words = f"{record.folder}: {error.strerror or error}"
+                    raise StartFailed(words) from error
+                await self._create_in(host, record, body)
         finally:
             record.busy -= 1
 
-    async def _create_in(self, host: Host, record: Record, spec: Spec, body: bytes) -> None:
-        life = self._next_life(host, record, spec)
-        self._guard()
-        try:
-            starting = replace(record.handle, creating=life, starts=record.handle.starts + 1)
-            self._stock.save(record, starting)
-            record.metrics_file.unlink(missing_ok=True)
-        except OSError as error:
-            raise StartFailed(f"{record.folder}: {error.strerror or error}") from error
+    async def create_new(self, handle: Handle, spec: Spec, config: bytes, body: bytes) -> Record:
+        """The same for what has no folder yet, which is made with all that is to be noted first."""
+        async with self._placed(handle, spec) as (host, starting):
+            record = self._stock.publish(starting, config)
+            record.busy += 1
+            try:
+                await self._create_in(host, record, body)
+            finally:
+                record.busy -= 1
+        return record
+
+    @asynccontextmanager
+    async def _placed(self, handle: Handle, spec: Spec) -> AsyncIterator[tuple[Host, Handle]]:
+        """A host, and what is to be noted before it is asked."""
+        binary = binary_of(self._context, spec.definition)
+        identity = identity_of(binary)
+        place = await self._hosts.place(handle.name, binary, identity, handle.party, self._guard)
+        with place as host:
+            definition, starts = spec.definition, handle.starts + 1
+            life = Life(
+                host=host.id,
+                count=starts,
+                started_at=time.time(),
+                log_offset=host.log.stat().st_size if host.log.exists() else 0,
+                made_with=made_with(self._context, definition.engine, definition.connection),
+            )
+            self._guard()
+            yield host, replace(handle, creating=life, starts=starts)
+
+    async def _create_in(self, host: Host, record: Record, body: bytes) -> None:
         faultpoints.reach("streams.creating")
         problem = await self._post_in(host, record, body)
         faultpoints.reach("streams.created")
-        if record.handle.creating is not None:  # else its host has died, and it with it
+        if (life := record.handle.creating) is not None:  # else its host has died, and it with it
             self._begin(record, life, problem)
         self._wake(host)
 
@@ -121,22 +144,14 @@ class Creator:
             self._begin(record, creating, problem)
 
     def _begin(self, record: Record, life: Life, problem: Problem | None) -> None:
-        if problem is not None:
-            life = replace(life, exit=Exit(1, False, problem))
-        begun = replace(record.handle, life=life, creating=None)
-        self._stock.keep(record, begun)
+        if problem is None:
+            begun = record.handle.begun(life)
+            self._stock.know(record, begun)
+        else:
+            begun = record.handle.begun(replace(life, exit=Exit(1, False, problem)))
+            self._stock.keep(record, begun)
         record.begin(begun)
         self._hints.add(begun.id)
-
-    def _next_life(self, host: Host, record: Record, spec: Spec) -> Life:
-        definition = spec.definition
-        return Life(
-            host=host.id,
-            count=record.handle.starts + 1,
-            started_at=time.time(),
-            log_offset=host.log.stat().st_size if host.log.exists() else 0,
-            made_with=made_with(self._context, definition.engine, definition.connection),
-        )
 
     async def _post(self, host: Host, name: str, body: bytes) -> None:
         try:

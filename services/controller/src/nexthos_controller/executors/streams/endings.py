@@ -35,7 +35,7 @@ from nexthos_controller.executors.machine.folders import replace_file
 from nexthos_controller.executors.machine.shim import EXIT, KILLED, noted, tail_of
 from nexthos_controller.executors.streams import lines, suspicion
 from nexthos_controller.executors.streams.api import NotOurs, Silent
-from nexthos_controller.executors.streams.handle import Life
+from nexthos_controller.executors.streams.handle import HostId, Life
 from nexthos_controller.executors.streams.hosts import Host, Hosts
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
@@ -185,14 +185,15 @@ class Endings:
 
     async def host_died(self, host: Host) -> None:
         """Note the end of all that lived in it, before anybody can start them again."""
-        lives = self._lives_in(host)
+        lives = self.lives_in(host.id)
         exit = await asyncio.to_thread(_exit_of, host)
         when = _died_at(host)
         inmates = [
             suspicion.Inmate(r.handle.name, r.handle.party, max(when - life.started_at, 0.0))
             for r, life in lives
         ]
-        verdicts = {} if exit.signalled or not inmates else suspicion.judge(inmates)
+        killed = exit.problem is not None and exit.problem.reason is Reason.KILLED
+        verdicts = {} if exit.signalled or not inmates else suspicion.judge(inmates, killed)
         if not host.starting and (lives or not exit.signalled):
             words = exit.problem.message if exit.problem else "it was asked to"
             log.warning("a host ended", host=host.handle.number, streams=len(lives), why=words)
@@ -205,16 +206,16 @@ class Endings:
                 said = replace(exit, problem=_of_its_own(host, exit.problem, record))
             self._note(record, life, said, verdict.party if verdict else None)
 
-    def _lives_in(self, host: Host) -> list[tuple[Record, Life]]:
+    def lives_in(self, host: HostId) -> list[tuple[Record, Life]]:
         """What lived in it, and what was being created there: that has lived, as far as is known."""
-        lives = [(r, r.handle.life) for r in self._stock.on(host.id) if r.handle.life is not None]
-        for record in self._stock.all():
-            creating = record.handle.creating
-            if creating is not None and creating.host == host.id and not record.running:
-                begun = replace(record.handle, life=creating, creating=None)
-                self._stock.keep(record, begun)
+        lives = []
+        for record in self._stock.on(host):
+            if not record.running and (creating := record.handle.creating) is not None:
+                begun = record.handle.begun(creating)
+                self._stock.know(record, begun)
                 record.begin(begun)
-                lives.append((record, creating))
+            if record.handle.life is not None:
+                lives.append((record, record.handle.life))
         return lives
 
     async def close(self) -> None:

@@ -28,13 +28,7 @@ from nexthos_controller.executors.machine.processes import Session, leads
 from nexthos_controller.executors.streams import reading
 from nexthos_controller.executors.streams.creating import Creator
 from nexthos_controller.executors.streams.endings import Endings
-from nexthos_controller.executors.streams.handle import (
-    CONFIG,
-    PREPARED,
-    Handle,
-    HostId,
-    publish,
-)
+from nexthos_controller.executors.streams.handle import CONFIG, Handle, HostId, Life
 from nexthos_controller.executors.streams.hosts import Host, Hosts
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.settings import read_settings
@@ -70,7 +64,7 @@ class StreamsExecutor(Executor):
             self._state_dir / "hosts",
             context.owner,
             self.settings,
-            self._stock.count,
+            self._stock.names_on,
             self._endings.host_died,
         )
         self._watches = Watches(self._stock, self._endings, self._hints, context.guard)
@@ -158,26 +152,23 @@ class StreamsExecutor(Executor):
         await self._hosts.deaths.settle()
         for host in self._stock.hosts():
             if self._hosts.get(host) is None and not _leads(host):
-                for record in self._stock.on(host):
-                    await self._lost(record)
+                for record, life in self._endings.lives_in(host):
+                    await self._lost(record, life)
 
-    async def _lost(self, record: Record) -> None:
+    async def _lost(self, record: Record, life: Life) -> None:
         """Its host has ended, and left nothing that says how."""
-        life = record.handle.life
-        assert life is not None
         problem = Problem(Reason.KILLED, f"host {life.host.number} was killed, or the machine was")
         await self._endings.conclude(record, life, Exit(None, life.stopping, problem))
 
     def _is_silent(self, record: Record, strict: bool = False) -> bool:
         """Whether nobody can say what it does; `strict`: because of one missing answer."""
-        handle = record.handle
-        life = handle.life if record.running else handle.creating
-        if life is None:
+        home = record.handle.home
+        if home is None:
             return False
-        host = self._hosts.get(life.host)
+        host = self._hosts.get(home)
         if host is None:
-            return record.running
-        return host.silent or (strict and host.unanswered)
+            return True
+        return host.silent or ((strict or not record.running) and host.unanswered)
 
     async def _look(self, hosts: Iterable[Host]) -> None:
         await self._watches.look(hosts)
@@ -209,17 +200,16 @@ class StreamsExecutor(Executor):
 
     async def prepare(self, spec: Spec, replica: int) -> None:
         """See base.py."""
-        async with self._lock(self._name(spec, replica)):
-            await self._prepared(spec, replica)
-
-    def _name(self, spec: Spec, replica: int) -> str:
-        return given.name_of(self._context, spec, replica)
+        name = given.name_of(self._context, spec, replica)
+        async with self._lock(name):
+            if self._known(name, spec) is None:
+                config, _ = await self._sources(spec, replica)
+                await self._publish(self._new(name, spec, replica), config)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
-    async def _prepared(self, spec: Spec, replica: int) -> Record:
-        name = self._name(spec, replica)
+    def _known(self, name: str, spec: Spec) -> Record | None:
         self._stock.refresh(spec.id)
         record = self._stock.named(name)
         if record is not None:
@@ -228,10 +218,16 @@ class StreamsExecutor(Executor):
             return record
         if self._stock.is_foreign(name):
             raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
+        return None
+
+    async def _sources(self, spec: Spec, replica: int) -> tuple[bytes, bytes]:
+        """Its bytes, and what of them a host is sent."""
         await engine.profile_of(binary_of(self._context, spec.definition))
         config = await self._fetch(spec)
-        await self._creator.body(spec, replica, config)
-        handle = Handle(
+        return config, await self._creator.body(spec, replica, config)
+
+    def _new(self, name: str, spec: Spec, replica: int) -> Handle:
+        return Handle(
             name=name,
             owner=self._context.owner,
             id=spec.id,
@@ -241,49 +237,39 @@ class StreamsExecutor(Executor):
             digest=spec.digest,
             definition=given.stored(spec.definition),
         )
-        damaged = self._stock.is_damaged(name)
-        record = self._publish(handle, config)
-        if damaged:
-            await self._look(self._hosts.all())  # it may run: nobody could tell that it is wanted
-        return record
 
     async def _fetch(self, spec: Spec) -> bytes:
         self._guard()
         return await self._context.fetch(spec)
 
-    def _publish(self, handle: Handle, config: bytes) -> Record:
-        folder = self._root / handle.name
+    async def _publish(self, handle: Handle, config: bytes) -> Record:
+        damaged = self._stock.is_damaged(handle.name)
         self._guard()
-        try:
-            if self._stock.is_damaged(handle.name):
-                replace_file(folder / CONFIG, config)
-                replace_file(folder / PREPARED, handle.to_json())
-                record = Record(handle, folder)
-                self._stock.save(record, handle)
-            else:
-                publish(self._root, handle, config)
-                record = Record(handle, folder)
-        except FileExistsError as error:
-            raise NameConflict(f"{folder} is there and is not ours: it is left alone") from error
-        except OSError as error:
-            raise StartFailed(f"{folder}: {error.strerror or error}") from error
+        record = self._stock.publish(handle, config)
         faultpoints.reach("streams.prepared")
-        record.begin(handle)
-        return self._stock.add(record)
+        if damaged:
+            await self._look(self._hosts.all())  # it may run: nobody could tell that it is wanted
+        return record
 
     # ---- starting
 
     async def start(self, spec: Spec, replica: int) -> Execution:
         """See base.py. A stream that its host refuses has begun and ended at once, with exit code 1."""
-        async with self._lock(self._name(spec, replica)):
-            record = await self._prepared(spec, replica)
+        name = given.name_of(self._context, spec, replica)
+        async with self._lock(name):
+            record = self._known(name, spec)
+            if record is None:
+                config, body = await self._sources(spec, replica)
+                new = self._new(name, spec, replica)
+                if not self._stock.is_damaged(name):
+                    return self._seen(await self._creator.create_new(new, spec, config, body))
+                record = await self._publish(new, config)
             await self._hosts.deaths.settle()
             await self._resolve(record)
             if not record.running:
                 config = await self._bytes(record, spec)
-                await self._creator.create(
-                    record, spec, await self._creator.body(spec, replica, config)
-                )
+                body = await self._creator.body(spec, replica, config)
+                await self._creator.create(record, spec, body)
             return self._seen(record)
 
     async def _resolve(self, record: Record) -> None:
@@ -292,7 +278,7 @@ class StreamsExecutor(Executor):
         host = self._hosts.get(creating.host) if creating is not None else None
         if host is not None:
             await self._watches.look([host])
-            if host.silent:
+            if host.unanswered:
                 raise StartFailed(f"host {host.handle.number} does not answer")
 
     async def _bytes(self, record: Record, spec: Spec) -> bytes:
@@ -334,6 +320,8 @@ class StreamsExecutor(Executor):
             if record is None:
                 return
             await self._resolve(record)
+            if record.uid != execution.uid:
+                return
             if record.running:
                 raise StillRunning(f"{execution.name} runs as stream {record.uid}")
             self._guard()

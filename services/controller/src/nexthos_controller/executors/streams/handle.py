@@ -8,7 +8,7 @@ engine.log     its lines, once it has ended; metrics.prom: its last metrics
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,10 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """Whose it is, what shaped it, its last life, and the one that is being created, if any.
+    """Whose it is, what shaped it, its last life, and the one that its host was asked to create, if any.
 
+    `creating` is noted before the host is asked. That it has begun is the host's to say, and is not noted
+    again before something else is: a file's replacement takes as long as a third of the engine's part.
     `party` is how many may share a host with it: 0 as many as the settings say; see `suspicion`.
     """
 
@@ -75,6 +77,21 @@ class Handle:
     creating: Life | None = None
     starts: int = 0
     party: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether its last life has not ended, as far as is known."""
+        return self.life is not None and self.life.exit is None
+
+    @property
+    def home(self) -> HostId | None:
+        """The host in which it runs, or may have begun to."""
+        life = self.life if self.running else self.creating
+        return life.host if life is not None else None
+
+    def begun(self, life: Life) -> Handle:
+        """With that life in place of the one that was to be created."""
+        return replace(self, life=life, creating=None)
 
     @property
     def env(self) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +104,7 @@ class Hosts:
         root: Path,
         owner: Owner,
         settings: StreamsSettings,
-        lodgers: Callable[[HostId], int],
+        lodgers: Callable[[HostId], Set[str]],
         died: Callable[[Host], Awaitable[None]],
     ) -> None:
         self.deaths = Deaths(self._ended)
@@ -213,7 +213,7 @@ class Hosts:
 
     def count(self, host: Host) -> int:
         """How many live in it, or are about to."""
-        return self._lodgers(host.id) + len(host.placing)
+        return len(self._lodgers(host.id) | host.placing.keys())
 
     def _with_room(self, engine: str, party: int) -> Host | None:
         limit = min(party, self._settings.cap) if party else self._settings.cap
@@ -239,7 +239,7 @@ class Hosts:
             label = f"host {handle.number} of {handle.owner.namespace}".encode()
             pid = spawn(
                 session_argv(folder / EXIT, label, argv),
-                env={"PATH": stored.path_of(folder)},
+                env=stored.environment(folder),
                 cwd=folder,
                 log=folder / stored.LOG,
             )

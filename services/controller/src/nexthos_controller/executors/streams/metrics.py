@@ -6,6 +6,7 @@ as an engine of its own would say it. What has no such label is the host's, and 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -21,13 +22,15 @@ class Shared:
         self._read = read
         self._at = 0.0
         self._found: dict[str, str] = {}
+        self._reading = asyncio.Lock()
 
     async def of(self, name: str, fresh: float = FRESH) -> str:
         """One stream's; "" if it has none."""
-        if time.monotonic() - self._at > fresh:
-            text = await self._read()
-            self._found = split(text)
-            self._at = time.monotonic()
+        async with self._reading:
+            if time.monotonic() - self._at > fresh:
+                began = time.monotonic()
+                self._found = split(await self._read())
+                self._at = began
         return self._found.get(name, "")
 
 

@@ -35,7 +35,7 @@ class Record:
     @property
     def running(self) -> bool:
         """Whether its last life has not ended, as far as is known."""
-        return self.handle.life is not None and self.handle.life.exit is None
+        return self.handle.running
 
     def begin(self, handle: Handle) -> None:
         """Take up a life that has just begun, or was found."""

@@ -10,10 +10,15 @@ its next host. Pure. The rule:
   of them has ended by no doing of its own, as far as is known: its exit says `signalled`, so that it is
   started again at once and no crash is counted. But some are suspects. Those that began in the last
   seconds before the death are, if they are fewer than half; else all are.
-- Suspects start again apart from all others, in parties: as many as the square root of their number, in
-  each host. A suspect whose party's host dies as well is next alone. So a stream that has ended its host
-  twice is on a host of its own, and when it does so again it is alone, and crashes alone. 250 suspects
-  are 16 hosts of 16, of which one dies; 16 of them are alone then, and one crashes.
+- Suspects start again apart from all others, in parties. Where the host crashed, one of them did it: a
+  party is the square root of their number. 250 suspects are 16 hosts of 16, of which one dies; 16 of them
+  are alone then, and one crashes alone.
+- Where the host was killed, most likely none did it, and 16 hosts would stay for as long as their streams
+  run: a party is half of them. If it was one after all (it took all memory), its half dies too, and is
+  16 parties then, as above. So a bad stream ends an innocent one twice at most by crashes, and thrice by
+  kills (once more each with a cap above 256).
+- A new version has another name and is no suspect: a new specification is a new chance. Whoever stores one
+  bad version after the other ends its neighbours each time; they trust each other, or share no host.
 - A suspect that has run for ten minutes is none any more: its next start is among all others, and others
   may join its host.
 """
@@ -25,6 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 YOUNG = 5.0  # seconds of life before a death that make a suspect
+SMALL = 16  # as many suspects are each alone the next time
 CLEARED = 600.0  # seconds of life that clear one; as reconcile's HEALTHY_AFTER
 
 
@@ -45,22 +51,23 @@ class Verdict:
     party: int
 
 
-def judge(inmates: Sequence[Inmate]) -> dict[str, Verdict]:
-    """By name."""
+def judge(inmates: Sequence[Inmate], killed: bool) -> dict[str, Verdict]:
+    """By name. `killed`: by a SIGKILL, which may be nobody's doing."""
     if len(inmates) == 1:
         [one] = inmates
-        return {one.name: Verdict(True, _next(one, 1))}
+        return {one.name: Verdict(True, 1)}
     young = [i for i in inmates if i.age < YOUNG]
     suspects = young if 0 < 2 * len(young) < len(inmates) else list(inmates)
-    size = math.ceil(math.sqrt(len(suspects)))
-    blamed = {i.name: _next(i, size) for i in suspects}
+    blamed = {i.name: _next(i, len(suspects), killed) for i in suspects}
     return {i.name: Verdict(False, blamed.get(i.name, party_of(i))) for i in inmates}
 
 
-def _next(inmate: Inmate, size: int) -> int:
-    """It may be suspected for the second time; then it is alone."""
-    before = party_of(inmate)
-    return 1 if before else size
+def _next(inmate: Inmate, suspects: int, killed: bool) -> int:
+    """The party of one of so many suspects."""
+    again = party_of(inmate) > 0
+    if again and suspects <= SMALL:
+        return 1
+    return math.ceil(suspects / 2 if killed and not again else math.sqrt(suspects))
 
 
 def party_of(inmate: Inmate) -> int:

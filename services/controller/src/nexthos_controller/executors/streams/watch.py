@@ -14,7 +14,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import structlog
 
@@ -78,9 +77,10 @@ class Watch:
             took = time.monotonic() - began
             self._wake.clear()
             try:
-                async with asyncio.timeout(max(self._pause(), SHARE * took)):
+                rest = 0.0 if self._host.unanswered else SHARE * took
+                async with asyncio.timeout(max(self._pause(), rest)):
                     await self._wake.wait()
-                await asyncio.sleep(SHARE * took)
+                await asyncio.sleep(rest)
             except TimeoutError:
                 pass
 
@@ -198,13 +198,12 @@ class Watch:
         """It is here, and its record says that it does not run, or runs elsewhere."""
         handle = record.handle
         life = handle.creating
-        if not record.running and life is None and handle.life is None:  # its handle was damaged
+        if life is None and handle.life is None and active:  # its handle was damaged
             life = Life(self._host.id, handle.starts, time.time(), log_offset=0)
-        if not record.running and life is not None and life.host == self._host.id and active:
-            log.info("a stream was adopted", name=handle.name, host=self._host.handle.number)
-            fresh = replace(handle, life=life, creating=None)
-            self._stock.keep(record, fresh)
-            record.begin(fresh)
+        if not record.running and life is not None and life.host == self._host.id:
+            begun = handle.begun(life)
+            self._stock.know(record, begun)
+            record.begin(begun)
             self._hints.add(handle.id)
         else:
             await self._delete(handle.name)

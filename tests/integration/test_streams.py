@@ -1,0 +1,184 @@
+"""Many pipelines in few engines, seen from outside: what each one's messages do when an engine dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexthos_testing.controller import ControllerProcess, controller_process
+from nexthos_testing.field import Field, field_of
+from nexthos_testing.nats import NatsServer
+from nexthos_testing.streams_rig import ask_host
+from nexthos_testing.wait import eventually
+
+KEYS = [f"p{n}" for n in range(60)]
+CAP = 20
+PANIC = """\
+input: {generate: {interval: 500ms, mapping: 'root = "hi"'}}
+pipeline: {processors: [{mapping: 'root = "x".repeat(9223372036854775807)'}]}
+output: {drop: {}}
+"""
+EVERY = 0.05  # seconds between two messages to a pipeline
+
+
+@pytest.fixture
+async def controller(
+    nats_server: NatsServer, namespace: str, tmp_path: Path
+) -> AsyncIterator[ControllerProcess]:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"executor: streams\nexecutors: {{streams: {{cap: {CAP}}}}}\n")
+    started = controller_process(
+        nats_server.url, namespace, tmp_path / "state", NEXTHOS_CONFIG=str(settings)
+    )
+    async with started as controller:
+        yield controller
+
+
+@pytest.fixture
+async def field_(controller: ControllerProcess) -> AsyncIterator[Field]:
+    """A user whose 60 pipelines run."""
+    async with field_of(controller.url, controller.namespace) as user:
+        for key in KEYS:
+            await user.echo(key)
+            await user.put(key)
+        for key in KEYS:
+            await user.reaches(key, "Running", within=60.0)
+        yield user
+
+
+@dataclass
+class Traffic:
+    """Numbered messages to each pipeline, and which numbers came out of it."""
+
+    sent: int = 0
+    came: dict[str, list[int]] = field(default_factory=lambda: {key: [] for key in KEYS})
+
+    def all_pass(self, keys: set[str], since: int) -> bool:
+        """Whether each of them passed a message that was sent after that many."""
+        return all(self.came[key] and self.came[key][-1] >= since for key in keys)
+
+    def lost(self, keys: set[str], since: int) -> dict[str, list[int]]:
+        """Which numbers from `since` up to the last that came are missing, by pipeline."""
+        missing = {k: sorted(set(range(since, self.came[k][-1])) - set(self.came[k])) for k in keys}
+        return {key: numbers for key, numbers in missing.items() if numbers}
+
+
+@asynccontextmanager
+async def traffic(user: Field) -> AsyncIterator[Traffic]:
+    """A message to every pipeline again and again."""
+    seen = Traffic()
+
+    async def note(message: Any) -> None:
+        number = int(message.data.decode().rpartition(" ")[2])
+        seen.came[message.subject.rpartition(".")[2]].append(number)
+
+    async def send() -> None:
+        while True:
+            for key in KEYS:
+                await user.nc.publish(user.inlet(key), str(seen.sent).encode())
+            seen.sent += 1
+            await asyncio.sleep(EVERY)
+
+    subscription = await user.nc.subscribe(user.outlet("*"), cb=note)
+    sending = asyncio.create_task(send())
+    try:
+        yield seen
+    finally:
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+        await subscription.unsubscribe()
+
+
+def homes(controller: ControllerProcess) -> dict[int, set[str]]:
+    """What each host that runs has, as it says itself: pipelines by the PID that leads it."""
+    found: dict[int, set[str]] = {}
+    for file in (controller.state_dir / "hosts").glob("*/host.json"):
+        with contextlib.suppress(FileNotFoundError):
+            host = json.loads(file.read_bytes())
+            names = ask_host(host, "/streams")
+            if names is not None:
+                found[host["pid"]] = {name.split("-")[-3] for name in names}
+    return found
+
+
+async def uids(user: Field) -> dict[str, tuple[str, int]]:
+    """Each one's uid, and how many of its ends were counted."""
+    found = {}
+    for key in KEYS:
+        status = await user.reaches(key, "Running", within=60.0)
+        found[key] = (status.executions[0].uid, status.restarts)
+    return found
+
+
+@pytest.mark.fault(69)
+@pytest.mark.timeout(120)
+async def test_a_killed_host_brings_its_own_back_and_the_others_lose_no_message(controller, field_):
+    async with traffic(field_) as seen:
+        await eventually(lambda: seen.all_pass(set(KEYS), 1), within=30.0)
+        before = homes(controller)
+        assert sorted(map(len, before.values())) == [CAP, CAP, CAP]
+        began = seen.sent
+        victim, hit = next(iter(before.items()))
+        others = set(KEYS) - hit
+        os.killpg(victim, signal.SIGKILL)
+        killed = seen.sent
+        await eventually(lambda: seen.all_pass(hit, killed + 1), within=30.0)
+        again = seen.sent
+        await eventually(lambda: seen.all_pass(set(KEYS), again), within=30.0)
+        assert seen.lost(others, began) == {}
+    after = homes(controller)
+    assert {pid: before[pid] for pid in before if pid != victim}.items() <= after.items()
+    assert len(after) == len(before) + 1  # its streams are in two halves
+    assert {count for _, count in (await uids(field_)).values()} == {0}
+
+
+@pytest.mark.fault(2)
+@pytest.mark.timeout(120)
+async def test_a_controller_that_is_killed_and_comes_back_costs_no_message(controller, field_):
+    before = await uids(field_), homes(controller)
+    async with traffic(field_) as seen:
+        await eventually(lambda: seen.all_pass(set(KEYS), 1), within=30.0)
+        began = seen.sent
+        await controller.kill()
+        await controller.start()
+        acts = seen.sent
+        await eventually(lambda: seen.all_pass(set(KEYS), acts), within=30.0)
+        assert seen.lost(set(KEYS), began) == {}
+    assert (await uids(field_), homes(controller)) == before
+
+
+@pytest.mark.fault(36, 69)
+@pytest.mark.timeout(180)
+async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no_message(
+    controller, field_
+):
+    async with traffic(field_) as seen:
+        await field_.config("bad", PANIC)
+        await field_.put("bad")
+
+        async def crashed_alone() -> bool:
+            status = await field_.status("bad")
+            return status is not None and status.restarts > 0
+
+        await eventually(crashed_alone, within=60.0)
+        began = seen.sent
+        await eventually(lambda: seen.all_pass(set(KEYS), began), within=30.0)
+        calm = seen.sent
+        status = await field_.reaches("bad", "CrashLoop", within=90.0)
+        ended = seen.sent
+        await eventually(lambda: seen.all_pass(set(KEYS), ended), within=30.0)
+        assert seen.lost(set(KEYS), calm) == {}
+    assert status.complaint is not None
+    assert "panic: runtime error" in status.complaint.message
+    assert {count for _, count in (await uids(field_)).values()} == {0}
