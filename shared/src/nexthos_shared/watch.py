@@ -153,7 +153,7 @@ async def _watch(
             changed = known is not None and not now.continues(known)
             known = now
             async with source.feed(terms.pattern) as feed:
-                found = [read(message) for message in await feed.last_of_each()]
+                found = await feed.last_of_each(read)
                 yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
                 wait = FIRST_WAIT
                 until = _until(source, link, reconnects, known, terms)

@@ -135,7 +135,7 @@ class Answers:
             )
 
     async def _overview(self) -> ControllerReply:
-        outlines = self._controller.book.outlines().values()
+        outlines = (await asyncio.to_thread(self._controller.book.outlines)).values()
         leader = None
         with suppress(NexthosError):
             leader = await self._site.leader()

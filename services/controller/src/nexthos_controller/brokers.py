@@ -34,7 +34,7 @@ class Brokers:
     async def watch(self) -> None:
         """For ever."""
         while True:
-            await asyncio.sleep(EVERY)  # first too: a boot has understood every status by then
+            await asyncio.sleep(EVERY)  # first too: nothing was looked at yet
             users = self._users()
             answers = await asyncio.gather(*(_answers(url) for url in users))
             here = {url for url, answers in zip(users, answers, strict=True) if answers}
@@ -45,7 +45,7 @@ class Brokers:
         """Pipelines by the URL that they talk to."""
         users: dict[str, set[str]] = {}
         known = self._controller.facts.connections
-        for key, outline in self._controller.book.outlines().items():
+        for key, outline in self._controller.book.looked_at().items():
             for broker in outline.brokers:
                 url = broker.url or known.get(broker.connection, "")
                 users.setdefault(url, set()).add(key)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
-from operator import itemgetter
 from typing import Any
 
 from aiohttp import web
@@ -63,7 +62,7 @@ def routes(namespace: str, acting: Callable[[], Controller | None]) -> list[web.
 
 def targets(controller: Controller, namespace: str, address: str) -> Iterator[dict[str, Any]]:
     """A target group for each replica that should run and has metrics, reached at `address`."""
-    for key, status in sorted(controller.book.statuses(), key=itemgetter(0)):
+    for key, status in controller.book.statuses():
         if status.phase in _AT_REST or _has_none(status):
             continue
         about = _about(controller, key, status)

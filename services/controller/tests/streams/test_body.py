@@ -84,6 +84,24 @@ def test_a_missing_variable_is_told_by_its_name():
     assert (problem.reason, problem.field) == (Reason.VARIABLE_MISSING, "env.TOKEN")
 
 
+@pytest.mark.parametrize(
+    "call",
+    ['env("REGION")', "env('REGION')", r"env(\"REGION\")", 'env( "REGION" )', "env(this.name)"],
+)
+def test_a_mapping_that_reads_the_shared_engines_environment_is_refused_with_its_line(call):
+    config = f"input:\n  generate:\n    mapping: root = {call}\noutput: {{drop: {{}}}}\n".encode()
+    with pytest.raises(CannotRunHere, match=r"env\(") as caught:
+        body_of(config, {"REGION": "eu"})
+    assert caught.value.problem.line == 3
+
+
+@pytest.mark.parametrize(
+    "call", ['env("OTHER")', 'root = 1 # env("REGION")', "this.env(1)", "getenv(1)", '"${REGION}"']
+)
+def test_what_reads_the_same_in_a_shared_engine_is_not(call):
+    body_of(f"input: {{generate: {{mapping: '{call}'}}}}\n".encode(), {"REGION": "eu"})
+
+
 def test_what_no_body_can_say_is_refused_with_its_line():
     with pytest.raises(CannotRunHere) as raised:
         body_of(b"input: {a: x}\noutput: {a: '${{A:${{A}}}'}\n", {"A": "secret"})

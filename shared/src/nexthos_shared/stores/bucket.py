@@ -96,7 +96,8 @@ class Bucket:
     async def snapshot(self) -> list[KvEntry]:
         """The last entry of every key, markers included."""
         async with self.feed(">") as feed:
-            return [self.read(message) for message in await feed.last_of_each()]
+            found: list[KvEntry] = await feed.last_of_each(self.read)
+            return found
 
     async def identity(self) -> Identity:
         """Which bucket it is, and how far it got: see `Identity`."""

@@ -117,7 +117,7 @@ class Configs:
     async def list(self, pipeline_id: str | None = None) -> list[ConfigInfo]:
         """What is stored, oldest first; of one pipeline, or of all."""
         async with self.feed() as feed:
-            found = [self.read(message) for message in await feed.last_of_each()]
+            found = await feed.last_of_each(self.read)
         return [
             info
             for info in sorted((i for i in found if i), key=lambda i: i.revision)

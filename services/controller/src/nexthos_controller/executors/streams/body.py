@@ -18,7 +18,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexthos_controller.executors.streams.variables import protect, substitute, unprotectable
+from nexthos_controller.executors.streams.variables import (
+    asked_of_the_host,
+    protect,
+    substitute,
+    unprotectable,
+)
 from nexthos_shared.engine import shape
 from nexthos_shared.errors import CannotRunHere, InvalidConfig
 from nexthos_shared.reasons import Reason
@@ -59,6 +64,13 @@ def body_of(config: bytes, environment: Mapping[str, str]) -> bytes:
         raise InvalidConfig(words, reason=Reason.VARIABLE_MISSING, field=f"env.{name}")
     if (at := unprotectable(text)) is not None:
         words = "escapes ${{...}} inside one another can't be handed to a shared engine"
+        raise CannotRunHere(words, line=text.count(b"\n", 0, at) + 1)
+    if (asked := asked_of_the_host(text, environment)) is not None:
+        name, at = asked
+        words = (
+            f"env(\"{name or '...'}\") reads the shared engine's environment, not this pipeline's: "
+        )
+        words += f"write ${{{name or 'NAME'}}} where the value is wanted, in quotes if it is a text"
         raise CannotRunHere(words, line=text.count(b"\n", 0, at) + 1)
     return protect(text if is_plain(text) else _stripped(text))
 

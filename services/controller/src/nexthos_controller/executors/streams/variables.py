@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 
 _OPENING = re.compile(rb"\$\{([0-9A-Za-z_.]+)([:}])")
 _ESCAPED = re.compile(rb"\$\{\{([0-9A-Za-z_.]+)([:}])")
+_CALL = re.compile(rb"""(?<![\w.$])env\(\s*(?:\\?["']([0-9A-Za-z_.]+)\\?["']\s*\))?""")
 # A variable that nobody can set, with `$` as its default: what the host makes of it is not read again.
 _DOLLAR = b"${.:$}"
 
@@ -67,6 +68,20 @@ def unprotectable(text: bytes) -> int | None:
     The engine leaves such a text only of nested escapes, as of `${{A:${{A}}}`.
     """
     return next((start for start, _, _ in _found(text, _ESCAPED, b"}}")), None)
+
+
+def asked_of_the_host(text: bytes, environment: Mapping[str, str]) -> tuple[str, int] | None:
+    """A call of Bloblang's `env` that would answer otherwise in a shared engine, and where it stands.
+
+    The host's environment has none of these names, and what a mapping puts together as a name may be
+    any of them. What stands behind a `#` is a comment.
+    """
+    for match in _CALL.finditer(text):
+        line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start()]
+        name = (match[1] or b"").decode(errors="replace")
+        if b"#" not in line and (not name or name in environment):
+            return name, match.start()
+    return None
 
 
 def _found(
