@@ -7,6 +7,7 @@ logarithmic, so what grows as the number does is a straight line, and one step u
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from math import ceil, floor, log10
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 import click
 import pygal
 from pygal.style import Style
+
+# pygal finds its plugins by a finder of Python 2's kind, which made pytest's own imports fail after it.
+sys.meta_path[:] = [f for f in sys.meta_path if hasattr(f, "find_spec")]
 
 Curves = dict[str, list[tuple[int, float]]]
 
