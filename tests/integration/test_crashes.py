@@ -46,7 +46,8 @@ async def test_an_engine_that_is_killed_is_restarted_after_its_delay_with_count_
     await eventually(counted)
     assert await field.says("orders") == "v1 hello"
     await field.reaches("orders", "Running")
-    ends = [e.data for e in await field.events("orders") if e.data.reason is Reason.KILLED]
+    events = await field.events_with("orders", Reason.KILLED)
+    ends = [e.data for e in events if e.data.reason is Reason.KILLED]
     assert [end.restarts for end in ends] == [1]
     assert "SIGKILL" in ends[0].message
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.models import Condition, ConditionType, PipelineStatus
+from nexthos_shared.models import Condition, ConditionType, Event, PipelineStatus
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import ControllerProcess, engine_processes, kill_leftovers
 from nexthos_testing.field import Field, field_of
@@ -100,10 +100,13 @@ async def test_an_update_of_env_alone_that_is_never_ready_brings_the_whole_defin
     current = status.memory.current
     assert current is not None
     assert (current.definition.env, current.definition.labels) == ({"MARK": "a"}, {"team": "a"})
-    events = await field.events("orders")
-    reasons = [event.data.reason for event in events]
-    assert reasons[-1] == Reason.READY
-    assert Reason.ROLLED_BACK in reasons[2:]
+
+    async def story_ended() -> list[Event]:
+        found = await field.events_with("orders", Reason.ROLLED_BACK)
+        return found if found[-1].data.reason is Reason.READY else []
+
+    events: list[Event] = await eventually(story_ended)
+    assert Reason.ROLLED_BACK in [event.data.reason for event in events][2:]
     [story] = [e.data.message for e in events if e.data.reason is Reason.ROLLED_BACK]
     assert story == words
 

@@ -65,4 +65,5 @@ async def test_a_key_that_is_no_id_has_no_events_and_harms_nobody(builder: Build
         await house.field.put("Not.An-Id")
         await house.publish("orders")
         await house.field.reaches("orders", "Running")
+        await house.field.events_with("orders", Reason.READY)
         assert {e.subject for e in await house.field.events()} == {"orders"}

@@ -199,8 +199,7 @@ async def test_what_needs_more_memory_than_it_may_have_is_oom_killed_and_says_so
     problem = status.memory.slots[0].problem
     assert problem is not None
     assert "resources.memory" in problem.message
-    events = [e.data.reason for e in await yard.field.events("orders")]
-    assert Reason.OOM_KILLED in events
+    await yard.field.events_with("orders", Reason.OOM_KILLED)
     assert yard.one("orders")["HostConfig"]["Memory"] == 64 * 2**20
 
 

@@ -119,6 +119,16 @@ class Field:
         except (nats.js.errors.KeyNotFoundError, ValidationError):
             return None
 
+    async def events_with(self, key: str, reason: Reason) -> list[Event]:
+        """The same, once such an event is among them: they are published after the status is stored."""
+
+        async def told() -> list[Event]:
+            found = await self.events(key)
+            return found if any(e.data.reason is reason for e in found) else []
+
+        events: list[Event] = await eventually(told)
+        return events
+
     async def events(self, key: str = "*") -> list[Event]:
         """What happened to a pipeline so far, oldest first: `nats stream view <ns>-events`."""
         found: list[Event] = []
