@@ -90,7 +90,9 @@ class Chorus:
         """Meanwhile each gets messages; `lost` gets the key of each message that was not answered."""
         beating = asyncio.create_task(self._beat(keys))
         try:
-            await asyncio.sleep(2 * BEAT)
+            await asyncio.sleep(
+                2 * BEAT
+            )  # a span to be watched, before and after: nothing to wait for
             yield
             await asyncio.sleep(2 * BEAT)
         finally:

@@ -10,7 +10,6 @@ And the executor alone: its `start` against the same POST, without a store or a 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from contextlib import AsyncExitStack
@@ -26,10 +25,12 @@ from benchmarks.starts import (
     LOOK_EVERY,
     REST,
     WITHIN,
+    Heard,
     Start,
     add_stream,
     figures,
     listening,
+    managed,
 )
 from nexthos_controller.executors.base import Connection, Executor, ExecutorContext, Owner, Spec
 from nexthos_controller.executors.streams import StreamsExecutor
@@ -112,19 +113,10 @@ async def _pair(
 
 
 async def _managed(here: Ground, field_: Field, host: Host, key: str) -> Start:
-    await field_.config(key, CONFIG.format(key=key))
-    await field_.js.publish(f"bench.in.{key}", b"hello")
-    bucket = await field_.pipelines()
-    definition = json.dumps({"status": "published", "version": "1"}).encode()
-    async with asyncio.timeout(WITHIN), listening(field_, key) as heard:
-        began = time.perf_counter()
-        await bucket.put(key, definition)
-        ready = await _until_ready(host, await _name(here.folder / NAMESPACE, key))
-        start = Start(ready - began, await heard.message - began, await heard.running - began)
-        await bucket.delete(key)
-        await heard.gone
-    await asyncio.sleep(REST)
-    return start
+    async def ready_at(_: Heard) -> float:
+        return await _until_ready(host, await _name(here.folder / NAMESPACE, key))
+
+    return await managed(field_, key, ready_at)
 
 
 async def _name(state: Path, key: str) -> str:

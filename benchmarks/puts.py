@@ -66,7 +66,9 @@ class Puts:
             self._called[key] = asyncio.get_running_loop().create_future()
             await stored.store(self._here, self._namespace, key)
         await self._here.nc.flush()
-        await asyncio.sleep(0.5)  # for the controller to take note of them
+        await asyncio.sleep(
+            0.5
+        )  # the controller tells nobody of an object that it saw before its entry
         return keys
 
     async def _send(self, key: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,8 +113,13 @@ def _settle(future: asyncio.Future[Any], value: object) -> None:
         future.set_result(value)
 
 
-async def managed(field_: Field, key: str) -> Start:
-    """One of ours, from the put of its definition; it is deleted afterwards."""
+async def managed(
+    field_: Field, key: str, ready_at: Callable[[Heard], Awaitable[float]] | None = None
+) -> Start:
+    """One of ours, from the put of its definition; it is deleted afterwards.
+
+    `ready_at` gives the moment at which it is ready; without it, the engine that its status names is asked.
+    """
     await field_.config(key, CONFIG.format(key=key))
     await field_.js.publish(f"bench.in.{key}", b"hello")
     bucket = await field_.pipelines()
@@ -122,12 +127,16 @@ async def managed(field_: Field, key: str) -> Start:
     async with asyncio.timeout(WITHIN), listening(field_, key) as heard:
         began = time.perf_counter()
         await bucket.put(key, definition)
-        ready = await until_ready(await heard.endpoint)
+        ready = await (ready_at or _engine_ready)(heard)
         start = Start(ready - began, await heard.message - began, await heard.running - began)
         await bucket.delete(key)
         await heard.gone
     await asyncio.sleep(REST)
     return start
+
+
+async def _engine_ready(heard: Heard) -> float:
+    return await until_ready(await heard.endpoint)
 
 
 @asynccontextmanager

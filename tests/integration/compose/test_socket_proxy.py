@@ -182,6 +182,6 @@ def _sent_slowly(proxy: str, path: str, body: bytes) -> bytes:
     ) as connection:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body[:40])
-        time.sleep(0.2)
+        time.sleep(0.2)  # the pause is what is tested: two packets, not one
         connection.sendall(body[40:])
         return connection.recv(100)
