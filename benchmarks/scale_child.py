@@ -222,7 +222,6 @@ def main(
         resync=NEVER,
         ready_debounce=debounce,
         log_level="warning",
-        lease_ttl=60.0,  # a lease that is lost ends the term, and with it the measurement
     )
     configure_logs("json", "warning")
     asyncio.run(Child(ConnectOptions(url), settings).serve(profile, report))

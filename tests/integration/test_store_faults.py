@@ -15,7 +15,7 @@ import nats
 import pytest
 from nats.js.errors import APIError
 
-from nexthos_shared.names import Names
+from nexthos_shared.names import LEASE_KEY, Names
 from nexthos_testing.cable import Cable
 from nexthos_testing.controller import (
     ControllerProcess,
@@ -63,6 +63,17 @@ def said(controller: ControllerProcess, event: str, **more: Any) -> list[dict[st
     return [
         line for line in controller.log() if line["event"] == event and more.items() <= line.items()
     ]
+
+
+async def renewed(field: Field) -> None:
+    """Wait for the next renewal of the lease."""
+    control = await field.js.key_value(field.names.control)
+    before = (await control.get(LEASE_KEY)).revision
+
+    async def again() -> bool:
+        return (await control.get(LEASE_KEY)).revision > before
+
+    await eventually(again)
 
 
 async def both_run(field: Field) -> None:
@@ -198,6 +209,26 @@ async def test_cut_off_from_nats_the_controller_does_nothing_and_engines_work_on
         await cable.plug()
         await field.restarted("crashed", 1)
         await field.reaches("healthy", "Paused")
+
+
+async def test_a_lease_is_renewed_however_long_the_answers_of_the_store_wait(
+    nats_server: NatsServer, namespace: str, tmp_path: Path
+) -> None:
+    # as behind the snapshots of 50,000 pipelines: a controller lost its lease again and again there
+    async with (
+        Cable(nats_server.port) as cable,
+        controller_process(cable.url, namespace, tmp_path / "state", **SHORT) as controller,
+        field_of(nats_server.url, namespace) as field,
+    ):
+        cable.clog(f"{namespace} controller")
+        await field.echo("healthy")
+        await field.put("healthy")
+        for _ in range(12):  # several times as long as it is granted for
+            await renewed(field)
+        cable.clear()
+        await field.reaches("healthy", "Running")
+        assert await field.says("healthy") == "v1 hello"
+        assert not said(controller, NO_MORE)
 
 
 async def fill(js: Any) -> None:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import Self
 
 
+_CLIENT = re.compile(rb'"name": ?"([^"]*)"')  # in what a client says of itself first
+
+
 class Cable:
-    """`async with Cable(port)`: connections to `url` reach 127.0.0.1:port until `pull`."""
+    """`async with Cable(port)`: connections to `url` reach 127.0.0.1:port until `pull`.
+
+    `clog(name)` holds back what the server sends to the client of that name, as a long line of
+    answers before it would.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._port = 0
         self._server: asyncio.Server | None = None
         self._lines: set[asyncio.Task[None]] = set()
+        self._clogged = ""
+        self._clear = asyncio.Event()
+        self._clear.set()
 
     @property
     def url(self) -> str:
@@ -34,6 +45,15 @@ class Cable:
         await asyncio.gather(*self._lines, return_exceptions=True)
         await self._server.wait_closed()
 
+    def clog(self, name: str) -> None:
+        """Until `clear`."""
+        self._clogged = name
+        self._clear.clear()
+
+    def clear(self) -> None:
+        """Carry everything again, what was held back first."""
+        self._clear.set()
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = asyncio.current_task()
         assert line is not None
@@ -42,10 +62,37 @@ class Cable:
         with suppress(OSError, asyncio.CancelledError):
             there, back = await asyncio.open_connection("127.0.0.1", self._to)
             try:
-                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+                await self._both_ways(reader, back, there, writer)
             finally:
                 back.close()
         writer.close()
+
+    async def _both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        said: list[str] = []  # who the client is, once it has said so
+
+        async def ask() -> None:
+            while data := await reader.read(65536):
+                if not said and (found := _CLIENT.search(data)):
+                    said.append(found[1].decode())
+                back.write(data)
+                await back.drain()
+            back.close()
+
+        async def answer() -> None:
+            while data := await there.read(65536):
+                if said == [self._clogged]:
+                    await self._clear.wait()
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        await asyncio.gather(ask(), answer())
 
     async def __aenter__(self) -> Self:
         await self.plug()
@@ -53,10 +100,3 @@ class Cable:
 
     async def __aexit__(self, *_: object) -> None:
         await self.pull()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()

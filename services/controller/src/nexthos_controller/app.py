@@ -177,9 +177,13 @@ async def running_controller(
         asked = asyncio.create_task(_about(settings, options))  # the engine takes 50 ms to answer
         stack.callback(asked.cancel)
         link = await stack.enter_async_context(connect(options, name=name, daemon=True))
+        # Apart, since a renewal whose answer comes behind the snapshots of 50,000 comes too late.
+        claims = await stack.enter_async_context(
+            connect(options, name=f"{settings.namespace} lease", daemon=True)
+        )
         about = await asked
         store = Store.of(link, names)
-        lease = Lease(store.control, about.controller, settings.lease_ttl)
+        lease = Lease(Store.of(claims, names).control, about.controller, settings.lease_ttl)
         registry.register(SiteMetrics(lambda: lease.held, lambda: link.reconnects))
         site = Site(
             settings=settings,
