@@ -52,7 +52,10 @@ async def _profile(verb: str, pipelines: int, report: Path) -> None:
                 return
             await controller.do(f"calm {DEBOUNCE + 1}")
             if verb == "resync":
-                await controller.do("resync 5 1")
+                await controller.do("end")
+                await controller.do("again 1")
+                await controller.do("calm 1")
+                await controller.do("resync 5")
             elif verb == "restart":
                 await controller.do("end")
                 await controller.do("again")

@@ -2,8 +2,8 @@
 
 The executor is the fake one, so all of it is the controller's own. Each round is a process and a server of
 its own. `boot` is from taking part to nothing left to do, with every pipeline started for the first time;
-`restart` the same where all of them run, and nothing has changed; `resync` all watches' snapshots and a
-look at everything, as once a minute.
+`restart` the same where all of them run, and nothing has changed; `resync` what comes once a
+minute: all watches are compared with the store, and everything is looked at.
 """
 
 from __future__ import annotations
@@ -113,22 +113,24 @@ async def _round(scale: Scale, size: int, progress: Progress) -> Round:
 async def _again(controller: Child, seen: Round, scale: Scale, times: int) -> None:
     for _ in range(times):
         await controller.do("end")
-        again = await controller.do("again")
+        again = await controller.do(f"again {scale.resync_every}")
         if again["starts"] != seen.boot["starts"]:
             raise RuntimeError("a restart with nothing to do started something")
         seen.restarts.append(again)
         await controller.do("calm 1")
-    seen.resyncs = (await controller.do(f"resync {times} {scale.resync_every}"))["cpus"]
+    if times:
+        await controller.do("resync 1")  # the one that a boot may have begun in
+        seen.resyncs = [(await controller.do("resync 1"))["each"] for _ in range(times)]
 
 
 async def _all_puts(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
     count = scale.puts
     seen.puts[AT_REST] = _took(await puts.one_by_one("rest", count))
     seen.puts[AT_50] = _took(await puts.at_rate("slow", count, SLOW))
-    times = round(count / SLOW / scale.resync_every) + 2
-    resyncing = controller.begin(f"resync {times} {scale.resync_every}")
+    times = round(count / SLOW / scale.resync_every) + 1
+    resyncing = controller.begin(f"resync {times}" if seen.resyncs else "calm 1")
     sent = await puts.at_rate("meanwhile", count, SLOW)
-    spans = (await resyncing)["spans"]
+    spans = (await resyncing).get("spans", ())
     during = [p for p in sent if any(begin <= p.at <= end for begin, end in spans)]
     seen.puts[RESYNCING] = _took(during)
     await controller.do("calm 1")

@@ -4,9 +4,9 @@ Reads commands from its standard input, a line each, and answers each with a lin
 
     boot                take part until everything has converged; `pause` is the longest of the loop
     calm SECONDS        wait, and then until nothing is left to do
-    resync TIMES EVERY  read all snapshots and look at everything once more; `spans` and `cpus` of each
     end                 leave, as a controller that is stopped; the fake world stays
-    again               boot once more, after `end`
+    again [EVERY]       boot once more, after `end`, and resync every so many seconds
+    resync TIMES        wait for so many resyncs; `spans` of each, and the CPU of `each`
 
 Each start of an execution is told on NATS with the moment, by the system's monotonic clock. With
 `--profile VERB` what the verb does is sampled, and `--report FILE` gets what came of that: such a process
@@ -28,10 +28,9 @@ from typing import Any
 
 import click
 
+from benchmarks.lean_executor import LeanExecutor, LeanWorld
 from nexthos_controller.app import Running, running_controller
-from nexthos_controller.executors.base import Execution, ExecutorContext, Listing, Spec
-from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
-from nexthos_controller.feeds import Feeds
+from nexthos_controller.executors.base import ExecutorContext
 from nexthos_controller.logs import configure_logs
 from nexthos_controller.settings import Settings
 from nexthos_controller.term import Term
@@ -40,36 +39,8 @@ from nexthos_shared.nats_client import ConnectOptions
 CALLED = "bench.called"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = 0.02  # seconds
+LOOK = 0.05  # seconds between looks at the metrics
 NEVER = 3600.0  # seconds: a resync comes only when it is asked for
-
-
-class TellingExecutor(FakeExecutor):
-    """Tells each start on NATS, without waiting for it; finds one of many as fast as one of few."""
-
-    tell: Any = None
-    world: World
-
-    async def find(self, pipeline_id: str) -> Listing:
-        names = self.world.names.get(pipeline_id, ())
-        found = (self.world.things[name].execution for name in names if name in self.world.things)
-        return Listing(tuple(found), frozenset(self.world.places))
-
-    async def start(self, spec: Spec, replica: int) -> Execution:
-        if self.tell is not None:
-            await self.tell(f"{CALLED}.{spec.id}", repr(time.monotonic()).encode())
-        started = await super().start(spec, replica)
-        self.world.starts += 1
-        self.world.names.setdefault(spec.id, set()).add(started.name)
-        return started
-
-
-class World(FakeWorld):
-    """Knows the names of a pipeline's executions, and how often one was started."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: dict[str, set[str]] = {}
-        self.starts = 0
 
 
 class Child:
@@ -78,13 +49,20 @@ class Child:
     def __init__(self, options: ConnectOptions, settings: Settings) -> None:
         self.options = options
         self.settings = settings
-        self.world = World()
+        self.world = LeanWorld()
+        self.executor: LeanExecutor | None = None
         self.stack = AsyncExitStack()
         self.running: Running | None = None
         self.first: Term | None = None
 
-    def make(self, context: ExecutorContext) -> TellingExecutor:
-        return TellingExecutor(context, self.world)
+    def make(self, context: ExecutorContext) -> LeanExecutor:
+        self.executor = LeanExecutor(context, self.world)
+        return self.executor
+
+    async def tell(self, pipeline_id: str) -> None:
+        assert self.running is not None
+        moment = repr(time.monotonic()).encode()
+        await self.running.site.link.nc.publish(f"{CALLED}.{pipeline_id}", moment)
 
     def term(self) -> Term:
         """The one that began with the boot. Raises RuntimeError if the lease was lost since."""
@@ -99,16 +77,18 @@ class Child:
         async with _pauses() as pauses:
             entered = running_controller(self.settings, self.options, {"fake": self.make})
             self.running = await self.stack.enter_async_context(entered)
-            term = self.first = await self.running.leading()
-            executor = term.controller.executors["fake"].inner  # type: ignore[attr-defined]
-            executor.tell = self.running.site.link.nc.publish
+            self.first = await self.running.leading()
+            assert self.executor is not None
+            self.executor.told = self.tell
             gc.freeze()
             gc.enable()
             await self.settle()
         return {"pause": max(pauses)}
 
-    async def again(self) -> dict[str, float]:
+    async def again(self, every: str = "") -> dict[str, float]:
         """A boot under another name, to be sampled alone."""
+        resync = float(every) if every else NEVER
+        self.settings = self.settings.model_copy(update={"resync": resync})
         return await self.boot()
 
     async def settle(self) -> None:
@@ -120,22 +100,25 @@ class Child:
         await asyncio.sleep(float(seconds))
         await self.settle()
 
-    async def resync(self, times: str, every: str) -> dict[str, Any]:
-        """With feeds of its own beside the term's: they read the same snapshots, and fill the same queue."""
-        term, spans, cpus = self.term(), [], []
+    async def resync(self, times: str) -> dict[str, Any]:
+        """As they come by themselves, and as the controller's own metrics tell of them."""
         assert self.running is not None
-        site = self.running.site
-        for _ in range(int(times)):
-            began, cpu = time.monotonic(), time.process_time()
-            async with Feeds(term.controller, site.store, site.link, NEVER) as feeds:
-                await feeds.caught_up.wait()
-                await self.settle()
-                ended = time.monotonic()
-                await asyncio.sleep(max(0.0, began + float(every) - ended))  # statuses come last
-                await self.settle()
-            spans.append((began, ended))
-            cpus.append(time.process_time() - cpu)
-        return {"spans": spans, "cpus": cpus}
+        spans: list[tuple[float, float]] = []
+        cpu, (count, total) = time.process_time(), self._resyncs()
+        while len(spans) < int(times):
+            await asyncio.sleep(LOOK)
+            (count, before), (seen, total) = (count, total), self._resyncs()
+            if seen > count:
+                now, count = time.monotonic(), seen
+                spans.append((now - (total - before), now))
+            self.term()
+        return {"spans": spans, "each": (time.process_time() - cpu) / max(len(spans), 1)}
+
+    def _resyncs(self) -> tuple[float, float]:
+        """How many there were, and the seconds that they took."""
+        assert self.running is not None
+        read, name = self.running.site.registry.get_sample_value, "nexthos_resync_duration_seconds"
+        return read(f"{name}_count") or 0.0, read(f"{name}_sum") or 0.0
 
     async def end(self) -> None:
         await self.stack.aclose()
@@ -153,7 +136,7 @@ class Child:
                 "wall": time.monotonic() - wall,
                 "cpu": time.process_time() - cpu,
                 "rss": _rss(),
-                "running": len(self.world.running()),
+                "running": len(self.world),
                 "starts": self.world.starts,
             }
             print(json.dumps({**said, **(more or {})}), flush=True)

@@ -71,7 +71,7 @@ async def renewed(field: Field) -> None:
     before = (await control.get(LEASE_KEY)).revision
 
     async def again() -> bool:
-        return (await control.get(LEASE_KEY)).revision > before
+        return bool((await control.get(LEASE_KEY)).revision > before)
 
     await eventually(again)
 

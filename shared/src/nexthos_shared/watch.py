@@ -2,8 +2,9 @@
 
 Comes in: a bucket and its link. Goes out: for ever, a `Snapshot` of everything each time the watch is
 opened, then a `Change` per entry. It is opened anew when the connection came back (nats-py's own watch
-stays blind for 10 to 20 s then), when the bucket turns out to be another one, and every `resync`
-seconds. What goes wrong is logged and tried again; only cancellation ends it.
+stays blind for 10 to 20 s then), when the bucket turns out to be another one, and when something was
+missed, for which it is compared every `resync` seconds with what the server has sent and holds. What
+goes wrong is logged and tried again; only cancellation ends it.
 
 One iteration never goes back: a snapshot holds at least what the changes before it brought. Whoever
 stops iterating before the loop ends should use `contextlib.aclosing`, so that the consumer goes now
@@ -26,10 +27,13 @@ from nexthos_shared.errors import NexthosError, StoreMissing
 from nexthos_shared.models import Event
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores import Bucket, ConfigInfo, Configs, Events, KvEntry
+from nexthos_shared.stores.feed import Feed
 from nexthos_shared.stores.identity import Identity
+from nexthos_shared.stores.tally import Tally
 
 RESYNC = 60.0  # seconds, give or take a fifth
 IDENTITY_CHECK = 2.0  # seconds
+COMPARISONS, BETWEEN = 5, 0.1  # and seconds: what is on its way has come by then
 FIRST_WAIT, LAST_WAIT = 0.1, 5.0  # seconds between attempts to open
 LAG = 1.0  # seconds in which a server that leads anew has caught up
 
@@ -60,6 +64,8 @@ class _Source(Protocol):
     async def identity(self) -> Identity: ...
 
     def feed(self, pattern: str) -> Any: ...
+
+    def subjects(self, entry: Any) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +159,18 @@ async def _watch(
             changed = known is not None and not now.continues(known)
             known = now
             async with source.feed(terms.pattern) as feed:
-                found = await feed.last_of_each(read)
+                tally = Tally[Any](source.subjects if terms.pattern == ">" else _not_known)
+                found = await feed.last_of_each(read, tally.note)
                 yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
+                del found  # of 50,000 entries most are replaced before the watch is opened anew
                 wait = FIRST_WAIT
-                until = _until(source, link, reconnects, known, terms)
+                until = _until(_Open(source, link, feed, tally, terms), reconnects, known)
                 async with aclosing(_while(feed.messages, until)) as messages:
                     async for message in messages:
                         revision = message.metadata.sequence.stream
                         known = replace(known, last=max(known.last, revision))
                         entry = read(message)
+                        tally.note(message, entry)
                         if entry is not None:
                             yield Change(entry)
         except Exception as error:  # whoever watches for ever must not end by one bad answer
@@ -196,24 +205,55 @@ async def _while(
         await asyncio.gather(end, return_exceptions=True)
 
 
-async def _until(
-    source: _Source, link: Link, reconnects: int, known: Identity, terms: _Terms
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A watch while it is open."""
+
+    source: _Source
+    link: Link
+    feed: Feed
+    tally: Tally[Any]
+    terms: _Terms
+
+    async def is_whole(self) -> bool:
+        """Whether it brought all that there is. Raises as a look at the stream and the consumer do."""
+        for _ in range(COMPARISONS):
+            subjects = (await self.source.identity()).subjects
+            if self.tally.is_all(await self.feed.sent(), subjects):
+                return True
+            await asyncio.sleep(BETWEEN)
+        return False
+
+
+async def _until(watch: _Open, reconnects: int, known: Identity) -> None:
     """Return when the watch must be opened anew."""
-    loop = asyncio.get_running_loop()
+    loop, link, terms = asyncio.get_running_loop(), watch.link, watch.terms
     deadline = loop.time() + terms.resync * random.uniform(0.8, 1.2)
-    while (left := deadline - loop.time()) > 0:
+    while True:
+        left = max(deadline - loop.time(), 0.0)
         if await _pause(link, reconnects, min(terms.identity_check, left)) or link.nc.is_closed:
             return
         try:
-            now = await source.identity()
+            now = await watch.source.identity()
             if not now.continues(known):
                 return
             known = now
+            if loop.time() < deadline:
+                continue
+            if not await watch.is_whole():
+                log.debug("watch is opened anew", bucket=watch.source.name)
+                return
+            deadline = loop.time() + terms.resync * random.uniform(0.8, 1.2)
         except StoreMissing:
             return  # says so, again and again, until it is back
         except NexthosError as error:
-            log.debug("watch", bucket=source.name, error=str(error))
+            log.debug("watch", bucket=watch.source.name, error=str(error))
+            if loop.time() >= deadline:
+                return
+
+
+def _not_known(_: object) -> None:
+    """How many subjects a part of a bucket holds is not told."""
 
 
 async def _pause(link: Link, reconnects: int, seconds: float) -> bool:

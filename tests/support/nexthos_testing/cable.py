@@ -7,7 +7,6 @@ import re
 from contextlib import suppress
 from typing import Self
 
-
 _CLIENT = re.compile(rb'"name": ?"([^"]*)"')  # in what a client says of itself first
 
 

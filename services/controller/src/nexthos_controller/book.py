@@ -16,7 +16,7 @@ import structlog
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import NOWHERE, Whereabouts
-from nexthos_controller.pages import Outline, Page, Understood, outline_of, read
+from nexthos_controller.pages import Outline, Page, Understood, outline_of
 from nexthos_shared.errors import StoreConflict
 from nexthos_shared.models import Memory, Phase, PipelineStatus
 from nexthos_shared.stores import Bucket, KvEntry
@@ -52,16 +52,16 @@ class StatusBook:
 
     def load(self, entries: Iterable[KvEntry]) -> None:
         """Take over what is stored; called once, before anything is decided."""
-        self._pages = {e.key: Page(e.revision, e.value) for e in entries}
+        self._pages = {e.key: self._understood.page(e.revision, e.value) for e in entries}
 
     def keys(self) -> set[str]:
         """Pipelines of which a status is stored."""
-        return {key for key, page in self._pages.items() if page.value is not None}
+        return {key for key, page in self._pages.items() if page.packed is not None}
 
     def statuses(self) -> Iterable[tuple[str, PipelineStatus]]:
         """All statuses with their ids, in order; each is understood anew, which takes some 50 us."""
         for key, page in sorted(self._pages.items(), key=itemgetter(0)):
-            if page.value is not None and (status := read(key, page.value)) is not None:
+            if (status := self._understood.afresh(key, page)) is not None:
                 yield key, status
 
     def outlines(self) -> dict[str, Outline]:
@@ -70,8 +70,8 @@ class StatusBook:
         For another thread, as the one of /metrics: each that was not looked at yet takes 50 us.
         """
         for key, page in list(self._pages.items()):
-            if page.outline is None and page.value is not None:
-                status = read(key, page.value)
+            if page.outline is None:
+                status = self._understood.afresh(key, page)
                 page.outline = outline_of(status) if status is not None else None
         return self.looked_at()
 
@@ -128,7 +128,7 @@ class StatusBook:
         for key, page in self._pages.items():
             page.seen = max(page.seen, listed.get(key, 0))
             page.lost = key not in listed and (newest == 0 or page.revision <= newest)
-        return {key for key, p in self._pages.items() if p.value is not None and not p.is_stored}
+        return {key for key, p in self._pages.items() if p.packed is not None and not p.is_stored}
 
     async def changed(self, key: str) -> None:
         """Return when the next status of `key` is written or forgotten."""
@@ -203,8 +203,7 @@ class StatusBook:
         if before is None or before.phase is not status.phase:
             _tell(key, before, status)
         self._events.wrote(key, before, status, page.revision)
-        page.value, page.outline = value, outline_of(status)
-        self._understood.keep(key, value, status)
+        self._understood.write(key, page, value, status)
         self._announce(key)
 
     async def _store(self, key: str, page: Page, value: bytes) -> None:

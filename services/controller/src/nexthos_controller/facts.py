@@ -61,24 +61,17 @@ class Facts:
 
     async def of(self, pipeline_id: str, version: str | None) -> ConfigFacts:
         """Facts about the object of that version. Never raises: what failed is a problem."""
-        if version is None:
-            return ConfigFacts()
-        info = self._infos.get((pipeline_id, version))
-        if info is None:
-            try:  # the entry may be seen before the object's own event
-                info = await self._configs.info(pipeline_id, version)
-            except NexthosError as error:
-                return ConfigFacts(problem=error.problem)
-        if info is None:
-            return ConfigFacts()
-        if info.size > engine.MAX_CONFIG_BYTES:
-            words = f"configuration {pipeline_id}/{version} has {info.size} bytes, at most "
-            return ConfigFacts(
-                problem=Problem(
-                    Reason.CONFIG_TOO_LARGE, f"{words}{engine.MAX_CONFIG_BYTES} are allowed"
-                )
-            )
-        return ConfigFacts(info.digest)
+        if version is None or (pipeline_id, version) in self._infos:
+            return self.known(pipeline_id, version)
+        try:  # the entry may be seen before the object's own event
+            info = await self._configs.info(pipeline_id, version)
+        except NexthosError as error:
+            return ConfigFacts(problem=error.problem)
+        return _of(info)
+
+    def known(self, pipeline_id: str, version: str | None) -> ConfigFacts:
+        """The same, as far as the watch has brought it."""
+        return _of(self._infos.get((pipeline_id, version)) if version is not None else None)
 
     def has(self, pipeline_id: str, version: str, digest: str) -> bool:
         """Whether the bytes of that digest are still stored under that version."""
@@ -123,6 +116,18 @@ class Facts:
     def traits(self, accepted: Accepted | None) -> Traits | None:
         """What the bytes of `accepted` contain, if they were read here."""
         return self._traits.get(accepted.digest) if accepted is not None else None
+
+
+def _of(info: ConfigInfo | None) -> ConfigFacts:
+    if info is None:
+        return ConfigFacts()
+    if info.size > engine.MAX_CONFIG_BYTES:
+        words = (
+            f"configuration {info.id}/{info.version} has {info.size} bytes, at most "
+            f"{engine.MAX_CONFIG_BYTES} are allowed"
+        )
+        return ConfigFacts(problem=Problem(Reason.CONFIG_TOO_LARGE, words))
+    return ConfigFacts(info.digest)
 
 
 def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:

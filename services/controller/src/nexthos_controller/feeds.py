@@ -1,4 +1,4 @@
-"""What fills the queue: entries and objects as their watches bring them, hints of executors.
+"""What fills the queue: entries and objects as their watches bring them, hints of executors, the time.
 
 Goes out: keys, live ones for what somebody changed, calm ones for what is only looked at again.
 """
@@ -6,6 +6,7 @@ Goes out: keys, live ones for what somebody changed, calm ones for what is only 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,8 @@ import structlog
 from nexthos_controller.brokers import Brokers
 from nexthos_controller.controller import Controller
 from nexthos_controller.executors.base import Executor
+from nexthos_controller.instruments import Instruments
+from nexthos_controller.observe import census
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.names import ABANDONED
 from nexthos_shared.nats_client import Link
@@ -23,6 +26,7 @@ from nexthos_shared.watch import Snapshot, watch, watch_configs
 
 LOOK_FOR_BUCKETS = 5.0  # seconds
 BEGIN_AGAIN = 1.0  # seconds
+AT_ONCE = 100  # pipelines compared before others have their turn, some 2 ms
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +34,19 @@ log = structlog.get_logger(__name__)
 class Feeds:
     """What fills the queue: the watch on entries, the watch on objects, the executors' hints."""
 
-    def __init__(self, controller: Controller, store: Store, link: Link, resync: float) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        store: Store,
+        link: Link,
+        resync: float,
+        instruments: Instruments,
+    ) -> None:
         self._controller = controller
         self._store = store
         self._link = link
         self._resync = resync
+        self._instruments = instruments
         self._tasks: list[asyncio.Task[None]] = []
         self._objects_known = asyncio.Event()
         self.caught_up = asyncio.Event()
@@ -48,6 +60,7 @@ class Feeds:
             self._abandoned,
             self._look_for_buckets,
             self._reconnects,
+            self._look_again,
             Brokers(self._controller).watch,
         ]
         executors = self._controller.executors.values()
@@ -65,11 +78,31 @@ class Feeds:
         await self._objects_known.wait()  # or a boot would ask for each object by itself
         async for item in watch(self._store.pipelines, self._link, resync=self._resync):
             keys, live = desired.take(item)
-            if isinstance(item, Snapshot):
-                keys |= set(desired.keys()) | self._controller.book.keys() | await self._owned()
             for key in keys:
                 queue.add(key, live=live)
+            if isinstance(item, Snapshot):
+                await self._look_at_all()
             self.caught_up.set()
+
+    async def _look_again(self) -> None:
+        """Each `resync` seconds at everything: hints of executors may be lost."""
+        await self.caught_up.wait()
+        while True:
+            await asyncio.sleep(self._resync * random.uniform(0.8, 1.2))
+            with self._instruments.resync():
+                await self._look_at_all()
+
+    async def _look_at_all(self) -> None:
+        """At each pipeline of which anything is known, unless it is at rest."""
+        controller = self._controller
+        there = await census(controller.executors)
+        await self._answers_again(there.places)
+        keys = {*controller.desired.keys(), *controller.book.keys(), *there.ids()}
+        for number, key in enumerate(keys):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if not controller.rests(key, there):
+                controller.queue.add(key, live=False)
 
     async def _statuses(self) -> None:
         """While this controller acts its own copy rules: what others write is written over."""
@@ -115,19 +148,6 @@ class Feeds:
             log.warning("a place that was declared gone answers", place=place)
             with suppress(NexthosError):
                 await self._store.control.delete(f"{ABANDONED}{place}")
-
-    async def _owned(self) -> set[str]:
-        """Pipelines of which something exists: their key may be gone."""
-        owned: set[str] = set()
-        for name, executor in self._controller.executors.items():
-            try:
-                async with asyncio.timeout(30.0):
-                    listing = await executor.list()
-                owned |= {e.id for e in listing.executions}
-                await self._answers_again(listing.places)
-            except Exception as error:
-                log.warning("executor did not list", executor=name, error=str(error))
-        return owned
 
     async def _objects(self) -> None:
         facts, queue = self._controller.facts, self._controller.queue

@@ -26,6 +26,7 @@ class Instruments:
     look_seconds: Histogram
     call_errors: Counter
     call_seconds: Histogram
+    resync_seconds: Histogram
     status_writes: Counter
     status_conflicts: Counter
 
@@ -51,6 +52,11 @@ class Instruments:
                 CALL_SECONDS,
                 *method,
             ),
+            seconds(
+                "nexthos_resync_duration_seconds",
+                "Comparing everything with what executors list",
+                LOOK_SECONDS,
+            ),
             counter("nexthos_status_writes", "Statuses written"),
             counter("nexthos_status_conflicts", "Statuses that somebody else had overwritten"),
         )
@@ -75,6 +81,13 @@ class Instruments:
                 self.look_seconds.observe(time.perf_counter() - began)
 
         return timed
+
+    @contextmanager
+    def resync(self) -> Iterator[None]:
+        """Around one."""
+        began = time.perf_counter()
+        yield
+        self.resync_seconds.observe(time.perf_counter() - began)
 
     @contextmanager
     def call(self, executor: str, method: str) -> Iterator[None]:

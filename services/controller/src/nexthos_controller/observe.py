@@ -1,17 +1,27 @@
-"""Observing: ask every executor what it knows of one pipeline, and note who did not answer."""
+"""Observing: ask every executor what it knows of one pipeline, or of all, and note who did not answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Mapping, Set
 from dataclasses import dataclass
+from functools import lru_cache
+
+import structlog
 
 from nexthos_controller.executors.base import Execution, Executor, Listing
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError
 from nexthos_shared.models import Memory, Place
 from nexthos_shared.reasons import Problem, Reason
 
-ANSWER_WITHIN = 10.0  # seconds
+ANSWER_WITHIN = 10.0  # seconds, about one pipeline
+LIST_WITHIN = 30.0  # seconds, about all
+
+log = structlog.get_logger(__name__)
+
+Said = Mapping[
+    str, Listing | NexthosError
+]  # by the name of the executor: its answer, or why it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +44,48 @@ class Whereabouts:
 NOWHERE = Whereabouts()
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What every executor listed at about the same time, by pipeline."""
+
+    places: frozenset[str]  # those that answered in full
+    _listed: Mapping[str, Mapping[str, tuple[Execution, ...]] | NexthosError]
+    _answered: Mapping[str, frozenset[str]]
+
+    def ids(self) -> set[str]:
+        """Pipelines of which something exists."""
+        return {key for told in self._listed.values() if isinstance(told, Mapping) for key in told}
+
+    def said(self, pipeline_id: str) -> Said:
+        """As each executor would have answered about that one."""
+        return {
+            name: Listing(told.get(pipeline_id, ()), self._answered[name])
+            if isinstance(told, Mapping)
+            else told
+            for name, told in self._listed.items()
+        }
+
+
 def whereabouts_of(memory: Memory) -> Whereabouts:
     """What `memory` says of that."""
     is_new = memory.wanted is None and memory.current is None
-    return Whereabouts(tuple(memory.places), is_new)
+    return _whereabouts(tuple((p.executor, p.place) for p in memory.places), is_new)
+
+
+# Thousands live at the same few places, which are kept once; and one is found by its identity.
+@lru_cache(maxsize=1024)
+def _whereabouts(places: tuple[tuple[str, str], ...], is_new: bool) -> Whereabouts:
+    return Whereabouts(tuple(_place(*p) for p in places), is_new)
+
+
+@lru_cache(maxsize=1024)
+def _place(executor: str, place: str) -> Place:
+    return Place(executor=executor, place=place)
+
+
+@lru_cache(maxsize=1024)
+def _places(executor: str, places: frozenset[str]) -> frozenset[Place]:
+    return frozenset(_place(executor, place) for place in places)
 
 
 async def observe(
@@ -47,7 +95,34 @@ async def observe(
     abandoned: Set[str],
     wanted: str,
 ) -> Observed:
-    """What all executors know of `pipeline_id`. A place where it may live must answer too.
+    """What all executors know of `pipeline_id`, asked now; see `observed`."""
+    said = {name: await _ask(name, e.find(pipeline_id)) for name, e in executors.items()}
+    return observed(said, known, abandoned, wanted)
+
+
+async def census(executors: Mapping[str, Executor]) -> Census:
+    """What all executors know of all pipelines, asked now."""
+    listed: dict[str, Mapping[str, tuple[Execution, ...]] | NexthosError] = {}
+    answered: dict[str, frozenset[str]] = {}
+    for name, executor in executors.items():
+        try:
+            said = await _ask(name, executor.list(), LIST_WITHIN)
+        except Exception as error:  # a defect of one must not keep the others from being looked at
+            log.exception("executor did not list", executor=name)
+            said = ExecutorUnreachable(f"executor {name}: a defect ({type(error).__name__})")
+        if isinstance(said, NexthosError):
+            listed[name] = said
+            continue
+        answered[name] = said.places
+        by_id: dict[str, tuple[Execution, ...]] = {}
+        for execution in said.executions:
+            by_id[execution.id] = (*by_id.get(execution.id, ()), execution)
+        listed[name] = by_id
+    return Census(frozenset().union(*answered.values()), listed, answered)
+
+
+def observed(said: Said, known: Whereabouts, abandoned: Set[str], wanted: str) -> Observed:
+    """What executors said of one pipeline. A place where it may live must answer too.
 
     `wanted` is the executor that its entry asks for. One that is silent and where nothing of it can
     be is passed over: a Docker daemon that is away must not stop what runs as processes.
@@ -55,28 +130,31 @@ async def observe(
     executions: list[Execution] = []
     silent: list[Problem] = []
     answered: set[Place] = set()
-    for name, executor in executors.items():
-        try:
-            listing = await _ask(name, executor, pipeline_id)
-        except NexthosError as error:
+    for name, listing in said.items():
+        if isinstance(listing, NexthosError):
             if _may_be_there(name, known, abandoned, wanted):
-                silent.append(error.problem)
+                silent.append(listing.problem)
             continue
         executions.extend(listing.executions)
-        answered |= {Place(executor=name, place=place) for place in listing.places}
+        answered |= _places(name, listing.places)
     if not silent:
         lost = [p for p in known.places if p not in answered and p.place not in abandoned]
-        silent.extend(_lost(place, executors) for place in lost)
+        silent.extend(_lost(place, said.keys()) for place in lost)
+    if len(executions) > 1:  # so that whoever compares is not misled by an order
+        executions.sort(key=lambda e: (e.executor, e.replica, e.name))
     return Observed(tuple(executions), frozenset(answered), tuple(silent))
 
 
-async def _ask(name: str, executor: Executor, pipeline_id: str) -> Listing:
+async def _ask(
+    name: str, call: Awaitable[Listing], within: float = ANSWER_WITHIN
+) -> Listing | NexthosError:
     try:
-        async with asyncio.timeout(ANSWER_WITHIN):
-            return await executor.find(pipeline_id)
-    except TimeoutError as error:
-        words = f"executor {name} did not answer within {ANSWER_WITHIN:.0f} s"
-        raise ExecutorUnreachable(words) from error
+        async with asyncio.timeout(within):
+            return await call
+    except TimeoutError:
+        return ExecutorUnreachable(f"executor {name} did not answer within {within:.0f} s")
+    except NexthosError as error:
+        return error
 
 
 def _may_be_there(executor: str, known: Whereabouts, abandoned: Set[str], wanted: str) -> bool:
@@ -89,9 +167,9 @@ def _may_be_there(executor: str, known: Whereabouts, abandoned: Set[str], wanted
     return known.is_new or held or executor == wanted
 
 
-def _lost(place: Place, executors: Mapping[str, Executor]) -> Problem:
+def _lost(place: Place, offered: Set[str]) -> Problem:
     """A place where something of it may live, and of which nobody spoke."""
-    if place.executor not in executors:
+    if place.executor not in offered:
         words = (
             f"something of it lived on {place.executor}/{place.place}, and this controller does not "
             f"offer the executor {place.executor}"

@@ -41,6 +41,10 @@ class Rest:
         """Nothing is left to do, until `look_again` seconds from `now`."""
         self._marks[key] = mark, None if look_again is None else now + look_again
 
+    def is_known(self, key: str) -> bool:
+        """Whether it was at rest when it was looked at last."""
+        return key in self._marks
+
     def holds(self, key: str, mark: int, now: float) -> bool:
         """Whether it is still at rest."""
         known, due = self._marks.get(key, (None, None))

@@ -67,7 +67,7 @@ async def lead(site: Site) -> AsyncIterator[Term]:
         site.registry.register(metrics)
         stack.callback(site.registry.unregister, metrics)
         await stack.enter_async_context(controller.queue)
-        feeds = Feeds(controller, store, site.link, settings.resync)
+        feeds = Feeds(controller, store, site.link, settings.resync, site.instruments)
         await stack.enter_async_context(feeds)
         await feeds.caught_up.wait()
         about = replace(site.about, installation=installation)

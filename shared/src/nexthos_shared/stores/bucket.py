@@ -111,6 +111,10 @@ class Bucket:
         """`async with bucket.feed(pattern) as feed`: see `open_feed`."""
         return open_feed(self.link, self.stream, f"{self._prefix}{pattern}", deliver=deliver)
 
+    def subjects(self, _: KvEntry) -> int:
+        """How many subjects of the stream an entry stands for: see `Tally`."""
+        return 1
+
     def read(self, message: Msg) -> KvEntry:
         """The entry in a message of this bucket's feed."""
         meta = message.metadata

@@ -136,6 +136,12 @@ class Configs:
         """`async with configs.feed() as feed`: the metas; see `open_feed`."""
         return open_feed(self.link, self.stream, f"{self._root}.M.{pattern}")
 
+    def subjects(self, info: ConfigInfo | None) -> int | None:
+        """How many subjects of the stream it stands for: its meta's, and its chunks'. See `Tally`."""
+        if info is None:
+            return None
+        return 1 if info.deleted or not info.size else 2
+
     def read(self, message: Msg) -> ConfigInfo | None:
         """The info in a message of this bucket's feed; None if its name is no configuration's."""
         meta = message.metadata

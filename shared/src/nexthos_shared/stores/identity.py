@@ -15,10 +15,11 @@ from nexthos_shared.stores.door import door
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A bucket's birthday, and the last revision that was given in it."""
+    """A bucket's birthday, the last revision that was given in it, and how much it holds."""
 
     created: str
     last: int
+    subjects: int = 0  # that hold something: keys, markers included
 
     def continues(self, earlier: Identity) -> bool:
         """Whether this can be the same bucket, some time later."""
@@ -28,5 +29,7 @@ class Identity:
 async def identity_of(link: Link, name: str, stream: str) -> Identity:
     """The identity of the bucket `name` now. Raises StoreMissing, StoreUnavailable, NotPermitted."""
     async with door(link, f"look at {name}", stream):
-        info = await link.js.stream_info(stream)
-    return Identity(str(info.created), info.state.last_seq)
+        # nats-py's own reading of the answer leaves out how many subjects there are.
+        info = await link.js._api_request(f"{link.js._prefix}.STREAM.INFO.{stream}")
+    state = info["state"]
+    return Identity(info["created"], state["last_seq"], state.get("num_subjects", 0))
