@@ -7,20 +7,22 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from nexthos_testing.controller import ControllerProcess, controller_process
+from nexthos_testing.controller import CONTROLLER, ControllerProcess, controller_process
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.streams_rig import ask_host
 from nexthos_testing.wait import eventually
 
+NEXTHOS = CONTROLLER.parent / "nexthos"
 KEYS = [f"p{n}" for n in range(60)]
 CAP = 20
 PANIC = """\
@@ -112,10 +114,10 @@ def homes(controller: ControllerProcess) -> dict[int, set[str]]:
     return found
 
 
-async def uids(user: Field) -> dict[str, tuple[str, int]]:
+async def uids(user: Field, keys: Iterable[str] = KEYS) -> dict[str, tuple[str, int]]:
     """Each one's uid, and how many of its ends were counted."""
     found = {}
-    for key in KEYS:
+    for key in keys:
         status = await user.reaches(key, "Running", within=60.0)
         found[key] = (status.executions[0].uid, status.restarts)
     return found
@@ -182,3 +184,50 @@ async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no
     assert status.complaint is not None
     assert "panic: runtime error" in status.complaint.message
     assert {count for _, count in (await uids(field_)).values()} == {0}
+
+
+SHARED = "cache_resources: [{label: c, memory: {}}]\n"
+
+
+async def apply(controller: ControllerProcess, file: Path) -> tuple[int, str]:
+    """`nexthos apply --wait`: its exit code and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(NEXTHOS, "-s", controller.url, "-n", controller.namespace, "apply", "--wait"),
+        *("--timeout", "20s", file),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_an_update_that_can_not_share_an_engine_is_refused_and_the_old_one_goes_on(
+    controller: ControllerProcess, tmp_path: Path
+) -> None:
+    async with field_of(controller.url, controller.namespace) as user:
+        file = tmp_path / "orders.yaml"
+        file.write_text(user.echo_text("orders"))
+        assert await apply(controller, file) == (0, ANY)
+        life = (await uids(user, ["orders"]))["orders"]
+        file.write_text(user.echo_text("orders", "v2") + SHARED)
+        code, said = await apply(controller, file)
+        assert code == 1
+        assert "cache_resources: resources are shared by all streams of an engine" in said
+        assert await user.says("orders") == "v1 hello"
+        assert (await uids(user, ["orders"]))["orders"] == life
+        file.write_text(user.echo_text("orders", "v3"))
+        assert await apply(controller, file) == (0, ANY)
+        assert await user.says("orders") == "v3 hello"
+
+
+async def test_what_can_not_share_an_engine_is_invalid_at_first_and_leaves_nothing(
+    controller: ControllerProcess, tmp_path: Path
+) -> None:
+    async with field_of(controller.url, controller.namespace) as user:
+        file = tmp_path / "orders.yaml"
+        file.write_text(user.echo_text("orders") + SHARED)
+        code, said = await apply(controller, file)
+        assert code == 1
+        assert "cache_resources: resources are shared by all streams of an engine" in said
+        await user.reaches("orders", "Invalid")
+    assert list((controller.state_dir / "executions").glob("*orders*")) == []

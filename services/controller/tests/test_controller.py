@@ -97,6 +97,45 @@ async def test_a_start_that_is_refused_is_told_and_tried_again(builder: Builder)
     assert len(builder.world.running()) == 1
 
 
+async def test_bytes_that_the_executor_will_not_have_never_replace_what_runs(
+    builder: Builder,
+) -> None:
+    builder.world.faults.unfit = b"unfit"
+    async with builder.house() as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        before = builder.world.running()
+        await house.field.config("orders", CONFIG + "# unfit", "2")
+        await house.field.put("orders", version="2")
+        status = await house.field.complains("orders", Reason.CANNOT_RUN_HERE)
+        assert (status.phase, status.version) == ("Running", "1")
+        await house.field.config("orders", CONFIG + "# fit", "3")
+        await house.field.put("orders", version="3")
+        await eventually(lambda: [e.digest for e in builder.world.running()] != [before[0].digest])
+        status = await house.field.reaches("orders", "Running")
+        assert status.version == "3"
+    assert [c.method for c in builder.world.calls].count("start") == 2
+
+
+async def test_bytes_that_the_executor_will_not_have_are_invalid_at_first_and_leave_nothing(
+    builder: Builder,
+) -> None:
+    builder.world.faults.unfit = b"unfit"
+    async with builder.house() as house:
+        await house.field.config("orders", CONFIG + "# unfit")
+        await house.field.put("orders")
+        status = await house.field.reaches("orders", "Invalid")
+        assert status.complaint is not None
+        assert status.complaint.reason is Reason.CANNOT_RUN_HERE
+        tried = builder.world.count("start")
+        await house.field.request("reconcile", id="orders")
+        assert builder.world.count("start") == tried
+        assert builder.world.things == {}
+        await house.field.config("orders", CONFIG, "2")
+        await house.field.put("orders", version="2")
+        await house.field.reaches("orders", "Running")
+
+
 @pytest.mark.fault(63)
 async def test_a_defect_costs_its_own_pipeline_only_and_says_nothing_it_should_not(
     builder: Builder,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import AsyncMock
+
 import pytest
 
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
-from nexthos_controller.observe import observe, whereabouts_of
+from nexthos_controller.observe import census, observe, observed, whereabouts_of
 from nexthos_shared.models import Memory, Place, Wanted
 from nexthos_shared.reasons import Reason
 from nexthos_testing.fake_rig import FakeRig
@@ -47,3 +49,28 @@ async def test_a_place_declared_gone_is_waited_for_no_more_even_if_its_executor_
 ):
     seen = await observe(executors, "orders", whereabouts_of(BOTH), frozenset({"there"}), "near")
     assert seen.silent == ()
+
+
+async def test_a_census_says_of_each_what_a_look_at_it_would(executors, fake_rig):
+    near = executors["near"]
+    for key in ("orders", "orders-eu", "prices"):
+        await near.start(fake_rig.spec(key), 0)
+    await near.start(fake_rig.spec("orders"), 1)
+    there = await census(executors)
+    assert there.ids() == {"orders", "orders-eu", "prices"}
+    assert there.places == {"here"}
+    for key in ("orders", "orders-eu", "prices", "nothing"):
+        told = observed(there.said(key), whereabouts_of(KNOWN), frozenset(), "near")
+        assert told == await observe(executors, key, whereabouts_of(KNOWN), frozenset(), "near")
+    told = observed(there.said("orders"), whereabouts_of(BOTH), frozenset(), "near")
+    assert [p.reason for p in told.silent] == [Reason.EXECUTOR_UNREACHABLE]
+
+
+async def test_an_executor_that_fails_to_list_by_a_defect_is_silent_and_the_others_are_heard(
+    executors, monkeypatch
+):
+    monkeypatch.setattr(executors["far"], "list", AsyncMock(side_effect=ValueError("a secret")))
+    there = await census(executors)
+    told = observed(there.said("orders"), whereabouts_of(BOTH), frozenset(), "near")
+    assert "a secret" not in told.silent[0].message
+    assert {p.place for p in told.answered} == {"here"}

@@ -129,6 +129,38 @@ def test_a_first_publish_that_fails_lint_is_invalid_and_leaves_nothing() -> None
     assert condition(status, ConditionType.VALID) == ("False", Reason.LINT_FAILED)
 
 
+@pytest.mark.parametrize("reason", [Reason.CANNOT_RUN_HERE, Reason.VARIABLE_MISSING])
+def test_what_its_executor_will_not_have_for_its_bytes_is_invalid_and_not_tried_again(
+    reason: Reason,
+) -> None:
+    refusal = Problem(reason, "line 1")
+    world = World(fault=refusal)
+    world.lint_says[D1] = (Problem(Reason.NOT_LINTED, "only in an image"), refusal)
+    status = world.settle()
+    assert world.kinds == ["Lint"]
+    assert status.phase is Phase.INVALID
+    assert condition(status, ConditionType.VALID) == ("False", reason)
+    status = world.settle(fault=None)
+    assert (world.kinds, status.phase) == ([], Phase.INVALID)
+
+
+def test_a_start_that_failed_for_another_reason_is_tried_again_and_asks_nobody() -> None:
+    world = World(fault=Problem(Reason.START_FAILED, "disk full"))
+    world.settle()
+    assert world.kinds == ["Start"]
+
+
+def test_what_was_ready_once_is_tried_again_whatever_its_executor_says() -> None:
+    world = running()
+    world.ready()
+    world.lint_says[D1] = (Problem(Reason.CANNOT_RUN_HERE, "line 1"),)
+    world.ends(1)
+    world.settle()
+    world.done.clear()
+    world.settle(fault=Problem(Reason.CANNOT_RUN_HERE, "line 1"), now=world.view.now + 60)
+    assert world.kinds == ["Start"]
+
+
 @pytest.mark.fault(84)
 def test_a_held_spec_is_not_tried_again_until_it_changes() -> None:
     world = World()

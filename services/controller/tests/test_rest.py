@@ -9,7 +9,7 @@ from nexthos_controller.reconcile import decide
 from nexthos_controller.rest import Rest
 from nexthos_shared.stores import KvEntry
 from nexthos_shared.watch import Snapshot
-from nexthos_testing.house import House
+from nexthos_testing.house import Builder, House
 from nexthos_testing.wait import eventually
 
 ENTRY = b'{"status": "published", "version": "1"}'
@@ -83,3 +83,40 @@ async def test_a_look_that_finds_all_as_it_was_decides_nothing_and_each_change_d
     bucket = await house.field.js.key_value(house.field.names.status)
     await bucket.put("orders", b"{}")
     await eventually(lambda: decided)
+
+
+async def test_a_resync_looks_only_at_what_is_not_as_it_was_left(builder: Builder):
+    async with builder.house(resync=0.05) as house:
+        for key in ("left", "lost"):
+            await house.publish(key)
+        for key in ("left", "lost"):
+            await house.field.reaches(key, "Running")
+        assert house.running.term is not None
+        controller, looked = house.running.term.controller, list[str]()
+        add = controller.queue.add
+
+        def noted(key: str, *, live: bool = True) -> None:
+            looked.append(key)
+            add(key, live=live)
+
+        async def nobody_is_looked_at() -> bool:
+            looked.clear()
+            await resyncs(house, 3)
+            return not looked
+
+        controller.queue.add = noted  # type: ignore[method-assign]
+        await eventually(nobody_is_looked_at)
+        builder.world.vanish(house.name("lost"))  # without a hint
+        await house.field.restarted("lost", 1)
+        await eventually(nobody_is_looked_at)
+        looked.clear()
+        builder.world.vanish(house.name("lost"))
+        await eventually(lambda: looked)
+        assert set(looked) == {"lost"}
+
+
+async def resyncs(house: House, times: int) -> None:
+    """Wait for so many."""
+    read, name = house.running.site.registry.get_sample_value, "nexthos_resync_duration_seconds"
+    until = (read(f"{name}_count") or 0) + times
+    await eventually(lambda: (read(f"{name}_count") or 0) >= until)

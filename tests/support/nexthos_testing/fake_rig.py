@@ -22,10 +22,12 @@ class FakeRig(Rig):
     """The reference."""
 
     kind = "fake"
+    refuses_bytes = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.world = FakeWorld()
+        self.world.faults.unfit = b"cache_resources"
 
     def make(self, owner: Owner | None = None) -> Executor:
         return FakeExecutor(self.context(owner), self.world)

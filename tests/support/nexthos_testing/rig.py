@@ -37,6 +37,7 @@ DISCONNECTED = b"""\
 input: {generate: {interval: 10ms, mapping: 'root = "hi"'}}
 output: {socket: {network: tcp, address: "127.0.0.1:1"}}
 """
+UNFIT = STEADY + b"cache_resources: [{label: c, memory: {}}]\n"  # where an engine is shared
 SECRET = "s3cr3t-value-of-a-variable"
 
 
@@ -45,6 +46,7 @@ class Rig(ABC):
 
     kind: str
     limits = True  # whether it refuses resources that it can't enforce
+    refuses_bytes = False  # whether it refuses UNFIT
     engine_lost: type[NexthosError] = EngineMissing  # what `prepare` raises then
 
     def __init__(self, folder: Path) -> None:

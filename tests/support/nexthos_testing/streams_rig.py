@@ -41,6 +41,7 @@ class StreamsRig(Rig):
     """Real hosts."""
 
     kind = "streams"
+    refuses_bytes = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

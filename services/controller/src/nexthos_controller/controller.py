@@ -230,7 +230,7 @@ class Controller:
     async def _take(self, step: Step) -> None:
         match step:
             case Lint(spec):
-                await self.facts.lint(spec)
+                await self.facts.lint(spec, self.executors[spec.executor])
             case Prepare(spec, replica):
                 executor = self.executors[spec.executor]
                 await _within(START_WITHIN, executor.prepare(spec, replica), "prepare", spec.id)

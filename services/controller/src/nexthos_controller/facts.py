@@ -1,4 +1,4 @@
-"""What is known of configurations: stored objects, what lint said of them, and their bytes.
+"""What is known of configurations: stored objects, what lint and executors said of them, and their bytes.
 
 Comes in: the objects' metas as the watch brings them. Goes out: `ConfigFacts` for deciding, verified
 bytes for executors, lint results. Lint results are kept by spec hash and traits by digest: they
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from nexthos_controller.executors.base import Spec
+from nexthos_controller.executors.base import Executor, Spec
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
@@ -94,24 +94,27 @@ class Facts:
             _keep(self._traits, spec.digest, traits)
         return content
 
-    async def lint(self, spec: Spec) -> None:
-        """Ask the engine that will run it, with the environment that it will get."""
+    async def lint(self, spec: Spec, executor: Executor) -> None:
+        """Ask the engine that will run it, with the environment that it will get, and its executor."""
         content = await self.fetch(spec)
+        problems = await self._asked_of_the_engine(spec, content)
+        problems += await executor.refusals(spec, content)
+        _keep(self._lints, spec.spec_hash, tuple(problems))
+
+    async def _asked_of_the_engine(self, spec: Spec, content: bytes) -> list[Problem]:
         definition = spec.definition
         binary = self._surroundings.engines.get(definition.engine)
         if binary is None:
             words = f"engine {definition.engine!r} is only in an image: it is not asked beforehand"
-            _keep(self._lints, spec.spec_hash, (Problem(Reason.NOT_LINTED, words),))
-            return
+            return [Problem(Reason.NOT_LINTED, words)]
         workdir = definition.executor_options.get("workdir")
-        problems = await engine.lint(
+        return await engine.lint(
             binary,
             content,
             self._surroundings.environment(spec, replica=0),
             file=f"{spec.id}/{definition.version}",
             workdir=Path(workdir) if isinstance(workdir, str) else None,
         )
-        _keep(self._lints, spec.spec_hash, tuple(problems))
 
     def traits(self, accepted: Accepted | None) -> Traits | None:
         """What the bytes of `accepted` contain, if they were read here."""

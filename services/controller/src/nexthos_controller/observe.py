@@ -108,9 +108,10 @@ async def census(executors: Mapping[str, Executor]) -> Census:
         try:
             said = await _ask(name, executor.list(), LIST_WITHIN)
         except Exception as error:  # a defect of one must not keep the others from being looked at
-            log.exception("executor did not list", executor=name)
+            log.exception("listing failed by a defect", executor=name)
             said = ExecutorUnreachable(f"executor {name}: a defect ({type(error).__name__})")
         if isinstance(said, NexthosError):
+            log.warning("executor did not list", executor=name, error=str(said))
             listed[name] = said
             continue
         answered[name] = said.places

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from nexthos_controller.executors.base import Connection
-from nexthos_shared.errors import ExecutorUnreachable
+from nexthos_shared.errors import CannotRunHere, ExecutorUnreachable
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Reason
-from nexthos_testing.rig import Rig
+from nexthos_testing.rig import UNFIT, Rig
 
 
 async def test_leaving_the_executor_stops_nothing_and_opening_it_takes_up_what_runs(rig: Rig):
@@ -37,6 +37,26 @@ async def test_check_finds_nothing_wrong_with_what_can_run(rig: Rig):
     """> What this executor can't do for this definition; empty if it can run."""
     assert rig.executor.check(given()) == []
     assert rig.executor.check(given(env={"A": "1"}, lifecycle="job", stop_timeout="1s")) == []
+
+
+async def test_bytes_that_it_can_not_run_are_refused_in_the_same_words_whoever_asks(rig: Rig):
+    """> What this executor can't do of these bytes; empty if it can run them.
+    > No effect anywhere.
+    > `prepare` and `start` raise the first of them.
+    """
+    fit, unfit = rig.spec(), rig.spec("unfit", config=UNFIT)
+    assert await rig.executor.refusals(fit, rig.configs[fit.digest]) == []
+    refusals = await rig.executor.refusals(unfit, UNFIT)
+    assert [p.reason for p in refusals] == [Reason.CANNOT_RUN_HERE] * rig.refuses_bytes
+    assert (await rig.executor.list()).executions == ()
+    if not refusals:
+        await rig.executor.prepare(unfit, 0)
+        return
+    for call in (rig.executor.prepare, rig.executor.start):
+        with pytest.raises(CannotRunHere) as raised:
+            await call(unfit, 0)
+        assert raised.value.problem == refusals[0]
+    assert (await rig.listing(unfit)).executions == ()
 
 
 async def test_check_needs_neither_platform_nor_an_open_executor(rig: Rig):

@@ -214,7 +214,7 @@ class LintedFacts(Facts):
         version = spec.definition.version or ""
         return await self._configs.get(spec.id, version, digest=spec.digest)
 
-    async def lint(self, spec: Spec) -> None:
+    async def lint(self, spec: Spec, executor: Executor) -> None:
         """See Facts."""
         bad = await self.fetch(spec) == BAD
         refusal = Problem(Reason.LINT_FAILED, "no such input", line=1)

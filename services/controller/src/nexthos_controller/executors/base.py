@@ -172,6 +172,13 @@ class Executor(ABC):
         enforced are problems (UnknownEngine, UnknownConnection, CannotRunHere) with `field` set.
         """
 
+    async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
+        """What this executor can't do of these bytes; empty if it can run them. No effect anywhere.
+
+        `prepare` and `start` raise the first of them.
+        """
+        return []
+
     @abstractmethod
     async def list(self) -> Listing:
         """Everything that carries our owner label, whatever its state, over all places.

@@ -57,6 +57,7 @@ class Faults:
     stubborn: bool = False  # outlives SIGTERM
     immortal: bool = False  # outlives SIGKILL
     refuse: bool = False  # the platform starts nothing: disk full
+    unfit: bytes = b""  # bytes that hold it can't run here
     latency: float = 0.0  # seconds, of every call
 
 
@@ -220,6 +221,13 @@ class FakeExecutor(Executor):
             problems.append(Problem(Reason.CANNOT_RUN_HERE, f"{at}: not here", field=at))
         return problems
 
+    async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
+        """See base.py."""
+        unfit = self.world.faults.unfit
+        if not unfit or unfit not in config:
+            return []
+        return [Problem(Reason.CANNOT_RUN_HERE, f"{unfit.decode()}: not here")]
+
     async def list(self) -> Listing:
         """See base.py."""
         await self._meet("list", "", "")
@@ -291,6 +299,8 @@ class FakeExecutor(Executor):
         if self.world.faults.refuse:
             raise StartFailed("disk full")
         content = await self._context.fetch(spec)
+        for refusal in await self.refusals(spec, content):
+            raise CannotRunHere(refusal.message)
         self._guard()
         thing = Thing(self._context.owner, self._imagined(spec, replica), content)
         self.world.things[name] = thing

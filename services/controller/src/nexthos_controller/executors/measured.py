@@ -38,6 +38,10 @@ class Measured(Executor):
         """See base.py."""
         return self.inner.check(definition)
 
+    async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
+        """See base.py."""
+        return await self.inner.refusals(spec, config)
+
     async def list(self) -> Listing:
         """See base.py."""
         with self._call(self.name, "list"):

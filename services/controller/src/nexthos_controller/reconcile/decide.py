@@ -44,7 +44,7 @@ def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Dec
     mine = sort_out(view.executions, target).mine
     memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
     memory, settling = update.note_readiness(view, target.replicas, mine, memory)
-    if doubtful(spec, mine, memory):
+    if doubtful(spec, mine, memory, view.fault):
         if spec.spec_hash not in view.lints:
             return Decision(target, memory, (Lint(spec),))
         if held := _refused_by_lint(view, spec):

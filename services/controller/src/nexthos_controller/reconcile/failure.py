@@ -18,6 +18,8 @@ LAST_DELAY = 300.0  # seconds
 HEALTHY_AFTER = 600.0  # seconds of running after which earlier ends no longer count
 CRASH_LOOP_AFTER = 5  # ends in a row
 JITTER = 0.2
+# What an executor raises where the bytes may be to blame: such a start was tried again for ever.
+OF_THE_BYTES = frozenset({Reason.CANNOT_RUN_HERE, Reason.VARIABLE_MISSING, Reason.LINT_FAILED})
 
 
 def delay_after(failures: int, uid: str = "") -> float:
@@ -147,7 +149,13 @@ def tried_afresh(memory: Memory) -> Memory:
     return memory.model_copy(update={"slots": fresh})
 
 
-def doubtful(spec: Spec, mine: Sequence[Execution], memory: Memory) -> bool:
-    """Whether lint should say if the bytes are to blame: exit 1 before it was ever ready."""
-    was_ready = memory.current is not None and memory.current.was_ready
-    return not was_ready and any(e.exit is not None and e.exit.code == 1 for e in mine)
+def doubtful(spec: Spec, mine: Sequence[Execution], memory: Memory, fault: Problem | None) -> bool:
+    """Whether lint should say if the bytes are to blame.
+
+    They may be where it was never ready, and it ended with 1 or its executor would not have it.
+    """
+    if memory.current is not None and memory.current.was_ready:
+        return False
+    if fault is not None and fault.reason in OF_THE_BYTES:
+        return True
+    return any(e.exit is not None and e.exit.code == 1 for e in mine)

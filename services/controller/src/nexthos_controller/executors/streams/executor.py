@@ -37,7 +37,9 @@ from nexthos_controller.executors.streams.tending import tend
 from nexthos_controller.executors.streams.watch import Watches
 from nexthos_shared import engine, names
 from nexthos_shared.errors import (
+    CannotRunHere,
     ExecutorUnreachable,
+    InvalidConfig,
     NameConflict,
     StartFailed,
     StillRunning,
@@ -113,7 +115,7 @@ class StreamsExecutor(Executor):
     # ---- what can run, and what does
 
     def check(self, definition: Pipeline) -> list[Problem]:
-        """See base.py. Bytes are seen by `prepare`, which raises CannotRunHere for what is in them."""
+        """See base.py."""
         problems = []
         if definition.engine not in self._context.engines:
             problems.append(given.unknown_engine(definition.engine))
@@ -127,6 +129,14 @@ class StreamsExecutor(Executor):
                 words = "the streams executor can't enforce limits: its streams share a process"
                 problems.append(given.cannot(f"resources.{limit}", words))
         return problems
+
+    async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
+        """See base.py."""
+        try:
+            await self._creator.body(spec, 0, config)
+        except (CannotRunHere, InvalidConfig) as error:
+            return [error.problem]
+        return []
 
     async def list(self) -> Listing:
         """See base.py."""
