@@ -6,8 +6,12 @@ a controller that is measured over it seems to need half as much again.
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Self
 
 from nexthos_controller.executors.base import (
     Execution,
@@ -33,6 +37,19 @@ class LeanWorld:
         self.starts = 0
         self._packed: dict[str, tuple[str, ...]] = {}
 
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """As it was saved there; a new one if none was."""
+        world = cls()
+        if file.exists():
+            said = json.loads(file.read_text())
+            world._packed = {key: tuple(executions) for key, executions in said.items()}
+        return world
+
+    def save(self, file: Path) -> None:
+        """For another process."""
+        file.write_text(json.dumps(self._packed))
+
     def __len__(self) -> int:
         return sum(len(replicas) for replicas in self._packed.values())
 
@@ -40,7 +57,11 @@ class LeanWorld:
         """Let it run."""
         self.starts += 1
         said = (str(replica), name, spec.spec_hash, spec.digest, str(spec.revision))
-        moments = (str(self.starts), repr(time.time()), repr(spec.definition.stop_timeout))
+        moments = (
+            f"{os.getpid()}.{self.starts}",
+            repr(time.time()),
+            repr(spec.definition.stop_timeout),
+        )
         others = self._packed.get(spec.id, ())
         self._packed[spec.id] = (*others, BETWEEN.join(said + moments))
 

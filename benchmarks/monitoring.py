@@ -52,7 +52,8 @@ async def traffic(monitor: str, namespace: str) -> Traffic:
     async with aiohttp.ClientSession(monitor) as http:
         connections = await _ask(http, f"/connz?limit={EVERY_CONNECTION}")
         jetstream = await _ask(http, "/jsz?accounts=true&streams=true")
-    ours = [c for c in connections["connections"] if c.get("name") == f"{namespace} controller"]
+    names = (f"{namespace} controller", f"{namespace} lease")
+    ours = [c for c in connections["connections"] if c.get("name") in names]
     if not ours:
         raise RuntimeError(f"no controller of {namespace} is connected")
     streams = [

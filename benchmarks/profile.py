@@ -7,11 +7,12 @@ out: a page to click through, and the same as text.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from benchmarks.ground import Progress, ground
+from benchmarks.ground import Ground, Progress, ground
 from benchmarks.puts import puts_into
 from benchmarks.scale_child import CALLED
 from benchmarks.scale_controller import child
@@ -38,31 +39,38 @@ def main(verb: str, pipelines: int, folder: Path) -> None:
 
 
 async def _profile(verb: str, pipelines: int, report: Path) -> None:
-    sampled = {"restart": "again", "puts": "calm", "good": "calm"}.get(verb, verb)
-    options = ("--profile", sampled, "--report", str(report))
+    sampled = {"restart": "boot", "puts": "calm", "good": "calm"}.get(verb, verb)
+    options = ("--profile", sampled, "--report", str(report), "--resync", "2")
     async with ground() as here:
         Progress()(f"profile: storing {pipelines:,} pipelines")
         await fill(here, NAMESPACE, pipelines)
+        if verb in ("restart", "resync"):
+            await _restarted(
+                here, options, ("boot",) if verb == "restart" else ("boot", "resync 3")
+            )
+            return
         async with (
             child(here, NAMESPACE, DEBOUNCE, *options) as controller,
             puts_into(here, NAMESPACE, CALLED) as puts,
         ):
             await controller.do("boot")
-            if verb == "boot":
-                return
-            await controller.do(f"calm {DEBOUNCE + 1}")
-            if verb == "resync":
-                await controller.do("end")
-                await controller.do("again 1")
-                await controller.do("calm 1")
-                await controller.do("resync 5")
-            elif verb == "restart":
-                await controller.do("end")
-                await controller.do("again")
+            if verb == "good":
+                await controller.do(f"calm {DEBOUNCE + 1}")
             elif verb == "puts":
                 meanwhile = controller.begin(f"calm {PUTS / RATE + 3}")
                 await puts.at_rate("put", PUTS, RATE)
                 await meanwhile
+
+
+async def _restarted(here: Ground, options: Sequence[str], verbs: Sequence[str]) -> None:
+    """Where everything runs already."""
+    async with child(here, NAMESPACE, DEBOUNCE) as before:
+        await before.do("boot")
+        await before.do(f"calm {DEBOUNCE + 1}")
+        await before.do("end")
+    async with child(here, NAMESPACE, DEBOUNCE, *options) as controller:
+        for verb in verbs:
+            await controller.do(verb)
 
 
 if __name__ == "__main__":

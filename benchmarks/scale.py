@@ -15,7 +15,7 @@ from statistics import median, quantiles
 
 from benchmarks.extent import Extent
 from benchmarks.figures import Figure, Point, Target, Unit
-from benchmarks.ground import Progress, ground
+from benchmarks.ground import Ground, Progress, ground
 from benchmarks.processes import MIB
 from benchmarks.puts import Put, Puts, puts_into
 from benchmarks.scale_child import CALLED
@@ -63,8 +63,13 @@ class Round:
     boot: dict[str, float]
     good: dict[str, float]  # from then on, until all are good
     restarts: list[dict[str, float]] = field(default_factory=list)
-    resyncs: list[float] = field(default_factory=list)  # seconds of CPU
+    resyncs: list[dict[str, float]] = field(default_factory=list)
     puts: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def after(self) -> float:
+        """MiB of RSS, after a restart and resyncs."""
+        return self.resyncs[-1]["rss"] / MIB
 
     @property
     def until_good(self) -> float:
@@ -95,32 +100,44 @@ async def measure(extent: Extent, progress: Progress) -> list[Figure]:
 async def _round(scale: Scale, size: int, progress: Progress) -> Round:
     async with ground() as here:
         await fill(here, NAMESPACE, size)
-        async with (
-            child(here, NAMESPACE, scale.debounce) as controller,
-            puts_into(here, NAMESPACE, CALLED) as puts,
-        ):
-            progress(f"scale: {size:,} pipelines: boot")
-            boot = await controller.do("boot")
-            if boot["running"] != size:
-                raise RuntimeError(f"{boot['running']} of {size} run")
-            seen = Round(boot, await controller.do(f"calm {scale.debounce + 1 if size else 0}"))
-            await _again(controller, seen, scale, scale.repeats if size else 0)
-            progress(f"scale: {size:,} pipelines: puts")
-            await _all_puts(controller, puts, seen, scale)
+        seen = await _first(here, scale, size, progress)
+        resync = ("--resync", str(scale.resync_every))
+        for number in range(scale.repeats):
+            async with child(here, NAMESPACE, scale.debounce, *resync) as controller:
+                await _restarted(controller, seen, size)
+                if number + 1 < scale.repeats:
+                    continue
+                await _resyncs(controller, seen, scale.repeats)
+                progress(f"scale: {size:,} pipelines: puts")
+                async with puts_into(here, NAMESPACE, CALLED) as puts:
+                    await _all_puts(controller, puts, seen, scale)
     return seen
 
 
-async def _again(controller: Child, seen: Round, scale: Scale, times: int) -> None:
-    for _ in range(times):
+async def _first(here: Ground, scale: Scale, size: int, progress: Progress) -> Round:
+    async with child(here, NAMESPACE, scale.debounce) as controller:
+        progress(f"scale: {size:,} pipelines: boot")
+        boot = await controller.do("boot")
+        if boot["running"] != size:
+            raise RuntimeError(f"{boot['running']} of {size} run")
+        seen = Round(boot, await controller.do(f"calm {scale.debounce + 1 if size else 0}"))
         await controller.do("end")
-        again = await controller.do(f"again {scale.resync_every}")
-        if again["starts"] != seen.boot["starts"]:
-            raise RuntimeError("a restart with nothing to do started something")
-        seen.restarts.append(again)
-        await controller.do("calm 1")
-    if times:
-        await controller.do("resync 1")  # the one that a boot may have begun in
-        seen.resyncs = [(await controller.do("resync 1"))["each"] for _ in range(times)]
+    return seen
+
+
+async def _restarted(controller: Child, seen: Round, size: int) -> None:
+    restart = await controller.do("boot")
+    if restart["starts"] or restart["running"] != size:
+        raise RuntimeError("a restart with nothing to do started something")
+    seen.restarts.append(restart)
+    await controller.do("calm 1")
+
+
+async def _resyncs(controller: Child, seen: Round, times: int) -> None:
+    """The first is left out: it may have begun in the boot."""
+    for _ in range(times + 1):
+        seen.resyncs.append(await controller.do("resync 1"))
+    del seen.resyncs[0]
 
 
 async def _all_puts(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
@@ -128,9 +145,9 @@ async def _all_puts(controller: Child, puts: Puts, seen: Round, scale: Scale) ->
     seen.puts[AT_REST] = _took(await puts.one_by_one("rest", count))
     seen.puts[AT_50] = _took(await puts.at_rate("slow", count, SLOW))
     times = round(count / SLOW / scale.resync_every) + 1
-    resyncing = controller.begin(f"resync {times}" if seen.resyncs else "calm 1")
+    resyncing = controller.begin(f"resync {times}")
     sent = await puts.at_rate("meanwhile", count, SLOW)
-    spans = (await resyncing).get("spans", ())
+    spans = (await resyncing)["spans"]
     during = [p for p in sent if any(begin <= p.at <= end for begin, end in spans)]
     seen.puts[RESYNCING] = _took(during)
     await controller.do("calm 1")
@@ -160,8 +177,14 @@ def _costs(size: int, rounds: list[Round]) -> list[Figure]:
         of("boot, longest pause of its loop", "s", [r.boot["pause"] for r in rounds]),
         of("restart, nothing to do", "s", [r["wall"] for r in restarts], 1.0 if plan else None),
         of("restart, nothing to do, CPU", "s", [r["cpu"] for r in restarts]),
-        of("resync, CPU", "s", [c for r in rounds for c in r.resyncs], 0.3 if plan else None),
+        of(
+            "resync, CPU",
+            "s",
+            [s["each"] for r in rounds for s in r.resyncs],
+            0.3 if plan else None,
+        ),
         of("memory, RSS", "MiB", [r.good["rss"] / MIB for r in rounds], memory),
+        of("memory after a restart, RSS", "MiB", [r.after for r in rounds], memory),
     ]
 
 
@@ -210,7 +233,7 @@ def _growth(small: int, fewer: list[Round], big: int, more: list[Round]) -> list
         ),
         grown(
             "resync, CPU",
-            [c for r in more for c in r.resyncs],
-            [c for r in fewer for c in r.resyncs],
+            [s["each"] for r in more for s in r.resyncs],
+            [s["each"] for r in fewer for s in r.resyncs],
         ),
     ]

@@ -4,8 +4,7 @@ Reads commands from its standard input, a line each, and answers each with a lin
 
     boot                take part until everything has converged; `pause` is the longest of the loop
     calm SECONDS        wait, and then until nothing is left to do
-    end                 leave, as a controller that is stopped; the fake world stays
-    again [EVERY]       boot once more, after `end`, and resync every so many seconds
+    end                 leave, as a controller that is stopped, and keep the fake world for the next one
     resync TIMES        wait for so many resyncs; `spans` of each, and the CPU of `each`
 
 Each start of an execution is told on NATS with the moment, by the system's monotonic clock. With
@@ -16,7 +15,6 @@ measures nothing else.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -29,6 +27,7 @@ from typing import Any
 import click
 
 from benchmarks.lean_executor import LeanExecutor, LeanWorld
+from nexthos_controller import garbage
 from nexthos_controller.app import Running, running_controller
 from nexthos_controller.executors.base import ExecutorContext
 from nexthos_controller.logs import configure_logs
@@ -40,16 +39,17 @@ CALLED = "bench.called"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = 0.02  # seconds
 LOOK = 0.05  # seconds between looks at the metrics
-NEVER = 3600.0  # seconds: a resync comes only when it is asked for
+NEVER = 3600.0  # seconds: no resync comes meanwhile
 
 
 class Child:
     """One process, one world, one controller after the other."""
 
-    def __init__(self, options: ConnectOptions, settings: Settings) -> None:
+    def __init__(self, options: ConnectOptions, settings: Settings, kept: Path) -> None:
         self.options = options
         self.settings = settings
-        self.world = LeanWorld()
+        self.kept = kept
+        self.world = LeanWorld.load(kept)
         self.executor: LeanExecutor | None = None
         self.stack = AsyncExitStack()
         self.running: Running | None = None
@@ -73,23 +73,16 @@ class Child:
 
     async def boot(self) -> dict[str, float]:
         """As main does it: what is made until it leads stays, and is not searched for garbage."""
-        gc.disable()
+        garbage.put_off()
         async with _pauses() as pauses:
             entered = running_controller(self.settings, self.options, {"fake": self.make})
             self.running = await self.stack.enter_async_context(entered)
             self.first = await self.running.leading()
             assert self.executor is not None
             self.executor.told = self.tell
-            gc.freeze()
-            gc.enable()
+            garbage.take_up()
             await self.settle()
         return {"pause": max(pauses)}
-
-    async def again(self, every: str = "") -> dict[str, float]:
-        """A boot under another name, to be sampled alone."""
-        resync = float(every) if every else NEVER
-        self.settings = self.settings.model_copy(update={"resync": resync})
-        return await self.boot()
 
     async def settle(self) -> None:
         """Until no pipeline waits to be looked at."""
@@ -121,6 +114,7 @@ class Child:
         return read(f"{name}_count") or 0.0, read(f"{name}_sum") or 0.0
 
     async def end(self) -> None:
+        self.world.save(self.kept)
         await self.stack.aclose()
         self.stack = AsyncExitStack()
         self.running = None
@@ -191,10 +185,17 @@ def _rss() -> int:
 @click.argument("namespace")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--debounce", type=float, required=True)
+@click.option("--resync", type=float, default=NEVER)
 @click.option("--profile", default="")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("profile.html"))
 def main(
-    url: str, namespace: str, folder: Path, debounce: float, profile: str, report: Path
+    url: str,
+    namespace: str,
+    folder: Path,
+    debounce: float,
+    resync: float,
+    profile: str,
+    report: Path,
 ) -> None:
     """Serve until standard input ends."""
     settings = Settings(
@@ -202,12 +203,13 @@ def main(
         executor="fake",
         http="127.0.0.1:0",
         state_dir=folder,
-        resync=NEVER,
+        resync=resync,
         ready_debounce=debounce,
         log_level="warning",
     )
     configure_logs("json", "warning")
-    asyncio.run(Child(ConnectOptions(url), settings).serve(profile, report))
+    kept = folder.with_name("world.json")
+    asyncio.run(Child(ConnectOptions(url), settings, kept).serve(profile, report))
 
 
 if __name__ == "__main__":

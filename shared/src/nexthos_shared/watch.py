@@ -63,7 +63,7 @@ class _Source(Protocol):
 
     async def identity(self) -> Identity: ...
 
-    def feed(self, pattern: str) -> Any: ...
+    def feed(self, pattern: str, *, values: bool = True) -> Any: ...
 
     def subjects(self, entry: Any) -> int | None: ...
 
@@ -71,6 +71,7 @@ class _Source(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Terms:
     pattern: str = ">"
+    values: bool = True
     resync: float = RESYNC
     identity_check: float = IDENTITY_CHECK
     gives_up: bool = False  # raises when the connection is closed for good
@@ -81,18 +82,22 @@ def watch(
     link: Link,
     *,
     pattern: str = ">",
+    values: bool = True,
     resync: float = RESYNC,
     identity_check: float = IDENTITY_CHECK,
 ) -> AsyncGenerator[Snapshot[KvEntry] | Change[KvEntry], None]:
-    """Watch the matching keys of a KV bucket. `resync`, `identity_check`: seconds."""
-    return _watch(bucket, link, bucket.read, _Terms(pattern, resync, identity_check))
+    """Watch the matching keys of a KV bucket; without `values` for who wants their revisions only.
+
+    `resync`, `identity_check`: seconds.
+    """
+    return _watch(bucket, link, bucket.read, _Terms(pattern, values, resync, identity_check))
 
 
 def watch_configs(
     configs: Configs, link: Link, *, resync: float = RESYNC, identity_check: float = IDENTITY_CHECK
 ) -> AsyncGenerator[Snapshot[ConfigInfo] | Change[ConfigInfo], None]:
     """Watch the metas of all configurations; a deleted one comes with `deleted` set."""
-    return _watch(configs, link, configs.read, _Terms(">", resync, identity_check))
+    return _watch(configs, link, configs.read, _Terms(">", True, resync, identity_check))
 
 
 async def follow(bucket: Bucket, pattern: str = ">") -> AsyncGenerator[KvEntry, None]:
@@ -158,7 +163,7 @@ async def _watch(
             now = await _identity(source, known)
             changed = known is not None and not now.continues(known)
             known = now
-            async with source.feed(terms.pattern) as feed:
+            async with source.feed(terms.pattern, values=terms.values) as feed:
                 tally = Tally[Any](source.subjects if terms.pattern == ">" else _not_known)
                 found = await feed.last_of_each(read, tally.note)
                 yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)

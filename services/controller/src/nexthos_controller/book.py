@@ -50,9 +50,12 @@ class StatusBook:
         self._understood = Understood()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
 
-    def load(self, entries: Iterable[KvEntry]) -> None:
+    async def load(self) -> None:
         """Take over what is stored; called once, before anything is decided."""
-        self._pages = {e.key: self._understood.page(e.revision, e.value) for e in entries}
+        self._pages = dict(await self._bucket.each(self._page_of))
+
+    def _page_of(self, entry: KvEntry) -> tuple[str, Page]:
+        return entry.key, self._understood.page(entry.revision, entry.value)
 
     def keys(self) -> set[str]:
         """Pipelines of which a status is stored."""

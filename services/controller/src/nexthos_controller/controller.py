@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -95,8 +96,9 @@ class Controller:
             view = self._view(key, sight)
             decision = decide(view)
             if not decision.steps:
+                # What was run into is overcome: nobody may look again, so it is told no more.
                 self._faults.pop(key, None)
-                moment = await self._settle(key, view, decision)
+                moment = await self._settle(key, replace(view, fault=None), decision)
                 self._rest.note(key, sight.mark(self.book.stamp(key)), moment, view.now)
                 return moment
             self._rest.forget(key)
@@ -132,9 +134,9 @@ class Controller:
 
         A look that asks them about each pipeline by itself takes five times as long.
         """
-        brief = self.desired.brief(key)
         if not self._rest.is_known(key) or not names.is_id(key):
             return False
+        brief = self.desired.brief(key)
         seen = observed(
             census.said(key), self.book.whereabouts(key), self.abandoned, self._where(brief)
         )

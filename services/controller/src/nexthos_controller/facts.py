@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,11 +98,12 @@ class Facts:
     async def lint(self, spec: Spec, executor: Executor) -> None:
         """Ask the engine that will run it, with the environment that it will get, and its executor."""
         content = await self.fetch(spec)
-        problems = await self._asked_of_the_engine(spec, content)
-        problems += await executor.refusals(spec, content)
+        file = f"{spec.id}/{spec.definition.version}"
+        problems = await self._asked_of_the_engine(spec, content, file)
+        problems += [replace(p, file=file) for p in await executor.refusals(spec, content)]
         _keep(self._lints, spec.spec_hash, tuple(problems))
 
-    async def _asked_of_the_engine(self, spec: Spec, content: bytes) -> list[Problem]:
+    async def _asked_of_the_engine(self, spec: Spec, content: bytes, file: str) -> list[Problem]:
         definition = spec.definition
         binary = self._surroundings.engines.get(definition.engine)
         if binary is None:
@@ -112,7 +114,7 @@ class Facts:
             binary,
             content,
             self._surroundings.environment(spec, replica=0),
-            file=f"{spec.id}/{definition.version}",
+            file=file,
             workdir=Path(workdir) if isinstance(workdir, str) else None,
         )
 

@@ -108,7 +108,8 @@ class Feeds:
         """While this controller acts its own copy rules: what others write is written over."""
         queue, book = self._controller.queue, self._controller.book
         await self.caught_up.wait()
-        async for item in watch(self._store.statuses, self._link, resync=self._resync):
+        statuses = self._store.statuses
+        async for item in watch(statuses, self._link, values=False, resync=self._resync):
             for key in book.saw(item):
                 queue.add(key, live=False)
 

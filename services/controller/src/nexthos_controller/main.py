@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import resource
 import signal
 import sys
@@ -11,6 +10,7 @@ from contextlib import suppress
 
 import click
 
+from nexthos_controller import garbage
 from nexthos_shared.errors import NexthosError, SettingsError
 
 BOOT = 10.0  # seconds until a controller acts, or stands by
@@ -30,7 +30,7 @@ def main() -> None:
 @main.command()
 def run() -> None:
     """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
-    gc.disable()  # what is made at boot stays: looking for garbage in it takes a tenth of the boot
+    garbage.put_off()
     # structlog would load it for tracebacks with the values of variables, which are not shown here.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # makes `import rich` fail
     import structlog
@@ -81,8 +81,7 @@ async def _run(settings: object) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BOOT):
                     await running.leading()
-            gc.freeze()
-            gc.enable()
+            garbage.take_up()
             await running.ended()
     except asyncio.CancelledError:
         structlog.get_logger(__name__).info("ended by a signal")

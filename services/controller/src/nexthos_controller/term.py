@@ -62,7 +62,7 @@ async def lead(site: Site) -> AsyncIterator[Term]:
         controller = _controller(site, installation, state_dir, events)
         for executor in controller.executors.values():
             await stack.enter_async_context(executor)
-        controller.book.load(await store.statuses.snapshot())
+        await controller.book.load()
         metrics = PipelineMetrics(controller)
         site.registry.register(metrics)
         stack.callback(site.registry.unregister, metrics)

@@ -199,10 +199,10 @@ def what_is_paused_is_removed(patch: Patch) -> None:
 
 @breaks("I7")
 def a_new_controller_reads_no_status(patch: Patch) -> None:
-    def load(self: StatusBook, entries: Iterable[KvEntry]) -> None:
-        self._pages = {e.key: pages.Page(e.revision) for e in entries}
+    def page_of(self: StatusBook, entry: KvEntry) -> tuple[str, pages.Page]:
+        return entry.key, pages.Page(entry.revision)
 
-    patch.setattr(StatusBook, "load", load)
+    patch.setattr(StatusBook, "_page_of", page_of)
 
 
 @breaks("I8")
@@ -236,8 +236,8 @@ def every_end_is_the_first(patch: Patch) -> None:
 
 @breaks("I9")
 def a_new_controller_has_no_delays(patch: Patch) -> None:
-    def load(self: StatusBook, entries: Iterable[KvEntry]) -> None:
-        right(self, [replace(e, value=without_slots(e.value)) for e in entries])
+    def page_of(self: StatusBook, entry: KvEntry) -> tuple[str, pages.Page]:
+        return right(self, replace(entry, value=without_slots(entry.value)))
 
     def without_slots(value: bytes | None) -> bytes | None:
         status = json.loads(value) if value and value.startswith(b"{") else {}
@@ -246,8 +246,8 @@ def a_new_controller_has_no_delays(patch: Patch) -> None:
         status["memory"].pop("slots", None)
         return json.dumps(status).encode()
 
-    right = StatusBook.load
-    patch.setattr(StatusBook, "load", load)
+    right = StatusBook._page_of
+    patch.setattr(StatusBook, "_page_of", page_of)
 
 
 @breaks("I10")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from nats.aio.msg import Msg
 from nats.js.api import DeliverPolicy, RawStreamMsg
@@ -20,6 +21,8 @@ MARKER_REASON = "Nats-Marker-Reason"
 EXPIRED = "MaxAge"  # the reason, of a key or of a whole bucket with a TTL
 ROLLUP = "Nats-Rollup"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,12 @@ class Bucket:
 
     async def snapshot(self) -> list[KvEntry]:
         """The last entry of every key, markers included."""
+        return await self.each(lambda entry: entry)
+
+    async def each(self, what: Callable[[KvEntry], T]) -> list[T]:
+        """What becomes of the last entry of every key; no more than one is held at a time."""
         async with self.feed(">") as feed:
-            found: list[KvEntry] = await feed.last_of_each(self.read)
+            found: list[T] = await feed.last_of_each(lambda message: what(self.read(message)))
             return found
 
     async def identity(self) -> Identity:
@@ -107,9 +114,16 @@ class Bucket:
         """The bucket's birthday: one that was deleted and made again has another one."""
         return (await self.identity()).created
 
-    def feed(self, pattern: str, *, deliver: DeliverPolicy = DeliverPolicy.LAST_PER_SUBJECT) -> Any:
-        """`async with bucket.feed(pattern) as feed`: see `open_feed`."""
-        return open_feed(self.link, self.stream, f"{self._prefix}{pattern}", deliver=deliver)
+    def feed(
+        self,
+        pattern: str,
+        *,
+        deliver: DeliverPolicy = DeliverPolicy.LAST_PER_SUBJECT,
+        values: bool = True,
+    ) -> Any:
+        """`async with bucket.feed(pattern) as feed`: see `open_feed`. Without `values` all are empty."""
+        subject = f"{self._prefix}{pattern}"
+        return open_feed(self.link, self.stream, subject, deliver=deliver, values=values)
 
     def subjects(self, _: KvEntry) -> int:
         """How many subjects of the stream an entry stands for: see `Tally`."""

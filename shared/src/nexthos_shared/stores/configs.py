@@ -132,9 +132,9 @@ class Configs:
         """The bucket's birthday: one that was deleted and made again has another one."""
         return (await self.identity()).created
 
-    def feed(self, pattern: str = ">") -> Any:
+    def feed(self, pattern: str = ">", *, values: bool = True) -> Any:
         """`async with configs.feed() as feed`: the metas; see `open_feed`."""
-        return open_feed(self.link, self.stream, f"{self._root}.M.{pattern}")
+        return open_feed(self.link, self.stream, f"{self._root}.M.{pattern}", values=values)
 
     def subjects(self, info: ConfigInfo | None) -> int | None:
         """How many subjects of the stream it stands for: its meta's, and its chunks'. See `Tally`."""

@@ -119,13 +119,15 @@ async def open_feed(
     *,
     deliver: DeliverPolicy = DeliverPolicy.LAST_PER_SUBJECT,
     since: float | None = None,
+    values: bool = True,
 ) -> AsyncIterator[Feed]:
     """Messages of `subject`, those stored first; with `since`, all from that moment on.
 
-    `since`: seconds since the epoch. Raises StoreMissing, StoreUnavailable, NotPermitted.
+    `since`: seconds since the epoch. Without `values` they come without what is in them.
+    Raises StoreMissing, StoreUnavailable, NotPermitted.
     """
     messages: asyncio.Queue[Msg | None] = asyncio.Queue()
-    config = ConsumerConfig()
+    config = ConsumerConfig(headers_only=None if values else True)
     if since is not None:
         deliver = DeliverPolicy.BY_START_TIME
         config.opt_start_time = datetime.fromtimestamp(since, UTC)

@@ -98,7 +98,7 @@ class Acting:
 
     async def start(self) -> None:
         """Take over what is stored, and look at everything."""
-        self.book.load(await self.ground.statuses.snapshot())
+        await self.book.load()
         for executor in self.executors.values():
             await self._stack.enter_async_context(executor)
         self.controller.abandoned = frozenset(self.ground.abandoned)

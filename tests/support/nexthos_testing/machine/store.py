@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import TypeVar, cast
 
 from nexthos_shared import names
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, NexthosError, StoreConflict
@@ -16,6 +16,7 @@ from nexthos_shared.nats_client import Link
 from nexthos_shared.stores import Bucket, ConfigInfo, Configs, KvEntry
 from nexthos_shared.stores.identity import Identity
 
+T = TypeVar("T")
 NO_LINK = cast(Link, None)
 
 
@@ -54,9 +55,10 @@ class MemoryBucket(Bucket):
         self._subject(key)
         return list(self._entries.get(key, ()))
 
-    async def snapshot(self) -> list[KvEntry]:
+    async def each(self, what: Callable[[KvEntry], T]) -> list[T]:
         """See Bucket; in order of revisions, as a server sends them."""
-        return sorted((e[-1] for e in self._entries.values()), key=lambda e: e.revision)
+        last = sorted((e[-1] for e in self._entries.values()), key=lambda e: e.revision)
+        return [what(entry) for entry in last]
 
     async def identity(self) -> Identity:
         """See Bucket."""

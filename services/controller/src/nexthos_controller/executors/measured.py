@@ -40,7 +40,8 @@ class Measured(Executor):
 
     async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
         """See base.py."""
-        return await self.inner.refusals(spec, config)
+        with self._call(self.name, "refusals"):
+            return await self.inner.refusals(spec, config)
 
     async def list(self) -> Listing:
         """See base.py."""

@@ -132,6 +132,8 @@ class StreamsExecutor(Executor):
 
     async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
         """See base.py."""
+        if spec.definition.connection not in self._context.connections:
+            return []  # that is of the settings, and what is said of bytes is held beyond them
         try:
             await self._creator.body(spec, 0, config)
         except (CannotRunHere, InvalidConfig) as error:
