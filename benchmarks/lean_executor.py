@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
@@ -27,74 +29,70 @@ from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
 PLACE = "here"
-BETWEEN = "\x1f"
 
 
 class LeanWorld:
-    """What runs: a string each, by pipeline and replica. It outlives the executors over it."""
+    """What runs, by pipeline. It outlives the executors over it."""
 
     def __init__(self) -> None:
         self.starts = 0
-        self._packed: dict[str, tuple[str, ...]] = {}
+        self._there: dict[str, tuple[Execution, ...]] = {}
 
     @classmethod
     def load(cls, file: Path) -> Self:
         """As it was saved there; a new one if none was."""
         world = cls()
         if file.exists():
-            said = json.loads(file.read_text())
-            world._packed = {key: tuple(executions) for key, executions in said.items()}
+            for line in file.read_text().splitlines():
+                world._add(Execution(**json.loads(line)))
         return world
 
     def save(self, file: Path) -> None:
         """For another process."""
-        file.write_text(json.dumps(self._packed))
+        file.write_text("".join(f"{json.dumps(asdict(e))}\n" for e in self.everything()))
 
     def __len__(self) -> int:
-        return sum(len(replicas) for replicas in self._packed.values())
+        return sum(len(executions) for executions in self._there.values())
 
-    def add(self, spec: Spec, replica: int, name: str) -> None:
+    def begin(self, spec: Spec, replica: int, name: str) -> Execution:
         """Let it run."""
         self.starts += 1
-        said = (str(replica), name, spec.spec_hash, spec.digest, str(spec.revision))
-        moments = (
-            f"{os.getpid()}.{self.starts}",
-            repr(time.time()),
-            repr(spec.definition.stop_timeout),
+        execution = Execution(
+            name=name,
+            id=spec.id,
+            replica=replica,
+            uid=f"{os.getpid()}.{self.starts}",
+            executor=LeanExecutor.name,
+            place=PLACE,
+            spec_hash=spec.spec_hash,
+            revision=spec.revision,
+            digest=spec.digest,
+            state="running",
+            ready=True,
+            started_at=time.time(),
+            stop_timeout=spec.definition.stop_timeout,
         )
-        others = self._packed.get(spec.id, ())
-        self._packed[spec.id] = (*others, BETWEEN.join(said + moments))
+        self._add(execution)
+        return execution
 
-    def drop(self, pipeline_id: str, uid: str) -> None:
+    def _add(self, execution: Execution) -> None:
+        digest = sys.intern(execution.digest)  # all have the same configuration
+        execution = replace(execution, digest=digest, executor=LeanExecutor.name, place=PLACE)
+        self._there[execution.id] = (*self.of(execution.id), execution)
+
+    def drop(self, execution: Execution) -> None:
         """Let it be gone."""
-        packed = self._packed.pop(pipeline_id, ())
-        if stays := tuple(p for p in packed if p.split(BETWEEN)[5] != uid):
-            self._packed[pipeline_id] = stays
+        there = self._there.pop(execution.id, ())
+        if stays := tuple(e for e in there if e.uid != execution.uid):
+            self._there[execution.id] = stays
 
-    def of(self, pipeline_id: str) -> Iterable[Execution]:
+    def of(self, pipeline_id: str) -> tuple[Execution, ...]:
         """What runs of one pipeline."""
-        for packed in self._packed.get(pipeline_id, ()):
-            replica, name, spec_hash, digest, revision, life, began, grace = packed.split(BETWEEN)
-            yield Execution(
-                name=name,
-                id=pipeline_id,
-                replica=int(replica),
-                uid=life,
-                executor=LeanExecutor.name,
-                place=PLACE,
-                spec_hash=spec_hash,
-                revision=int(revision),
-                digest=digest,
-                state="running",
-                ready=True,
-                started_at=float(began),
-                stop_timeout=float(grace),
-            )
+        return self._there.get(pipeline_id, ())
 
     def everything(self) -> Iterable[Execution]:
         """What runs of all."""
-        for pipeline_id in self._packed:
-            yield from self.of(pipeline_id)
+        return (execution for there in self._there.values() for execution in there)
 
 
 async def _silent(_: str) -> None:
@@ -126,7 +124,7 @@ class LeanExecutor(Executor):
 
     async def find(self, pipeline_id: str) -> Listing:
         """See base.py."""
-        return Listing(tuple(self._world.of(pipeline_id)), frozenset({PLACE}))
+        return Listing(self._world.of(pipeline_id), frozenset({PLACE}))
 
     async def prepare(self, spec: Spec, replica: int) -> None:
         """See base.py: there is nothing to prepare."""
@@ -139,9 +137,9 @@ class LeanExecutor(Executor):
                 return execution
         await self._context.fetch(spec)
         self._context.guard()
-        self._world.add(spec, replica, self._name(spec, replica))
+        started = self._world.begin(spec, replica, self._name(spec, replica))
         self._hints.add(spec.id)
-        return next(e for e in self._world.of(spec.id) if e.replica == replica)
+        return started
 
     def _name(self, spec: Spec, replica: int) -> str:
         owner = self._context.owner
@@ -152,7 +150,7 @@ class LeanExecutor(Executor):
     async def stop(self, execution: Execution, grace: float) -> bool:
         """See base.py: what is stopped is gone."""
         self._context.guard()
-        self._world.drop(execution.id, execution.uid)
+        self._world.drop(execution)
         self._hints.add(execution.id)
         return True
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from nexthos_shared.errors import InvalidDefinition
 from nexthos_shared.models import (
     MAX_DEFINITION_BYTES,
+    Accepted,
+    Memory,
     Phase,
     Pipeline,
     PipelineStatus,
@@ -231,3 +233,17 @@ def test_a_status_of_a_newer_controller_is_read():
 
 def test_every_reason_is_explained():
     assert set(EXPLANATIONS) == set(Reason)
+
+
+def accepted(**fields):
+    definition = Pipeline(status=Wanted.PUBLISHED, version="1")
+    return Accepted(revision=1, spec_hash="a", digest="b", definition=definition, **fields)
+
+
+@pytest.mark.parametrize("good", [accepted(), accepted(was_ready=True), None])
+def test_what_was_good_last_is_written_once_where_it_is_the_current_one(good):
+    memory = Memory(current=accepted(), last_good=good)
+    said = memory.model_dump_json(by_alias=True)
+    assert (json.loads(said)["last_good"] == "current") == (good == accepted())
+    assert Memory.model_validate_json(said) == memory
+    assert Memory.model_validate(memory.model_dump(by_alias=True)) == memory

@@ -16,6 +16,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import CONTROLLER, ControllerProcess, controller_process
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer
@@ -187,6 +188,7 @@ async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no
 
 
 SHARED = "cache_resources: [{label: c, memory: {}}]\n"
+NOT_ITS_OWN = "reads the shared engine's environment, not this pipeline's: write ${NATS_URL}"
 
 
 async def apply(controller: ControllerProcess, file: Path) -> tuple[int, str]:
@@ -209,10 +211,15 @@ async def test_an_update_that_can_not_share_an_engine_is_refused_and_the_old_one
         file.write_text(user.echo_text("orders"))
         assert await apply(controller, file) == (0, ANY)
         life = (await uids(user, ["orders"]))["orders"]
-        file.write_text(user.echo_text("orders", "v2") + SHARED)
+        reads = user.echo_text("orders", "v2").replace("content()", 'env("NATS_URL") + content()')
+        file.write_text(reads)
         code, said = await apply(controller, file)
         assert code == 1
-        assert "cache_resources: resources are shared by all streams of an engine" in said
+        assert NOT_ITS_OWN in said
+        status = await user.complains("orders", Reason.CANNOT_RUN_HERE)
+        assert status.complaint is not None
+        assert (status.complaint.type, status.complaint.status) == ("Valid", "False")
+        assert status.complaint.line == 1 + reads[: reads.index("env(")].count("\n")
         assert await user.says("orders") == "v1 hello"
         assert (await uids(user, ["orders"]))["orders"] == life
         file.write_text(user.echo_text("orders", "v3"))
@@ -230,4 +237,5 @@ async def test_what_can_not_share_an_engine_is_invalid_at_first_and_leaves_nothi
         assert code == 1
         assert "cache_resources: resources are shared by all streams of an engine" in said
         await user.reaches("orders", "Invalid")
-    assert list((controller.state_dir / "executions").glob("*orders*")) == []
+    assert list((controller.state_dir / "streams").iterdir()) == []
+    assert homes(controller) == {}

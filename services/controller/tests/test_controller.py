@@ -14,7 +14,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed
+from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed, StillRunning
 from nexthos_shared.models import ConditionType, PipelineStatus
 from nexthos_shared.reasons import Reason
 from nexthos_testing.house import CONFIG, Builder, condition
@@ -97,6 +97,17 @@ async def test_a_start_that_is_refused_is_told_and_tried_again(builder: Builder)
     assert len(builder.world.running()) == 1
 
 
+async def test_what_a_stop_ran_into_is_told_no_more_once_it_has_ended(builder: Builder) -> None:
+    builder.world.faults.fail["stop"] = [StillRunning("it outlives SIGKILL")]
+    async with builder.house() as house:
+        await house.publish("orders")
+        await house.field.reaches("orders", "Running")
+        await house.field.put("orders", "paused")
+        status = await house.field.reaches("orders", "Paused")
+        assert status.complaint is None
+    assert builder.world.count("stop") == 2
+
+
 async def test_bytes_that_the_executor_will_not_have_never_replace_what_runs(
     builder: Builder,
 ) -> None:
@@ -109,6 +120,9 @@ async def test_bytes_that_the_executor_will_not_have_never_replace_what_runs(
         await house.field.put("orders", version="2")
         status = await house.field.complains("orders", Reason.CANNOT_RUN_HERE)
         assert (status.phase, status.version) == ("Running", "1")
+        assert status.complaint is not None
+        assert (status.complaint.type, status.complaint.file) == ("Valid", "orders/2")
+        assert builder.world.running() == before
         await house.field.config("orders", CONFIG + "# fit", "3")
         await house.field.put("orders", version="3")
         await eventually(lambda: [e.digest for e in builder.world.running()] != [before[0].digest])
@@ -127,6 +141,7 @@ async def test_bytes_that_the_executor_will_not_have_are_invalid_at_first_and_le
         status = await house.field.reaches("orders", "Invalid")
         assert status.complaint is not None
         assert status.complaint.reason is Reason.CANNOT_RUN_HERE
+        assert [c.type for c in status.conditions] == [ConditionType.VALID]
         tried = builder.world.count("start")
         await house.field.request("reconcile", id="orders")
         assert builder.world.count("start") == tried

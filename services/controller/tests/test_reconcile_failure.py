@@ -161,6 +161,29 @@ def test_what_was_ready_once_is_tried_again_whatever_its_executor_says() -> None
     assert world.kinds == ["Start"]
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "recreate"])
+def test_an_update_that_an_earlier_controller_began_and_this_one_sees_refused_is_taken_back(
+    strategy: str,
+) -> None:
+    update = {"strategy": strategy}
+    world = running(entry=entry(update=update), good_stored=True)
+    world.settle(now=NOW + 60)
+    before = world.view.executions
+    world.settle(entry=entry(revision=2, version="2", update=update), config=ConfigFacts(D2))
+    assert world.view.memory.current is not None
+    assert world.view.memory.current.digest == D2
+    refusal = Problem(Reason.CANNOT_RUN_HERE, "line 1")
+    world.lint_says[D2] = (refusal,)
+    world.done.clear()
+    # Its start raised before anything was stopped, and a restarted controller has no lint results.
+    status = world.settle(executions=before, fault=refusal, lints={})
+    assert (world.kinds, world.view.executions) == (["Lint"], before)
+    assert (status.phase, status.version) == (Phase.RUNNING, "1")
+    assert condition(status, ConditionType.VALID) == ("False", Reason.CANNOT_RUN_HERE)
+    status = world.settle(fault=None, lints={})
+    assert ("Start" in world.kinds, status.phase) == (False, Phase.RUNNING)
+
+
 @pytest.mark.fault(84)
 def test_a_held_spec_is_not_tried_again_until_it_changes() -> None:
     world = World()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -149,9 +150,9 @@ def info_of(answer: Answer | None) -> ConfigInfo | None:
             return None
         deleted = bool(meta.get("deleted"))
         return ConfigInfo(
-            id=named[0],
-            version=named[1],
-            digest="" if deleted else _digest(str(meta.get("digest", ""))),
+            id=sys.intern(named[0]),  # known by it and by its digest in many places
+            version=sys.intern(named[1]),
+            digest="" if deleted else sys.intern(_digest(str(meta.get("digest", "")))),
             size=int(meta.get("size", 0)),
             nuid=str(meta.get("nuid", "")),
             revision=answer.sequence,

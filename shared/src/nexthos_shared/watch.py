@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -65,7 +65,7 @@ class _Source(Protocol):
 
     def feed(self, pattern: str, *, values: bool = True) -> Any: ...
 
-    def subjects(self, entry: Any) -> int | None: ...
+    def subjects(self, entry: Any) -> tuple[Hashable, int] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +200,15 @@ async def _while(
     messages: asyncio.Queue[Msg | None], until: Coroutine[Any, Any, None]
 ) -> AsyncGenerator[Msg, None]:
     """Messages until `until` ends."""
+
+    def wake(_: object) -> None:
+        with suppress(asyncio.QueueFull):  # then nobody waits for a message
+            messages.put_nowait(None)
+
     end = asyncio.create_task(until)
-    end.add_done_callback(lambda _: messages.put_nowait(None))
+    end.add_done_callback(wake)
     try:
-        while (message := await messages.get()) is not None:
+        while (message := await messages.get()) is not None and not end.done():
             yield message
     finally:
         end.cancel()

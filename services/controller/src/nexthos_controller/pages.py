@@ -7,6 +7,7 @@ last few of those are kept.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -144,9 +145,13 @@ def outline_of(status: PipelineStatus) -> Outline:
         restarts=status.restarts,
         drifts=status.drifts,
         whereabouts=whereabouts_of(status.memory),
-        good=(good.definition.version or "", good.digest) if good else None,
+        good=_named(good) if good else None,
         brokers=tuple(_brokers(status.memory.current, good)),
     )
+
+
+def _named(accepted: Accepted) -> tuple[str, str]:
+    return sys.intern(accepted.definition.version or ""), sys.intern(accepted.digest)
 
 
 def _brokers(*accepted: Accepted | None) -> Iterable[Broker]:

@@ -18,12 +18,14 @@ from nexthos_shared.errors import (
     ExecutorUnreachable,
     StartFailed,
     StillRunning,
+    TerminalError,
 )
 from nexthos_shared.reasons import Reason
 from nexthos_testing.rig import STEADY
 from nexthos_testing.streams_rig import StreamsRig
 from nexthos_testing.wait import eventually
 
+MAPPING = b"pipeline: {processors: [{mapping: 'root = %s'}]}\n"
 PANIC = b"""\
 input: {generate: {interval: 300ms, mapping: 'root = "hi"'}}
 pipeline: {processors: [{mapping: 'root = "x".repeat(9223372036854775807)'}]}
@@ -342,6 +344,47 @@ async def test_what_can_not_be_built_is_alone_the_second_time(streams_rig: Strea
     assert len(rig.hosts()) == 1
     another = await rig.executor.start(rig.spec("another"), 0)
     assert rig.host_of(another)[1]["pid"] != rig.host_of(good)[1]["pid"]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason", "field"),
+    [
+        (b"cache_resources: [{label: c, memory: {}}]\n", Reason.CANNOT_RUN_HERE, "cache_resources"),
+        (b"tracer: {jaeger: {}}\n", Reason.CANNOT_RUN_HERE, "tracer"),
+        (b"error_handling: {strategy: reject}\n", Reason.CANNOT_RUN_HERE, "error_handling"),
+        (MAPPING % b'env("NATS_URL")', Reason.CANNOT_RUN_HERE, None),
+        (MAPPING % b'"${NOWHERE}"', Reason.VARIABLE_MISSING, "env.NOWHERE"),
+    ],
+)
+async def test_what_is_refused_beforehand_is_what_preparing_and_starting_raise(
+    streams_rig: StreamsRig, config: bytes, reason: Reason, field: str | None
+):
+    rig = streams_rig
+    spec = rig.spec("bad", config=STEADY + config)
+    [refusal] = await rig.executor.refusals(spec, STEADY + config)
+    assert (refusal.reason, refusal.field) == (reason, field)
+    assert list(rig.root.iterdir()) == []
+    assert rig.hosts() == {}
+    for call in (rig.executor.prepare, rig.executor.start):
+        with pytest.raises(TerminalError) as raised:
+            await call(spec, 0)
+        assert raised.value.problem == refusal
+
+
+async def test_what_the_environment_provides_is_not_refused_and_can_be_prepared(
+    streams_rig: StreamsRig,
+):
+    config = STEADY + MAPPING % b'"${NATS_URL}${REGION}"'
+    spec = streams_rig.spec("good", config=config, env={"REGION": "eu"})
+    assert await streams_rig.executor.refusals(spec, config) == []
+    await streams_rig.executor.prepare(spec, 0)
+
+
+async def test_a_connection_that_the_settings_have_not_is_no_fault_of_the_bytes(
+    streams_rig: StreamsRig,
+):
+    spec = streams_rig.spec("orders", connection="nobody")
+    assert await streams_rig.executor.refusals(spec, STEADY) == []
 
 
 async def test_what_can_not_share_an_engine_is_refused_before_anything_is_stopped(

@@ -7,13 +7,23 @@ controller must know after a restart; it is written by compare-and-set before th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_serializer,
+)
 
 from nexthos_shared.models.pipeline import Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason
 
+CURRENT = "current"
 LISTED_EXECUTIONS = 50  # more are only counted: a status must stay far below NATS's 1 MiB
 
 
@@ -158,13 +168,26 @@ class Slot(Stored):
     problem: Problem | None = Field(None, description="why it ended last")
 
 
+def _or_the_current_one(
+    value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> Any:
+    return info.data.get(CURRENT) if value == CURRENT else handler(value)
+
+
 class Memory(Stored):
     """What the controller must know after a restart to go on as if there had been none."""
 
     wanted: Wanted | None = Field(None, description="the last status that was understood")
     current: Accepted | None = None
-    last_good: Accepted | None = Field(
-        None, description="the last one whose replicas were all ready together for some time"
+    last_good: Annotated[
+        Accepted | None,
+        WrapValidator(
+            _or_the_current_one, json_schema_input_type=Accepted | Literal["current"] | None
+        ),
+    ] = Field(
+        None,
+        description="the last one whose replicas were all ready together for some time, where that is "
+        "`current`, just this word",
     )
     held: Held | None = None
     completed: str | None = Field(None, description="spec hash of a job that finished")
@@ -174,6 +197,11 @@ class Memory(Stored):
     places: list[Place] = Field(
         default_factory=list, description="where something of it may be, whatever its spec"
     )
+
+    @field_serializer("last_good", mode="wrap")
+    def _written(self, value: Accepted | None, handler: SerializerFunctionWrapHandler) -> Any:
+        # It nearly always is; and a definition is half of a status.
+        return CURRENT if value is not None and value == self.current else handler(value)
 
 
 class PipelineStatus(Stored):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -125,9 +126,9 @@ class Bucket:
         subject = f"{self._prefix}{pattern}"
         return open_feed(self.link, self.stream, subject, deliver=deliver, values=values)
 
-    def subjects(self, _: KvEntry) -> int:
-        """How many subjects of the stream an entry stands for: see `Tally`."""
-        return 1
+    def subjects(self, entry: KvEntry) -> tuple[str, int]:
+        """Its name, and how many subjects of the stream it stands for: see `Tally`."""
+        return entry.key, 1
 
     def read(self, message: Msg) -> KvEntry:
         """The entry in a message of this bucket's feed."""
@@ -135,7 +136,7 @@ class Bucket:
         headers = message.headers or {}
         is_marker = OPERATION in headers or MARKER_REASON in headers
         return KvEntry(
-            key=message.subject.removeprefix(self._prefix),
+            key=sys.intern(message.subject.removeprefix(self._prefix)),  # of several buckets
             revision=meta.sequence.stream,
             value=None if is_marker else message.data,
             created=meta.timestamp.timestamp(),

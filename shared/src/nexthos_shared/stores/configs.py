@@ -7,6 +7,7 @@ when the object is overwritten meanwhile (nats-facts.md, 2). Metas and chunks ar
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -136,11 +137,11 @@ class Configs:
         """`async with configs.feed() as feed`: the metas; see `open_feed`."""
         return open_feed(self.link, self.stream, f"{self._root}.M.{pattern}", values=values)
 
-    def subjects(self, info: ConfigInfo | None) -> int | None:
-        """How many subjects of the stream it stands for: its meta's, and its chunks'. See `Tally`."""
+    def subjects(self, info: ConfigInfo | None) -> tuple[Hashable, int] | None:
+        """Its name, and how many subjects it stands for: its meta's, and its chunks'. See `Tally`."""
         if info is None:
             return None
-        return 1 if info.deleted or not info.size else 2
+        return hash((info.id, info.version)), 1 if info.deleted or not info.size else 2
 
     def read(self, message: Msg) -> ConfigInfo | None:
         """The info in a message of this bucket's feed; None if its name is no configuration's."""

@@ -26,6 +26,7 @@ QUIET = 0.25  # seconds without a message before we ask whether any is still to 
 STORED_WITHIN = 10.0  # seconds without a message
 DELETE_WITHIN = 2.0  # seconds
 MOST_BEHIND = 1000  # messages read on for at most, where writers are faster than we are
+WAITING = 500  # messages that came and were not read yet
 AT_ONCE = 200  # messages understood before others have their turn, some 2 ms
 NO_LIMIT = 0  # nats-py drops messages silently at its pending limit (scale-facts.md, 1)
 
@@ -126,7 +127,8 @@ async def open_feed(
     `since`: seconds since the epoch. Without `values` they come without what is in them.
     Raises StoreMissing, StoreUnavailable, NotPermitted.
     """
-    messages: asyncio.Queue[Msg | None] = asyncio.Queue()
+    # While it is full nats-py answers no flow control, and the server waits: 50,000 statuses are 150 MB.
+    messages: asyncio.Queue[Msg | None] = asyncio.Queue(WAITING)
     config = ConsumerConfig(headers_only=None if values else True)
     if since is not None:
         deliver = DeliverPolicy.BY_START_TIME

@@ -7,7 +7,7 @@ shows in the first number, one that was removed without a marker in the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from nats.aio.msg import Msg
@@ -16,25 +16,31 @@ T = TypeVar("T")
 
 
 class Tally(Generic[T]):
-    """Counts. `weigh` says how many subjects of the stream an entry stands for; None: that is not known."""
+    """Counts. `weigh` names an entry, and says how many subjects of the stream it stands for.
 
-    def __init__(self, weigh: Callable[[T], int | None]) -> None:
+    None: that is not known. Names that are kept anyway cost next to nothing.
+    """
+
+    def __init__(self, weigh: Callable[[T], tuple[Hashable, int] | None]) -> None:
         self._weigh = weigh
-        self._weights: dict[int, int] = {}  # by the hash of the subject, a fifth of its size
-        self._subjects = 0
+        self._names: set[Hashable] = set()
+        self._heavy: set[Hashable] = set()  # those that stand for two
         self._vague = False
         self._received = 0
 
     def note(self, message: Msg, entry: T) -> None:
         """`message` came, and says `entry`."""
         self._received = message.metadata.sequence.consumer
-        weight = self._weigh(entry)
-        if weight is None:
+        weighed = self._weigh(entry)
+        if weighed is None:
             self._vague = True
             return
-        subject = hash(message.subject)
-        self._subjects += weight - self._weights.get(subject, 0)
-        self._weights[subject] = weight
+        name, weight = weighed
+        self._names.add(name)
+        if weight == 2:
+            self._heavy.add(name)
+        else:
+            self._heavy.discard(name)
 
     def is_all(self, sent: int | None, subjects: int) -> bool:
         """Whether it is all that was `sent` on the feed, and the stream's `subjects` are those.
@@ -44,4 +50,4 @@ class Tally(Generic[T]):
         """
         if sent is None or self._vague:
             return False
-        return self._received >= sent and self._subjects == subjects
+        return self._received >= sent and len(self._names) + len(self._heavy) == subjects

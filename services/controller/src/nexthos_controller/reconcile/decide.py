@@ -50,7 +50,7 @@ def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Dec
         if held := _refused_by_lint(view, spec):
             if update.no_way_back(view, spec, memory):
                 return _hold(view, memory, held)
-            # An update that another controller began: what it was to replace may still run.
+            # It was begun by a controller that heard nothing against it: what it replaces may run.
             return _decide(update.rolled_back(view, held.problem, memory))
     late = None if view.silent else update.why_late(view, spec, mine, memory)
     if late is not None and not update.no_way_back(view, spec, memory):
