@@ -59,8 +59,9 @@ async def consumers(field: Field) -> dict[str, int]:
 
 
 def times(controller: ControllerProcess, event: str) -> list[float]:
-    """When the controller's log says that, seconds since the epoch."""
-    lines = (line for line in controller.log() if line["event"] == event)
+    """When the controller's log says that of its first connection, seconds since the epoch."""
+    said = {"event": event, "connection": f"{controller.namespace} controller"}
+    lines = (line for line in controller.log() if said.items() <= line.items())
     return [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
 
 

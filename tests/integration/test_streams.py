@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,14 @@ input: {generate: {interval: 500ms, mapping: 'root = "hi"'}}
 pipeline: {processors: [{mapping: 'root = "x".repeat(9223372036854775807)'}]}
 output: {drop: {}}
 """
+GREEDY = """\
+input: {generate: {interval: 100ms, mapping: 'root = "x".repeat(20000000)'}}
+buffer: {memory: {limit: 100000000000}}
+pipeline: {processors: [{sleep: {duration: 1h}}]}
+output: {drop: {}}
+"""
+MOST = 500_000_000  # bytes of memory; with 20 that are not greedy a host takes 90
+KILLS_OF_AN_INNOCENT = 3  # suspicion.py
 EVERY = 0.05  # seconds between two messages to a pipeline
 
 
@@ -115,6 +124,17 @@ def homes(controller: ControllerProcess) -> dict[int, set[str]]:
     return found
 
 
+async def with_room_for_one(user: Field) -> set[str]:
+    """A place among 19 others, which a new pipeline gets; returns those that run still."""
+    await user.delete(KEYS[0])
+
+    async def is_gone() -> bool:
+        return await user.status(KEYS[0]) is None
+
+    await eventually(is_gone)
+    return set(KEYS[1:])
+
+
 async def uids(user: Field, keys: Iterable[str] = KEYS) -> dict[str, tuple[str, int]]:
     """Each one's uid, and how many of its ends were counted."""
     found = {}
@@ -166,6 +186,8 @@ async def test_a_controller_that_is_killed_and_comes_back_costs_no_message(contr
 async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no_message(
     controller, field_
 ):
+    others = await with_room_for_one(field_)
+    before = await uids(field_, others)
     async with traffic(field_) as seen:
         await field_.config("bad", PANIC)
         await field_.put("bad")
@@ -176,15 +198,79 @@ async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no
 
         await eventually(crashed_alone, within=60.0)
         began = seen.sent
-        await eventually(lambda: seen.all_pass(set(KEYS), began), within=30.0)
+        await eventually(lambda: seen.all_pass(others, began), within=30.0)
         calm = seen.sent
         status = await field_.reaches("bad", "CrashLoop", within=90.0)
         ended = seen.sent
-        await eventually(lambda: seen.all_pass(set(KEYS), ended), within=30.0)
-        assert seen.lost(set(KEYS), calm) == {}
+        await eventually(lambda: seen.all_pass(others, ended), within=30.0)
+        assert seen.lost(others, calm) == {}
     assert status.complaint is not None
     assert "panic: runtime error" in status.complaint.message
-    assert {count for _, count in (await uids(field_)).values()} == {0}
+    after = await uids(field_, others)
+    assert sum(before[key] != after[key] for key in others) == CAP - 1  # they shared its first host
+    assert {count for _, count in after.values()} == {0}
+
+
+@asynccontextmanager
+async def scarce_memory(controller: ControllerProcess) -> AsyncIterator[list[set[str]]]:
+    """A machine on which a host that takes more than MOST is killed, as the kernel would.
+
+    What is yielded fills with what each of them had.
+    """
+    killed: list[set[str]] = []
+
+    async def watch() -> None:
+        while True:
+            for leader, there in homes(controller).items():
+                if resident(leader) > MOST:
+                    killed.append(there)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(leader, signal.SIGKILL)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield killed
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+def resident(leader: int) -> int:
+    """Bytes of memory that a process group takes."""
+    pages = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((process / "stat").read_text().rpartition(")")[2].split()[2]) == leader:
+                pages += int((process / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.fault(36, 69)
+@pytest.mark.timeout(240)
+async def test_one_that_exhausts_the_memory_of_its_host_ends_alone_and_then_costs_the_others_nothing(
+    controller, field_
+):
+    others = await with_room_for_one(field_)
+    async with traffic(field_) as seen, scarce_memory(controller) as killed:
+        await field_.config("greedy", GREEDY)
+        await field_.put("greedy")
+        await eventually(lambda: {"greedy"} in killed, within=60.0)
+        began = seen.sent
+        await eventually(lambda: seen.all_pass(others, began), within=30.0)
+        calm = seen.sent
+        status = await field_.reaches("greedy", "CrashLoop", within=120.0)
+        ended = seen.sent
+        await eventually(lambda: seen.all_pass(others, ended), within=30.0)
+        assert seen.lost(others, calm) == {}
+    assert status.complaint is not None
+    assert "for want of memory" in status.complaint.message
+    assert len(killed[0]) == CAP
+    assert all("greedy" in there for there in killed)
+    hit = Counter(key for there in killed for key in there - {"greedy"})
+    assert max(hit.values()) <= KILLS_OF_AN_INNOCENT
+    assert {count for _, count in (await uids(field_, others)).values()} == {0}
 
 
 SHARED = "cache_resources: [{label: c, memory: {}}]\n"

@@ -113,7 +113,8 @@ class Link:
     Whoever must act on a reconnect remembers `reconnects` and awaits `wait_reconnect(seen)`.
     """
 
-    def __init__(self, options: ConnectOptions | None = None) -> None:
+    def __init__(self, options: ConnectOptions | None = None, name: str = "") -> None:
+        self.name = name  # as the server lists it
         self.nc: Client = _Client()
         self.options = options or ConnectOptions()
         self.reconnects = 0
@@ -146,14 +147,14 @@ class Link:
     async def _reconnected(self) -> None:
         self.reconnects += 1
         self._complaint = ""
-        log.info("NATS is back", reconnects=self.reconnects)
+        log.info("NATS is back", connection=self.name, reconnects=self.reconnects)
         async with self._back:
             self._back.notify_all()
 
     async def _disconnected(self) -> None:
         self.deaf = None  # the next connection may have other permissions
         if not self.nc.is_closed and not self.nc.is_draining:
-            log.warning("NATS is away")
+            log.warning("NATS is away", connection=self.name)
 
     async def _error(self, error: Exception) -> None:
         words = str(error)
@@ -186,7 +187,7 @@ async def connect(options: ConnectOptions, *, name: str, daemon: bool) -> AsyncI
     revoked later are read and tried again. Otherwise one short try: StoreUnavailable, and a lost
     connection is given up after some seconds.
     """
-    link = Link(options)
+    link = Link(options, name)
     arguments = _arguments(options, link, name)
     try:
         if daemon:

@@ -59,7 +59,8 @@ def _no_nul(value: str) -> str:
 
 def _is_json(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(value, allow_nan=False)
+        if value:  # it hardly ever has any, and each status is read through here
+            json.dumps(value, allow_nan=False)
     except ValueError:
         raise ValueError("NaN and Infinity are not JSON") from None
     return value
