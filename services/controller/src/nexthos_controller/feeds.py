@@ -26,7 +26,7 @@ from nexthos_shared.watch import Snapshot, watch, watch_configs
 
 LOOK_FOR_BUCKETS = 5.0  # seconds
 BEGIN_AGAIN = 1.0  # seconds
-AT_ONCE = 100  # pipelines compared before others have their turn, some 2 ms
+AT_ONCE = 10  # pipelines compared before others have their turn, of which a start takes a dozen
 
 log = structlog.get_logger(__name__)
 

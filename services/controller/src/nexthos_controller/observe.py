@@ -15,6 +15,7 @@ from nexthos_shared.models import Memory, Place
 from nexthos_shared.reasons import Problem, Reason
 
 ANSWER_WITHIN = 10.0  # seconds, about one pipeline
+AT_ONCE = 200  # executions sorted before others have their turn, some 0.2 ms
 LIST_WITHIN = 30.0  # seconds, about all
 
 log = structlog.get_logger(__name__)
@@ -116,7 +117,9 @@ async def census(executors: Mapping[str, Executor]) -> Census:
             continue
         answered[name] = said.places
         by_id: dict[str, tuple[Execution, ...]] = {}
-        for execution in said.executions:
+        for number, execution in enumerate(said.executions):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             by_id[execution.id] = (*by_id.get(execution.id, ()), execution)
         listed[name] = by_id
     return Census(frozenset().union(*answered.values()), listed, answered)
