@@ -97,7 +97,9 @@ async def observe(
     wanted: str,
 ) -> Observed:
     """What all executors know of `pipeline_id`, asked now; see `observed`."""
-    said = {name: await _ask(name, e.find(pipeline_id)) for name, e in executors.items()}
+    said = {
+        name: await _ask(name, e.find(pipeline_id), ANSWER_WITHIN) for name, e in executors.items()
+    }
     return observed(said, known, abandoned, wanted)
 
 
@@ -149,9 +151,7 @@ def observed(said: Said, known: Whereabouts, abandoned: Set[str], wanted: str) -
     return Observed(tuple(executions), frozenset(answered), tuple(silent))
 
 
-async def _ask(
-    name: str, call: Awaitable[Listing], within: float = ANSWER_WITHIN
-) -> Listing | NexthosError:
+async def _ask(name: str, call: Awaitable[Listing], within: float) -> Listing | NexthosError:
     try:
         async with asyncio.timeout(within):
             return await call
