@@ -10,35 +10,11 @@ import pytest
 from nexthos_shared.errors import StoreUnavailable
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Bucket, Store
+from nexthos_shared.stores import Store
 from nexthos_shared.watch import Change, Snapshot, watch, watch_configs
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
-
-
-class Seen:
-    """What a watch brought, and the bucket as its reader knows it."""
-
-    def __init__(self):
-        self.items = []
-        self.now = {}
-
-    def take(self, item):
-        self.items.append(item)
-        if isinstance(item, Snapshot):
-            self.now = {name(e): e for e in item.entries}
-        else:
-            self.now[name(item.entry)] = item.entry
-
-    @property
-    def snapshots(self):
-        return [i for i in self.items if isinstance(i, Snapshot)]
-
-    def has(self, key, revision):
-        return self.now[key].revision == revision
-
-    def values(self):
-        return {key: entry.value for key, entry in self.now.items()}
+from nexthos_testing.watching import name, watching
 
 
 async def everything(items):
@@ -53,30 +29,6 @@ async def change(items):
     item = await anext(items)
     assert isinstance(item, Change)
     return item.entry
-
-
-def name(entry):
-    return entry.key if hasattr(entry, "key") else f"{entry.id}/{entry.version}"
-
-
-@asynccontextmanager
-async def watching(items):
-    """Iterate for ever beside the test, and end by cancellation."""
-    seen = Seen()
-
-    async def take_all():
-        async for item in items:
-            seen.take(item)
-
-    task = asyncio.create_task(take_all())
-    try:
-        await eventually(lambda: seen.snapshots or task.done())
-        assert not task.done(), task.exception()
-        yield seen
-        assert not task.done(), task.exception()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -119,6 +71,16 @@ async def test_first_everything_then_what_changes(store):
 async def test_an_empty_bucket_is_an_empty_snapshot(store):
     async with aclosing(watch(store.pipelines, store.link)) as items:
         assert await everything(items) == ()
+
+
+async def test_without_values_keys_revisions_and_markers_come_all_the_same(store):
+    await store.pipelines.put("one", b"1")
+    await store.pipelines.delete("gone")
+    async with watching(watch(store.pipelines, store.link, values=False)) as seen:
+        assert seen.values() == {"one": b"", "gone": None}
+        revision = await store.pipelines.put("one", b"2")
+        await eventually(lambda: seen.has("one", revision))
+        assert seen.values() == {"one": b"", "gone": None}
 
 
 async def test_a_change_has_the_revision_that_the_writer_got(store):
@@ -253,148 +215,6 @@ async def test_a_watch_may_begin_before_its_bucket_exists(store):
         await asyncio.sleep(0)
         await store.link.js.add_stream(config)
         assert await first == ()
-
-
-class Counted(Bucket):
-    """Counts how often it is compared."""
-
-    def __init__(self, bucket):
-        super().__init__(bucket.link, bucket.name)
-        self.looks = 0
-
-    async def identity(self):
-        self.looks += 1
-        return await super().identity()
-
-    async def compared(self, times):
-        until = self.looks + times
-        await eventually(lambda: self.looks >= until)
-
-
-async def test_a_resync_that_finds_nothing_missed_reads_nothing_again(store):
-    bucket = Counted(store.pipelines)
-    await bucket.put("one", b"1")
-    async with watching(watch(bucket, store.link, resync=0.05)) as seen:
-        for number in range(3):
-            await bucket.compared(10)
-            # a new key, a marker, and one that is overwritten
-            await bucket.put(f"more-{number}", b"1")
-            await bucket.delete(f"more-{number}")
-            revision = await bucket.put("one", str(number).encode())
-            await eventually(partial(seen.has, "one", revision))
-        await bucket.compared(10)
-        assert len(seen.snapshots) == 1
-
-
-async def test_configurations_that_were_not_missed_are_not_read_again(store):
-    looks = 0
-    identity = store.configs.identity
-
-    async def counted():
-        nonlocal looks
-        looks += 1
-        return await identity()
-
-    store.configs.identity = counted
-    await store.configs.put("orders", "1", b"input: {}\n")
-    async with watching(watch_configs(store.configs, store.link, resync=0.05)) as seen:
-        await store.configs.put("orders", "2", b"input: {}\n")
-        await store.configs.put("orders", "2", b"output: {}\n")
-        await store.configs.delete("orders", "1")
-        await eventually(lambda: seen.now["orders/1"].deleted)
-        read = len(seen.snapshots)  # while an object is half written it may be read again
-        until = looks + 10
-        await eventually(lambda: looks >= until)
-        assert len(seen.snapshots) == read
-        await store.link.js.purge_stream(store.configs.stream)
-        await eventually(lambda: not seen.now)
-
-
-class Lossy(Bucket):
-    """Its feed loses the first message of the key `lost`."""
-
-    def __init__(self, bucket):
-        super().__init__(bucket.link, bucket.name)
-        self.lost = 0
-
-    @asynccontextmanager
-    async def feed(self, pattern, **more):
-        async with super().feed(pattern, **more) as feed:
-            get = feed.messages.get
-
-            async def heard():
-                message = await get()
-                if message and message.subject.endswith(".lost") and not self.lost:
-                    self.lost += 1
-                    message = await get()
-                return message
-
-            feed.messages.get = heard
-            yield feed
-
-
-@pytest.mark.fault(13)
-async def test_a_message_that_never_came_is_found_by_the_resync(store):
-    bucket = Lossy(store.pipelines)
-    async with watching(watch(bucket, store.link, resync=0.1)) as seen:
-        await bucket.put("lost", b"1")
-        await eventually(lambda: seen.values() == {"lost": b"1"})
-    assert bucket.lost == 1
-
-
-@pytest.mark.fault(13)
-async def test_what_is_written_while_the_consumer_is_gone_is_found_by_the_resync(store):
-    async with watching(watch(store.pipelines, store.link, resync=0.1)) as seen:
-        for consumer in await store.link.js.consumers_info(store.pipelines.stream):
-            await store.link.js.delete_consumer(store.pipelines.stream, consumer.name)
-        await store.pipelines.put("one", b"1")
-        await eventually(lambda: seen.values() == {"one": b"1"})
-
-
-class Vague(Bucket):
-    """It can't be told whether anything of it was missed."""
-
-    def subjects(self, _):
-        return None
-
-
-async def test_a_watch_that_is_opened_anew_reads_everything_again_and_never_goes_back(store):
-    bucket = Vague(store.link, store.pipelines.name)
-    writing = True
-
-    async def write():
-        n = 0
-        while writing:
-            n += 1
-            await store.pipelines.put(f"p{n % 5}", str(n).encode())
-
-    writer = asyncio.create_task(write())
-    try:
-        async with watching(watch(bucket, store.link, resync=0.05)) as seen:
-            await eventually(lambda: len(seen.snapshots) >= 10)
-    finally:
-        writing = False
-        await writer
-    last: dict[str, int] = {}
-    for item in seen.items:
-        if isinstance(item, Snapshot):
-            keys = [e.key for e in item.entries]
-            assert set(last) <= set(keys)
-            assert len(keys) == len(set(keys))
-        for entry in item.entries if isinstance(item, Snapshot) else (item.entry,):
-            assert entry.revision >= last.get(entry.key, 0)
-            last[entry.key] = entry.revision
-
-
-async def test_a_lost_deletion_is_found_by_the_snapshot(store):
-    await store.pipelines.put("one", b"1")
-    await store.pipelines.put("two", b"1")
-    async with watching(watch(store.pipelines, store.link, resync=0.1)) as seen:
-        # not a marker: the message itself is gone, and no watch in the world is told
-        await store.link.js.purge_stream(
-            store.pipelines.stream, subject=f"$KV.{store.pipelines.name}.one"
-        )
-        await eventually(lambda: seen.values() == {"two": b"1"})
 
 
 async def test_a_cancelled_watch_leaves_no_consumer_and_no_task_behind(store):

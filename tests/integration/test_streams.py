@@ -181,6 +181,19 @@ async def test_a_controller_that_is_killed_and_comes_back_costs_no_message(contr
     assert (await uids(field_), homes(controller)) == before
 
 
+async def crash_loops_alone(user: Field, key: str, seen: Traffic, others: set[str]) -> str:
+    """Wait for that, and for the others, which lose no message meanwhile; returns the complaint."""
+    began = seen.sent
+    await eventually(lambda: seen.all_pass(others, began), within=30.0)
+    calm = seen.sent
+    status = await user.reaches(key, "CrashLoop", within=120.0)
+    ended = seen.sent
+    await eventually(lambda: seen.all_pass(others, ended), within=30.0)
+    assert seen.lost(others, calm) == {}
+    assert status.complaint is not None
+    return status.complaint.message
+
+
 @pytest.mark.fault(36, 69)
 @pytest.mark.timeout(180)
 async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no_message(
@@ -197,15 +210,8 @@ async def test_one_that_crashes_its_host_ends_alone_and_then_costs_the_others_no
             return status is not None and status.restarts > 0
 
         await eventually(crashed_alone, within=60.0)
-        began = seen.sent
-        await eventually(lambda: seen.all_pass(others, began), within=30.0)
-        calm = seen.sent
-        status = await field_.reaches("bad", "CrashLoop", within=90.0)
-        ended = seen.sent
-        await eventually(lambda: seen.all_pass(others, ended), within=30.0)
-        assert seen.lost(others, calm) == {}
-    assert status.complaint is not None
-    assert "panic: runtime error" in status.complaint.message
+        message = await crash_loops_alone(field_, "bad", seen, others)
+    assert "panic: runtime error" in message
     after = await uids(field_, others)
     assert sum(before[key] != after[key] for key in others) == CAP - 1  # they shared its first host
     assert {count for _, count in after.values()} == {0}
@@ -257,15 +263,8 @@ async def test_one_that_exhausts_the_memory_of_its_host_ends_alone_and_then_cost
         await field_.config("greedy", GREEDY)
         await field_.put("greedy")
         await eventually(lambda: {"greedy"} in killed, within=60.0)
-        began = seen.sent
-        await eventually(lambda: seen.all_pass(others, began), within=30.0)
-        calm = seen.sent
-        status = await field_.reaches("greedy", "CrashLoop", within=120.0)
-        ended = seen.sent
-        await eventually(lambda: seen.all_pass(others, ended), within=30.0)
-        assert seen.lost(others, calm) == {}
-    assert status.complaint is not None
-    assert "for want of memory" in status.complaint.message
+        message = await crash_loops_alone(field_, "greedy", seen, others)
+    assert "for want of memory" in message
     assert len(killed[0]) == CAP
     assert all("greedy" in there for there in killed)
     hit = Counter(key for there in killed for key in there - {"greedy"})

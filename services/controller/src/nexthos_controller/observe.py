@@ -20,9 +20,8 @@ LIST_WITHIN = 30.0  # seconds, about all
 
 log = structlog.get_logger(__name__)
 
-Said = Mapping[
-    str, Listing | NexthosError
-]  # by the name of the executor: its answer, or why it has none
+# By the name of the executor: its answer, or why it has none.
+Said = Mapping[str, Listing | NexthosError]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Feed:
 
     messages: asyncio.Queue[Msg | None]
     initial: int
+    consumer: str  # its name; after a gap nats-py goes on with another one, which counts anew
     link: Link
     subscription: JetStreamContext.PushSubscription
 
@@ -101,13 +102,13 @@ class Feed:
         return await self.sent() == received and self.messages.empty()
 
     async def sent(self) -> int | None:
-        """How many messages the server has sent; None if more are to come.
+        """How many messages the server has sent; None if more are to come, or that can't be said.
 
         Raises StoreMissing (the consumer is gone, or its stream), StoreUnavailable, NotPermitted.
         """
         async with door(self.link, f"watch {self.subscription._stream}", self.subscription._stream):
             info = await self.subscription.consumer_info()
-        if info.num_pending:
+        if info.num_pending or info.name != self.consumer:
             return None
         return info.delivered.consumer_seq if info.delivered else 0
 
@@ -149,7 +150,7 @@ async def open_feed(
         async with door(link, f"watch {stream}", stream):
             info = await subscription.consumer_info()
         initial = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
-        yield Feed(messages, initial, link, subscription)
+        yield Feed(messages, initial, info.name, link, subscription)
     finally:
         await _end(link, stream, subscription)
 
