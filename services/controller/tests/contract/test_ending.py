@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from nexthos_shared.errors import StillRunning
+from nexthos_shared.errors import ExecutorUnreachable, StillRunning
 from nexthos_shared.reasons import Reason
 from nexthos_testing.rig import Rig
 from nexthos_testing.wait import eventually
@@ -168,7 +168,10 @@ async def test_an_end_is_judged_right_whether_or_not_somebody_looked(
         await rig.open()
 
     async def ended():
-        seen = await rig.seen(spec)
+        try:
+            seen = await rig.seen(spec)
+        except ExecutorUnreachable:  # a shared engine on a busy machine: it answers a moment later
+            return None
         return seen if seen.state == "stopped" else None
 
     seen = await eventually(ended)
