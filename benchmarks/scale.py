@@ -87,7 +87,7 @@ async def measure(extent: Extent, progress: Progress) -> list[Figure]:
         for number in range(times):
             progress(f"scale: {size:,} pipelines, round {number + 1} of {times}")
             costs.setdefault(size, []).append(await _round(scale, size, progress))
-        figures += [*(_costs(size, costs[size]) if size else ()), *_puts(size, costs[size])]
+        figures += [*(_costs(size, costs[size]) if size else ()), *_put_figures(size, costs[size])]
     large = [size for size in scale.sizes if size]
     for small, big in pairwise(large):
         figures += _growth(small, costs[small], big, costs[big])
@@ -101,16 +101,19 @@ async def _round(scale: Scale, size: int, progress: Progress) -> Round:
     async with ground() as here:
         await fill(here, NAMESPACE, size)
         seen = await _first(here, scale, size, progress)
+        for _ in range(scale.repeats - 1):
+            async with child(here, NAMESPACE, scale.debounce) as controller:
+                await _restarted(controller, seen, size)
         resync = ("--resync", str(scale.resync_every))
-        for number in range(scale.repeats):
+        async with puts_into(here, NAMESPACE, CALLED) as puts:
             async with child(here, NAMESPACE, scale.debounce, *resync) as controller:
                 await _restarted(controller, seen, size)
-                if number + 1 < scale.repeats:
-                    continue
                 await _resyncs(controller, seen, scale.repeats)
                 progress(f"scale: {size:,} pipelines: puts")
-                async with puts_into(here, NAMESPACE, CALLED) as puts:
-                    await _all_puts(controller, puts, seen, scale)
+                await _puts_meanwhile(controller, puts, seen, scale)
+            async with child(here, NAMESPACE, scale.debounce) as controller:
+                await controller.do("boot")
+                await _puts(controller, puts, seen, scale)
     return seen
 
 
@@ -140,18 +143,22 @@ async def _resyncs(controller: Child, seen: Round, times: int) -> None:
     del seen.resyncs[0]
 
 
-async def _all_puts(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
-    count = scale.puts
-    seen.puts[AT_REST] = _took(await puts.one_by_one("rest", count))
-    seen.puts[AT_50] = _took(await puts.at_rate("slow", count, SLOW))
-    times = round(count / SLOW / scale.resync_every) + 1
+async def _puts_meanwhile(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
+    """Of those that are sent while resyncs come one after the other, those that meet one."""
+    times = round(scale.puts / SLOW / scale.resync_every) + 1
     resyncing = controller.begin(f"resync {times}")
-    sent = await puts.at_rate("meanwhile", count, SLOW)
+    sent = await puts.at_rate("meanwhile", scale.puts, SLOW)
     spans = (await resyncing)["spans"]
     during = [p for p in sent if any(begin <= p.at <= end for begin, end in spans)]
     seen.puts[RESYNCING] = _took(during)
     await controller.do("calm 1")
-    seen.puts[AT_500] = _took(await puts.at_rate("fast", 5 * count, FAST))
+
+
+async def _puts(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
+    seen.puts[AT_REST] = _took(await puts.one_by_one("rest", scale.puts))
+    seen.puts[AT_50] = _took(await puts.at_rate("slow", scale.puts, SLOW))
+    await controller.do("calm 1")
+    seen.puts[AT_500] = _took(await puts.at_rate("fast", 5 * scale.puts, FAST))
 
 
 def _took(puts: Sequence[Put]) -> list[float]:
@@ -188,7 +195,7 @@ def _costs(size: int, rounds: list[Round]) -> list[Figure]:
     ]
 
 
-def _puts(size: int, rounds: list[Round]) -> list[Figure]:
+def _put_figures(size: int, rounds: list[Round]) -> list[Figure]:
     figures = []
     for when in (AT_REST, AT_50, AT_500, RESYNCING):
         each = [r.puts[when] for r in rounds if r.puts[when]]

@@ -34,14 +34,14 @@ def test_the_same_revision_with_other_content_is_another_entry():
     """A bucket that was put back from a backup counts its revisions anew."""
     desired = Desired()
     first, second = (KvEntry("orders", 2, value) for value in (ENTRY, ENTRY.replace(b"1", b"2")))
-    desired.take(Snapshot((first,), False))
+    desired.replace(Snapshot((first,), False))
     before = desired.brief("orders")
     assert (before.revision, before.version) == (2, "1")
-    desired.take(Snapshot((second,), True))
+    desired.replace(Snapshot((second,), True))
     after = desired.brief("orders")
     assert (after.revision, after.version) == (2, "2")
     assert after != before
-    desired.take(Snapshot((), True))
+    desired.replace(Snapshot((), True))
     assert desired.brief("orders") == Brief()
 
 

@@ -22,7 +22,7 @@ from nexthos_controller.executors.fake import FakeWorld
 from nexthos_shared.models import ConditionType
 from nexthos_shared.reasons import Reason
 from nexthos_shared.stores import Bucket, KvEntry
-from nexthos_shared.watch import Change, Snapshot
+from nexthos_shared.watch import Snapshot
 from nexthos_testing.field import Field
 from nexthos_testing.house import Builder, House, condition
 from nexthos_testing.nats import NatsServer
@@ -88,8 +88,8 @@ def test_changes_that_come_twice_and_in_any_order_are_the_same_as_once(
 ) -> None:
     desired = Desired()
     for entry in order:
-        desired.take(Change(entry))
-        assert desired.take(Change(entry))[0] == set()
+        desired.change(entry)
+        assert not desired.change(entry)
     assert [desired.stored(key) for key in "ab"] == [REVISIONS[6], REVISIONS[7]]
 
 
@@ -98,9 +98,9 @@ def test_changes_that_come_twice_and_in_any_order_are_the_same_as_once(
 def test_a_snapshot_that_is_older_than_the_changes_puts_nothing_back(one: int, two: int) -> None:
     desired = Desired()
     for entry in REVISIONS[:one]:
-        desired.take(Change(entry))
+        desired.change(entry)
     last = {entry.key: entry for entry in REVISIONS[:two]}
-    desired.take(Snapshot(tuple(last.values()), False))
+    desired.replace(Snapshot(tuple(last.values()), False))
     seen = {entry.key: entry for entry in REVISIONS[: max(one, two)]}
     assert set(desired.keys()) == set(seen)
     assert all(desired.stored(key) == entry for key, entry in seen.items())

@@ -264,3 +264,34 @@ def test_the_backoff_doubles_with_jitter_up_to_its_cap() -> None:
     assert 0.4 <= backoff(1) <= 0.6
     assert 1.6 <= backoff(3) <= 2.4
     assert backoff(1000) <= LAST_BACKOFF * 1.2
+
+
+async def test_whoever_has_time_waits_until_live_keys_were_looked_at(bench: Bench) -> None:
+    gate = bench.gate("live")
+    async with WorkQueue(bench.work) as queue:
+        queue.add("live")
+        waits = asyncio.create_task(queue.calm(3600))
+        await bench.until(lambda: bench.began == ["live"])
+        assert not waits.done()
+        gate.set()
+        async with asyncio.timeout(PATIENCE):
+            await waits
+        assert bench.ended == ["live"]
+
+
+async def test_whoever_has_time_waits_no_longer_than_it_says(bench: Bench) -> None:
+    bench.gate("live")
+    async with WorkQueue(bench.work) as queue:
+        queue.add("live")
+        async with asyncio.timeout(PATIENCE):
+            await queue.calm(0.01)
+        assert bench.ended == []
+
+
+async def test_whoever_has_time_does_not_wait_for_calm_keys(bench: Bench) -> None:
+    bench.gate("calm")
+    async with WorkQueue(bench.work) as queue:
+        queue.add("calm", live=False)
+        await bench.until(lambda: bench.began == ["calm"])
+        async with asyncio.timeout(PATIENCE):
+            await queue.calm(3600)

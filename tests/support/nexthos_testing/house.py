@@ -70,7 +70,12 @@ class Builder:
 
     @asynccontextmanager
     async def house(
-        self, *, workers: int = 16, resync: float = 60.0, leads: bool = True
+        self,
+        *,
+        workers: int = 16,
+        resync: float = 60.0,
+        debounce: float = 10.0,
+        leads: bool = True,
     ) -> AsyncIterator[House]:
         made: list[CountingExecutor] = []
 
@@ -85,6 +90,7 @@ class Builder:
             state_dir=self.state_dir,
             workers=workers,
             resync=resync,
+            ready_debounce=debounce,
         )
         async with (
             running_controller(settings, ConnectOptions(url=self.url), {"fake": make}) as running,

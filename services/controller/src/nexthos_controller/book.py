@@ -16,7 +16,9 @@ import structlog
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import NOWHERE, Whereabouts
-from nexthos_controller.pages import Outline, Page, Understood, outline_of
+from nexthos_controller.outline import Outline
+from nexthos_controller.pages import Page, Understood
+from nexthos_controller.seals import sealed
 from nexthos_shared.errors import StoreConflict
 from nexthos_shared.models import Memory, Phase, PipelineStatus
 from nexthos_shared.stores import Bucket, KvEntry
@@ -68,14 +70,9 @@ class StatusBook:
                 yield key, status
 
     def outlines(self) -> dict[str, Outline]:
-        """All statuses in brief, by id.
-
-        For another thread, as the one of /metrics: each that was not looked at yet takes 50 us.
-        """
-        for key, page in list(self._pages.items()):
-            if page.outline is None:
-                status = self._understood.afresh(key, page)
-                page.outline = outline_of(status) if status is not None else None
+        """All statuses in brief, by id. For any thread, as the one of /metrics."""
+        for page in list(self._pages.values()):
+            self._understood.outline(page)
         return self.looked_at()
 
     def looked_at(self) -> dict[str, Outline]:
@@ -91,10 +88,7 @@ class StatusBook:
     def outline(self, key: str) -> Outline | None:
         """The last status in brief, or None."""
         page = self._pages.get(key)
-        if page is not None and page.outline is None:
-            status = self._understood.of(key, page)
-            page.outline = outline_of(status) if status is not None else None
-        return page.outline if page else None
+        return self._understood.outline(page) if page else None
 
     def whereabouts(self, key: str) -> Whereabouts:
         """Where something of a pipeline may be."""
@@ -105,6 +99,13 @@ class StatusBook:
         """Another whenever what is stored of a pipeline is, or may be, another."""
         page = self._pages.get(key)
         return (page.revision, page.is_stored) if page else (0, False)
+
+    def is_sealed(self, key: str, basis: bytes | None) -> bool:
+        """Whether what is stored says that nothing was left to do, over this very basis."""
+        page = self._pages.get(key)
+        if page is None or basis is None or not page.is_stored:
+            return False
+        return self._understood.is_sealed(page, basis)
 
     def memory(self, key: str) -> Memory:
         """What is remembered of a pipeline; empty if it was never looked at."""
@@ -160,21 +161,26 @@ class StatusBook:
         if not told or not self._pages[key].is_stored:
             await self._write(key, status)
 
-    async def report(self, key: str, status: PipelineStatus) -> float | None:
+    async def report(
+        self, key: str, status: PipelineStatus, basis: bytes | None = None
+    ) -> float | None:
         """Write after an effect if something other than the time changed.
+
+        With a `basis` nothing is left to do, and the status is sealed over it.
 
         A change of phase or memory is written at once, other changes at most once a second; then
         the seconds after which to come again are returned. At once, where somebody else wrote meanwhile.
         """
         page = self._pages.setdefault(key, Page())
         old = self.status(key)
-        if old is not None and page.is_stored and _same(old, status):
+        told = old is not None and page.is_stored and _same(old, status)
+        if told and (basis is None or self.is_sealed(key, basis)):
             return None
         quiet = old is not None and (old.phase, old.memory) == (status.phase, status.memory)
         wait = page.reported_at + SPACING - self._now()
         if quiet and wait > 0:
             return wait
-        await self._write(key, status)
+        await self._write(key, status, basis)
         page.reported_at = self._now()
         return None if page.is_stored else 0.0
 
@@ -192,12 +198,14 @@ class StatusBook:
             self._events.forgot(key, before, page.revision)
         self._announce(key)
 
-    async def _write(self, key: str, status: PipelineStatus) -> None:
+    async def _write(self, key: str, status: PipelineStatus, basis: bytes | None = None) -> None:
         status = status.model_copy(
-            update={"updated_at": self._now(), "controller": self._controller}
+            update={"updated_at": self._now(), "controller": self._controller, "seal": None}
         )
         page, before = self._pages.setdefault(key, Page()), self.status(key)
         value = status.model_dump_json(by_alias=True, exclude_none=True).encode()
+        if basis is not None:
+            value = sealed(value, basis)
         page.writing = True
         try:
             await self._store(key, page, value)
@@ -243,6 +251,6 @@ def _tell(key: str, before: PipelineStatus | None, status: PipelineStatus) -> No
 
 
 def _same(old: PipelineStatus, new: PipelineStatus) -> bool:
-    """Equal but for who wrote it and when."""
-    both = {"updated_at": 0.0, "controller": ""}
+    """Equal but for who wrote it, and when."""
+    both = {"updated_at": 0.0, "controller": "", "seal": None}
     return {**dict(old), **both} == {**dict(new), **both}

@@ -91,14 +91,14 @@ class Controller:
         """One look; returns the seconds until the next one that is due without a hint."""
         for _ in range(ROUNDS):
             sight = await self._sight(key)
-            if self._rest.holds(key, sight.mark(self.book.stamp(key)), self._now()):
+            if self._at_rest(key, sight):
                 return self._rest.left(key, self._now())
             view = self._view(key, sight)
             decision = decide(view)
             if not decision.steps:
                 # What was run into is overcome: nobody may look again, so it is told no more.
                 self._faults.pop(key, None)
-                moment = await self._settle(key, replace(view, fault=None), decision)
+                moment = await self._settle(key, replace(view, fault=None), decision, sight)
                 self._rest.note(key, sight.mark(self.book.stamp(key)), moment, view.now)
                 return moment
             self._rest.forget(key)
@@ -116,7 +116,7 @@ class Controller:
         log.warning("still changing after many steps", pipeline=key, rounds=ROUNDS)
         return 1.0
 
-    async def _settle(self, key: str, view: View, decision: Decision) -> float | None:
+    async def _settle(self, key: str, view: View, decision: Decision, sight: Sight) -> float | None:
         if decision.forget:
             await self.book.forget(key)
             return None
@@ -125,7 +125,8 @@ class Controller:
             known = self.book.status(key)
             return await self.book.report(key, known) if known is not None else None
         status = report(view, decision, self.book.status(key))
-        later = await self.book.report(key, status)
+        lasts = decision.look_again is None and status.complaint is None
+        later = await self.book.report(key, status, self._basis(key, sight) if lasts else None)
         moments = [m for m in (later, decision.look_again) if m is not None]
         return min(moments, default=None)
 
@@ -134,14 +135,29 @@ class Controller:
 
         A look that asks them about each pipeline by itself takes five times as long.
         """
-        if not self._rest.is_known(key) or not names.is_id(key):
+        if not names.is_id(key):
             return False
         brief = self.desired.brief(key)
         seen = observed(
             census.said(key), self.book.whereabouts(key), self.abandoned, self._where(brief)
         )
         sight = self._sight_from(key, brief, seen, self.facts.known(key, brief.version))
-        return self._rest.holds(key, sight.mark(self.book.stamp(key)), self._now())
+        return self._at_rest(key, sight)
+
+    def _at_rest(self, key: str, sight: Sight) -> bool:
+        """Whether nothing was left to do in this sight, for this controller or one before it."""
+        mark, now = sight.mark(self.book.stamp(key)), self._now()
+        if self._rest.holds(key, mark, now):
+            return True
+        if self.away or not self.book.is_sealed(key, self._basis(key, sight)):
+            return False
+        self._rest.note(key, mark, None, now)
+        return True
+
+    def _basis(self, key: str, sight: Sight) -> bytes | None:
+        stored = self.desired.stored(key)
+        settings = (self.default_executor, self.ready_debounce)
+        return sight.basis(stored.value if stored else None, settings)
 
     async def observed(self, key: str) -> Observed:
         """What all executors know of it now."""

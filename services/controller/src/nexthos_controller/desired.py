@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from nexthos_shared.models import Entry, read_entry
 from nexthos_shared.stores import KvEntry
-from nexthos_shared.watch import Change, Snapshot
+from nexthos_shared.watch import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +68,27 @@ class Desired:
             known = self._briefs[key] = Brief(stored.revision, content, version, executor)
         return known
 
-    def take(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> tuple[set[str], bool]:
-        """Take over what the watch brought; returns the keys that differ, and whether they are live.
+    def replace(self, snapshot: Snapshot[KvEntry]) -> None:
+        """Take over a snapshot of all entries.
 
-        A snapshot of the same bucket never puts an older revision back (scale-facts.md), one of a
-        re-created bucket replaces everything.
+        One of the same bucket never puts an older revision back (scale-facts.md), one of a re-created
+        bucket replaces everything.
         """
-        if isinstance(item, Change):
-            return self._take_change(item.entry), True
-        if item.changed_identity:
-            keys = set(self._entries) | {e.key for e in item.entries}
-            self._entries = {e.key: e for e in item.entries}
-            return keys, False
-        changed: set[str] = set()
-        for entry in item.entries:
-            changed |= self._take_change(entry)
-        newest = max((e.revision for e in item.entries), default=0)
-        listed = {e.key for e in item.entries}
-        for key in self._entries.keys() - listed:
-            if self._entries[key].revision <= newest:
-                del self._entries[key]
-                changed.add(key)
-        return changed, False
+        listed = {e.key: e for e in snapshot.entries}
+        if snapshot.changed_identity:
+            self._entries = listed
+            return
+        for entry in snapshot.entries:
+            self.change(entry)
+        newest = max((e.revision for e in snapshot.entries), default=0)
+        gone = self._entries.keys() - listed.keys()
+        for key in [key for key in gone if self._entries[key].revision <= newest]:
+            del self._entries[key]
 
-    def _take_change(self, entry: KvEntry) -> set[str]:
+    def change(self, entry: KvEntry) -> bool:
+        """Take over one entry; returns whether it is another one than is known."""
         known = self._entries.get(entry.key)
         if known is not None and known.revision >= entry.revision:
-            return set()
+            return False
         self._entries[entry.key] = entry
-        return {entry.key}
+        return True

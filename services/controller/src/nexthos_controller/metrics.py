@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from nexthos_controller.controller import Controller
-from nexthos_controller.pages import Outline
+from nexthos_controller.outline import Outline
 from nexthos_shared.models import Phase
 
 

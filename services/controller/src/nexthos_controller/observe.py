@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Set
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import structlog
 
 from nexthos_controller.executors.base import Execution, Executor, Listing
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError
-from nexthos_shared.models import Memory, Place
+from nexthos_shared.models import Place, Wanted
 from nexthos_shared.reasons import Problem, Reason
 
 ANSWER_WITHIN = 10.0  # seconds, about one pipeline
@@ -66,7 +67,20 @@ class Census:
         }
 
 
-def whereabouts_of(memory: Memory) -> Whereabouts:
+class Remembering(Protocol):
+    """What of a memory says where something may be."""
+
+    @property
+    def wanted(self) -> Wanted | None: ...  # noqa: D102
+
+    @property
+    def current(self) -> object | None: ...  # noqa: D102
+
+    @property
+    def places(self) -> Sequence[Place]: ...  # noqa: D102
+
+
+def whereabouts_of(memory: Remembering) -> Whereabouts:
     """What `memory` says of that."""
     is_new = memory.wanted is None and memory.current is None
     return _whereabouts(tuple((p.executor, p.place) for p in memory.places), is_new)

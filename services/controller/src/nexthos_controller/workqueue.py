@@ -7,6 +7,7 @@ key, never more than `bound` at once. It must not know what a key stands for.
 - Live keys (somebody changed something) go before calm ones (a resync, a boot).
 - `work` returns seconds after which to look again, or None. If it raises, that key alone waits:
   longer each time, until it succeeds once. A live add does not wait for that.
+- `calm()` outside lets live keys go first, for whoever has much to do that nobody waits for.
 - `aside()` inside `work` gives the place to others during a long wait (a grace of 30 s must not keep
   15 other pipelines from starting).
 """
@@ -17,7 +18,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -53,6 +54,8 @@ class WorkQueue:
         self._waiting: dict[str, bool] = {}  # key -> live; in one of the deques
         self._again: dict[str, bool] = {}  # added while being worked on
         self._active: dict[str, asyncio.Task[None]] = {}
+        self._urgent: set[str] = set()  # live ones that wait or are worked on
+        self._calm_again = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
@@ -73,6 +76,8 @@ class WorkQueue:
             return
         # A calm key that becomes live stays in the calm deque too; it is skipped there later.
         self._waiting[key] = live
+        if live:
+            self._urgent.add(key)
         (self._live if live else self._calm).append(key)
         self._filled.set()
 
@@ -91,6 +96,15 @@ class WorkQueue:
         self._watchers.setdefault(key, []).append(seen)
         self.add(key)
         await seen
+
+    async def calm(self, within: float) -> None:
+        """Let others have their turn, and live keys be looked at first, for so many seconds at most."""
+        await asyncio.sleep(0)
+        if self._urgent:
+            self._calm_again.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._calm_again.wait()
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
@@ -164,11 +178,14 @@ class WorkQueue:
         finally:
             self._places.release()
             del self._active[key]
+            self._urgent.discard(key)
             for seen in watchers:
                 if not seen.done():
                     seen.set_result(None)
             if (live := self._again.pop(key, None)) is not None:
                 self.add(key, live=live)
+            if not self._urgent:
+                self._calm_again.set()
 
     def _failed(self, key: str, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

@@ -168,9 +168,10 @@ class Slot(Stored):
     problem: Problem | None = Field(None, description="why it ended last")
 
 
-def _or_the_current_one(
+def or_the_current_one(
     value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
 ) -> Any:
+    """Validate `last_good`, of which just a word is written where it is `current`."""
     return info.data.get(CURRENT) if value == CURRENT else handler(value)
 
 
@@ -182,7 +183,7 @@ class Memory(Stored):
     last_good: Annotated[
         Accepted | None,
         WrapValidator(
-            _or_the_current_one, json_schema_input_type=Accepted | Literal["current"] | None
+            or_the_current_one, json_schema_input_type=Accepted | Literal["current"] | None
         ),
     ] = Field(
         None,
@@ -221,6 +222,11 @@ class PipelineStatus(Stored):
     controller: str = ""
     updated_at: float = Field(0.0, description="seconds since the epoch")
     memory: Memory = Field(default_factory=Memory)
+    seal: str | None = Field(
+        None,
+        description="a hash over all this and what was looked at, set when nothing was left to do: a "
+        "controller that starts anew and finds the same need not think about it",
+    )
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if it is reported."""

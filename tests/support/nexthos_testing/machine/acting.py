@@ -21,6 +21,8 @@ from nexthos_controller.desired import Desired
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.executors.base import Connection, Executor, ExecutorContext, Spec
 from nexthos_controller.facts import Facts
+from nexthos_controller.reconcile import decide
+from nexthos_controller.rest import Sight
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared.errors import LeaseLost, NexthosError
 from nexthos_shared.models import Entry
@@ -159,9 +161,18 @@ class Acting:
             self.controller.queue.add(key)
 
     def _takes(self, item: Snapshot[KvEntry] | Change[KvEntry]) -> set[str]:
-        keys, _ = self.controller.desired.take(item)
+        desired = self.controller.desired
+        known = desired.keys()
+        before = {key: desired.stored(key) for key in known}
+        if isinstance(item, Change):
+            desired.change(item.entry)
+        else:
+            desired.replace(item)
+            before = {} if item.changed_identity else before
+        keys = before.keys() | set(desired.keys())
+        keys = {key for key in keys if before.get(key) != desired.stored(key)}
         for key in sorted(keys):
-            entry = self.controller.desired.entry(key)
+            entry = desired.entry(key)
             if self.leads:
                 self.ground.chronicle.knows(key, entry)
             if look := self.looks.get(key):
@@ -188,6 +199,13 @@ class WatchedController(Controller):
             now=acting.ground.now,
             instruments=acting.ground.instruments,
         )
+
+    def _at_rest(self, key: str, sight: Sight) -> bool:
+        """See Controller. What need not be thought about is thought about here, to see that."""
+        rests = super()._at_rest(key, sight)
+        if rests and (steps := decide(self._view(key, sight)).steps):
+            self._acting.ground.judge.defect(key, AssertionError(f"at rest, with {steps} to do"))
+        return rests
 
     async def look(self, key: str) -> float | None:
         """See Controller."""
