@@ -14,7 +14,7 @@ BIN := .venv/bin
 STAMPS := .venv/stamps
 MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
-ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go go.mod go.sum)
+ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go gc.go go.mod go.sum)
 SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
 TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/soak/*.py)))
 

@@ -49,7 +49,12 @@ class Ground:
         offered = {default: options, **{name: {} for name in others}}
         file = self.folder / f"controller-{namespace}.json"  # JSON is YAML
         file.write_text(json.dumps({"executor": default, "executors": offered}))
-        environ = {"NEXTHOS_HTTP": f"127.0.0.1:{free_port()}", "NEXTHOS_CONFIG": str(file)}
+        environ = {
+            "NEXTHOS_HTTP": f"127.0.0.1:{free_port()}",
+            "NEXTHOS_CONFIG": str(file),
+            # As installed: compiled. Where a shell forbids it, each start compiles anew for 0.13 s.
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
         return ControllerProcess(self.url, namespace, self.folder / namespace, environ)
 
 

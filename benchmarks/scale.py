@@ -26,6 +26,8 @@ NAMESPACE = "bscale"
 AT_REST, AT_50, AT_500, RESYNCING = "at rest", "at 50/s", "at 500/s", "while a resync runs"
 SLOW, FAST = 50, 500  # puts a second
 OF_THE_PLAN, LARGE = 10_000, 50_000  # pipelines that the targets speak of
+AN_IDLE = 1_000  # pipelines: of which idling is measured, as with streams in `idle`
+A_MINUTE = 60.0  # seconds between two resyncs in earnest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,21 @@ class Scale:
     repeats: int  # of restart and resync
     debounce: float  # seconds until what is ready is good
     resync_every: float  # seconds
+    idle: float  # seconds; 0: not measured
 
 
 SCALES = {
-    Extent.QUICK: Scale((100,), rounds=1, puts=10, repeats=1, debounce=0.5, resync_every=0.3),
+    Extent.QUICK: Scale(
+        (100,), rounds=1, puts=10, repeats=1, debounce=0.5, resync_every=0.3, idle=0.0
+    ),
     Extent.USUAL: Scale(
-        (0, 1_000, OF_THE_PLAN), rounds=1, puts=100, repeats=3, debounce=10.0, resync_every=2.0
+        (0, 1_000, OF_THE_PLAN),
+        rounds=1,
+        puts=100,
+        repeats=3,
+        debounce=10.0,
+        resync_every=2.0,
+        idle=0.0,
     ),
     Extent.FULL: Scale(
         (0, 1_000, OF_THE_PLAN, LARGE),
@@ -52,6 +63,7 @@ SCALES = {
         repeats=5,
         debounce=10.0,
         resync_every=2.0,
+        idle=A_MINUTE,
     ),
 }
 
@@ -65,6 +77,7 @@ class Round:
     restarts: list[dict[str, float]] = field(default_factory=list)
     resyncs: list[dict[str, float]] = field(default_factory=list)
     puts: dict[str, list[float]] = field(default_factory=dict)
+    idle: list[float] = field(default_factory=list)  # parts of a core
 
     @property
     def after(self) -> float:
@@ -105,6 +118,9 @@ async def _round(scale: Scale, size: int, progress: Progress) -> Round:
             async with child(here, NAMESPACE, scale.debounce) as controller:
                 await _restarted(controller, seen, size)
         resync = ("--resync", str(scale.resync_every))
+        if scale.idle and size == AN_IDLE:
+            progress(f"scale: {size:,} pipelines: idle for {scale.idle:g} s")
+            await _idle(here, seen, scale)
         async with puts_into(here, NAMESPACE, CALLED) as puts:
             async with child(here, NAMESPACE, scale.debounce, *resync) as controller:
                 await _restarted(controller, seen, size)
@@ -143,6 +159,15 @@ async def _resyncs(controller: Child, seen: Round, times: int) -> None:
     del seen.resyncs[0]
 
 
+async def _idle(here: Ground, seen: Round, scale: Scale) -> None:
+    """No executor is asked for anything but to list: what is left is the controller's own."""
+    async with child(here, NAMESPACE, scale.debounce, "--resync", str(A_MINUTE)) as controller:
+        await controller.do("boot")
+        await controller.do("calm 5")
+        window = await controller.do(f"calm {scale.idle}")
+        seen.idle.append(window["cpu"] / window["wall"])
+
+
 async def _puts_meanwhile(controller: Child, puts: Puts, seen: Round, scale: Scale) -> None:
     """Of those that are sent while resyncs come one after the other, those that meet one."""
     times = round(scale.puts / SLOW / scale.resync_every) + 1
@@ -177,6 +202,7 @@ def _costs(size: int, rounds: list[Round]) -> list[Figure]:
     plan, large = size == OF_THE_PLAN, size == LARGE
     restarts = [restart for r in rounds for restart in r.restarts]
     memory = 120 if plan else 250 if large else None
+    idle = [100 * part for r in rounds for part in r.idle]
     return [
         of("boot to converged", "s", [r.boot["wall"] for r in rounds], 2.0 if plan else None),
         of("boot, CPU", "s", [r.boot["cpu"] for r in rounds]),
@@ -192,6 +218,7 @@ def _costs(size: int, rounds: list[Round]) -> list[Figure]:
         ),
         of("memory, RSS", "MiB", [r.good["rss"] / MIB for r in rounds], memory),
         of("memory after a restart, RSS", "MiB", [r.after for r in rounds], memory),
+        *([of("idle, CPU of a core", "%", idle, 1.0)] if idle else []),
     ]
 
 

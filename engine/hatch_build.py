@@ -22,7 +22,7 @@ BINARY = "nexthos-engine"
 
 
 class EngineBuildHook(BuildHookInterface[Any]):
-    """Compiles main.go and hands the binary to the wheel."""
+    """Compiles the Go files and hands the binary to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build for this machine; `version` is hatchling's word for the kind of wheel."""

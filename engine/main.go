@@ -27,6 +27,7 @@ var (
 )
 
 func main() {
+	keepHeadroom()
 	stated := fmt.Sprintf("nexthos-engine %s (bento %s)", version, bentoVersion())
 	service.RunCLI(context.Background(), service.CLIOptSetVersion(stated, built))
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import sys
 from contextlib import aclosing
 from pathlib import Path
 
@@ -327,3 +328,27 @@ async def test_the_inbox_prefix_is_honoured_and_a_refused_inbox_is_named(tmp_pat
             async with now(server, **mine) as link:
                 with pytest.raises(NotPermitted, match="_inbox"):
                     await Store.open(link, Names("a"), create=True)
+
+
+SPARED_AND_USED = """
+import asyncio, sys
+from nexthos_shared.lightly import import_lightly
+import_lightly()
+assert "aiohttp" not in sys.modules
+from nexthos_shared.nats_client import ConnectOptions, connect
+async def main():
+    async with connect(ConnectOptions(sys.argv[1]), name="test", daemon=False) as link:
+        await link.nc.flush()
+asyncio.run(main())
+assert ("aiohttp" in sys.modules) is sys.argv[1].startswith("ws://")
+"""
+
+
+async def test_what_only_websockets_need_is_loaded_for_them_and_for_nothing_else(tmp_path):
+    port = free_port()
+    config = f'websocket {{ listen: "127.0.0.1:{port}", no_tls: true }}'
+    async with NatsServer(tmp_path / "n", config=config) as server:
+        for url in (f"ws://127.0.0.1:{port}", server.url):
+            command = [sys.executable, "-c", SPARED_AND_USED, url]
+            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr

@@ -8,7 +8,8 @@ import contextlib
 import click
 from click.shell_completion import CompletionItem
 
-from nexthos_cli.context import App, import_lightly
+from nexthos_cli.context import App
+from nexthos_shared.lightly import import_lightly
 
 ANSWER_WITHIN = 3.0  # seconds for the store: a person waits for the TAB
 

@@ -7,7 +7,6 @@ project's figures.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nexthos_shared.lightly import import_lightly
 from nexthos_shared.names import DEFAULT_NAMESPACE, Names
 
 if TYPE_CHECKING:
@@ -59,12 +59,7 @@ class App:
 
         flags: dict[str, str | None] = {**self.connection}
         server, context = flags.pop("server", None), flags.pop("context", None)
-        options = resolve(server=server, context=context, environ=os.environ, **flags)
-        if "ws://" in options.url or "wss://" in options.url:
-            transport = importlib.import_module("nats.aio.transport")
-            for name in ("aiohttp", "multidict"):
-                setattr(transport, name, importlib.import_module(name))
-        return options
+        return resolve(server=server, context=context, environ=os.environ, **flags)
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[Link]:
@@ -97,22 +92,6 @@ class App:
         """Tell what is worth knowing besides the result; stderr, which with JSON is for errors alone."""
         if not self.quiet and self.format != "json":
             click.echo(text, err=True)
-
-
-def import_lightly() -> None:
-    """Import the store without two libraries that it would load and not use here.
-
-    nats-py loads aiohttp for WebSockets and structlog loads rich for tracebacks: 0.4 of 0.9 seconds.
-    Both do without if the import fails, so it fails while they are loaded, and only then.
-    """
-    spared = [name for name in ("aiohttp", "rich") if name not in sys.modules]
-    for name in spared:
-        sys.modules[name] = None  # type: ignore[assignment]  # makes `import name` fail
-    try:
-        importlib.import_module("nexthos_shared.stores")
-    finally:
-        for name in spared:
-            del sys.modules[name]
 
 
 def _quiet_logs(quiet: bool) -> None:

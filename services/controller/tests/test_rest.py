@@ -45,6 +45,25 @@ def test_the_same_revision_with_other_content_is_another_entry():
     assert desired.brief("orders") == Brief()
 
 
+@pytest.mark.parametrize(
+    ("more", "executor"), [("", "docker"), (', "unknown": 1', None), (', "id": "another"', None)]
+)
+def test_an_entry_that_is_refused_asks_for_no_executor(more: str, executor: str | None):
+    """Else what runs elsewhere would be Unknown while that one is away."""
+    value = f'{{"status": "published", "version": "1", "executor": "docker"{more}}}'
+    desired = Desired()
+    desired.change(KvEntry("orders", 1, value.encode()))
+    assert desired.brief("orders").executor == executor
+
+
+@pytest.mark.parametrize("value", [b"", b"[]", b"{", b'{"version": 1}', b"\xff", b" " * 70_000])
+def test_what_is_no_definition_names_no_version(value: bytes):
+    desired = Desired()
+    desired.change(KvEntry("orders", 1, value))
+    brief = desired.brief("orders")
+    assert (brief.revision, brief.version, brief.executor) == (1, None, None)
+
+
 @pytest.fixture
 def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys as they are thought about."""

@@ -34,6 +34,7 @@ ENV_NATS_CREDS = "NATS_CREDS"
 ENV_PIPELINE = "NEXTHOS_PIPELINE"
 ENV_VERSION = "NEXTHOS_VERSION"
 ENV_REPLICA = "NEXTHOS_REPLICA"
+ENV_GC_HEADROOM = "NEXTHOS_GC_HEADROOM"  # bytes; a host's only, see engine/gc.go
 
 # What the runner finds in its environment besides; none of it reaches the engine.
 ENV_NAMESPACE = "NEXTHOS_NAMESPACE"

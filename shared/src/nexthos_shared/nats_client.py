@@ -8,6 +8,7 @@ are handled here, in `_Client`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import random
 import re
 import ssl
@@ -17,6 +18,7 @@ from typing import Any
 
 import structlog
 from nats import errors as nats_errors
+from nats.aio import transport
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
@@ -189,6 +191,8 @@ async def connect(options: ConnectOptions, *, name: str, daemon: bool) -> AsyncI
     """
     link = Link(options, name)
     arguments = _arguments(options, link, name)
+    if any(server.startswith(("ws://", "wss://")) for server in arguments["servers"]):
+        _know_websockets()
     try:
         if daemon:
             await _connect_some_time(link, arguments)
@@ -224,6 +228,15 @@ def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]
         "connect_timeout": 2,
         **{key: value for key, value in given.items() if value is not None},
     }
+
+
+def _know_websockets() -> None:
+    """Give nats-py the libraries that `import_lightly` spared. Raises SettingsError if they are missing."""
+    try:
+        for name in ("aiohttp", "multidict"):
+            setattr(transport, name, importlib.import_module(name))
+    except ImportError as error:
+        raise SettingsError(f"NATS over WebSockets needs the package {error.name}") from error
 
 
 def _tls(options: ConnectOptions) -> ssl.SSLContext | None:

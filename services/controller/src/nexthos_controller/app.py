@@ -6,35 +6,38 @@ HTTP -> NATS -> (stand by: answers from the store, wait for it and for the lease
 from __future__ import annotations
 
 import asyncio
-import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from importlib.metadata import version
 from typing import Any, Self
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from nexthos_controller import discovery
+from nexthos_controller.about import About, ask_about
 from nexthos_controller.controller import Controller
 from nexthos_controller.executors.base import Executor, ExecutorContext
 from nexthos_controller.executors.process import ProcessExecutor
-from nexthos_controller.executors.streams import StreamsExecutor
 from nexthos_controller.http import serve_http
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
 from nexthos_controller.metrics import SiteMetrics
 from nexthos_controller.settings import Settings
-from nexthos_controller.site import About, Factories, Site
+from nexthos_controller.site import Factories, Site
 from nexthos_controller.standby import standing_by
 from nexthos_controller.term import Term, lead
-from nexthos_shared import engine
 from nexthos_shared.errors import StoreMissing, StoreUnavailable
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
+
+
+def _streams(context: ExecutorContext) -> Executor:
+    # imported where settings name it: 20 ms for all others
+    from nexthos_controller.executors.streams import StreamsExecutor
+
+    return StreamsExecutor(context)
 
 
 def _docker(context: ExecutorContext) -> Executor:
@@ -44,7 +47,7 @@ def _docker(context: ExecutorContext) -> Executor:
     return DockerExecutor(context)
 
 
-EXECUTORS: Factories = {"process": ProcessExecutor, "streams": StreamsExecutor, "docker": _docker}
+EXECUTORS: Factories = {"process": ProcessExecutor, "streams": _streams, "docker": _docker}
 LOOK_FOR_STORE = 1.0  # seconds
 AT_ONCE = 0.1  # seconds: whoever gets the lease in that time was never a standby
 
@@ -154,12 +157,16 @@ class Running:
 
 @asynccontextmanager
 async def running_controller(
-    settings: Settings, options: ConnectOptions, executors: Factories = EXECUTORS
+    settings: Settings,
+    options: ConnectOptions,
+    executors: Factories = EXECUTORS,
+    about: asyncio.Task[About] | None = None,
 ) -> AsyncIterator[Running]:
     """A controller that takes part while this is entered. Leaving it leaves every execution running.
 
-    `executors` are those that settings may name. Raises SettingsError, EngineMissing, NotPermitted; a
-    missing store or another controller is waited for, and told.
+    `executors` are those that settings may name, `about` is `ask_about` if it runs already. Raises
+    SettingsError, EngineMissing, NotPermitted; a missing store or another controller is waited for, and
+    told.
     """
     async with AsyncExitStack() as stack:
         registry, names = CollectorRegistry(), Names(settings.namespace)
@@ -174,16 +181,16 @@ async def running_controller(
             )
         )
         name = f"{settings.namespace} controller"
-        asked = asyncio.create_task(_about(settings, options))  # the engine takes 50 ms to answer
+        asked = about or asyncio.create_task(ask_about(settings, options))
         stack.callback(asked.cancel)
         link = await stack.enter_async_context(connect(options, name=name, daemon=True))
         # Apart, since a renewal whose answer comes behind the snapshots of 50,000 comes too late.
         claims = await stack.enter_async_context(
             connect(options, name=f"{settings.namespace} lease", daemon=True)
         )
-        about = await asked
+        known = await asked
         store = Store.of(link, names)
-        lease = Lease(Store.of(claims, names).control, about.controller, settings.lease_ttl)
+        lease = Lease(Store.of(claims, names).control, known.controller, settings.lease_ttl)
         registry.register(SiteMetrics(lambda: lease.held, lambda: link.reconnects))
         site = Site(
             settings=settings,
@@ -192,7 +199,7 @@ async def running_controller(
             link=link,
             store=store,
             lease=lease,
-            about=about,
+            about=known,
             registry=registry,
             instruments=Instruments.of(registry),
             now=steady_clock(),
@@ -227,16 +234,3 @@ def steady_clock() -> Callable[[], float]:
     """Seconds since the epoch that never jump: wall time at the start, monotonic from there on."""
     wall, monotonic = time.time(), time.monotonic()
     return lambda: wall + (time.monotonic() - monotonic)
-
-
-async def _about(settings: Settings, options: ConnectOptions) -> About:
-    binary = settings.engine or engine.locate_engine()
-    return About(
-        controller=f"{socket.gethostname()}-{secrets.token_hex(3)}",
-        version=version("nexthos-controller"),
-        namespace=settings.namespace,
-        installation="",
-        started_at=time.time(),
-        store=options.safe_url,
-        engine=f"{binary} ({await engine.engine_version(binary)})",
-    )

@@ -100,12 +100,16 @@ class StatusBook:
         page = self._pages.get(key)
         return (page.revision, page.is_stored) if page else (0, False)
 
-    def is_sealed(self, key: str, basis: bytes | None) -> bool:
-        """Whether what is stored says that nothing was left to do, over this very basis."""
+    def has_seal(self, key: str) -> bool:
+        """Whether what is stored says that nothing was left to do then."""
         page = self._pages.get(key)
-        if page is None or basis is None or not page.is_stored:
+        return page is not None and page.has_seal and page.is_stored
+
+    def is_sealed(self, key: str, basis: bytes | None) -> bool:
+        """Whether it says so over this very basis."""
+        if basis is None or not self.has_seal(key):
             return False
-        return self._understood.is_sealed(page, basis)
+        return self._understood.is_sealed(self._pages[key], basis)
 
     def memory(self, key: str) -> Memory:
         """What is remembered of a pipeline; empty if it was never looked at."""

@@ -149,7 +149,9 @@ class Controller:
         mark, now = sight.mark(self.book.stamp(key)), self._now()
         if self._rest.holds(key, mark, now):
             return True
-        if self.away or not self.book.is_sealed(key, self._basis(key, sight)):
+        if self.away or not self.book.has_seal(key):
+            return False
+        if not self.book.is_sealed(key, self._basis(key, sight)):
             return False
         self._rest.note(key, mark, None, now)
         return True

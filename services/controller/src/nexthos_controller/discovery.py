@@ -11,13 +11,13 @@ controller changes, so its series go on; all else can be had by relabelling (`__
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from aiohttp import web
-
 from nexthos_controller.controller import Controller
+from nexthos_controller.http import Answer, Request, Route
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.models import ConditionType, Phase, PipelineStatus
 from nexthos_shared.reasons import Reason
@@ -28,36 +28,43 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _AT_REST = {Phase.DRAFT, Phase.PAUSED, Phase.COMPLETED, Phase.FAILED, Phase.INVALID}
 
 
-def routes(namespace: str, acting: Callable[[], Controller | None]) -> list[web.RouteDef]:
+def routes(namespace: str, acting: Callable[[], Controller | None]) -> list[Route]:
     """`/sd`, and a path for each of its targets. `acting` gives the controller, if this one acts."""
 
-    async def sd(request: web.Request) -> web.Response:
+    async def sd(request: Request) -> Answer:
         # A standby knows none, so that no pipeline is told twice: Prometheus is given all controllers.
-        if (controller := acting()) is None:
-            return web.json_response([])
+        controller = acting()
         # In a thread: every status and entry is read, and reconciling goes on meanwhile.
-        found = await asyncio.to_thread(lambda: list(targets(controller, namespace, request.host)))
-        return web.json_response(found)
+        found = (
+            await asyncio.to_thread(lambda: list(targets(controller, namespace, request.host)))
+            if controller is not None
+            else []
+        )
+        return Answer(json.dumps(found).encode(), content_type="application/json; charset=utf-8")
 
-    async def metrics(request: web.Request) -> web.Response:
+    async def metrics(request: Request) -> Answer:
         if (controller := acting()) is None:
-            return web.Response(status=503, text="this controller does not act\n")
-        key, replica = request.match_info["id"], int(request.match_info["replica"])
+            return _failed(503, "this controller does not act")
+        key, replica = request.parts["id"], int(request.parts["replica"])
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 text = await metrics_of(controller, key, replica)
         except NexthosError as error:
-            return web.Response(status=503, text=f"{error}\n")
+            return _failed(503, str(error))
         except TimeoutError:
-            return web.Response(status=503, text="no answer in time\n")
+            return _failed(503, "no answer in time")
         if text is None:
-            return web.Response(status=404, text=f"replica {replica} of {key!r} does not run\n")
-        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+            return _failed(404, f"replica {replica} of {key!r} does not run")
+        return Answer(text.encode(), content_type=CONTENT_TYPE)
 
     return [
-        web.get("/sd", sd),
-        web.get(r"/pipelines/{id}/{replica:\d{1,6}}/metrics", metrics),
+        Route(re.compile("/sd"), sd),
+        Route(re.compile(r"/pipelines/(?P<id>[^/]+)/(?P<replica>[0-9]{1,6})/metrics"), metrics),
     ]
+
+
+def _failed(status: int, words: str) -> Answer:
+    return Answer(f"{words}\n".encode(), status)
 
 
 def targets(controller: Controller, namespace: str, address: str) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import resource
 import signal
 import sys
@@ -12,6 +13,7 @@ import click
 
 from nexthos_controller import garbage
 from nexthos_shared.errors import NexthosError, SettingsError
+from nexthos_shared.lightly import import_lightly
 
 BOOT = 10.0  # seconds until a controller acts, or stands by
 
@@ -31,8 +33,7 @@ def main() -> None:
 def run() -> None:
     """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
     garbage.put_off()
-    # structlog would load it for tracebacks with the values of variables, which are not shown here.
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # makes `import rich` fail
+    import_lightly()
     import structlog
 
     from nexthos_controller.logs import configure_logs
@@ -64,7 +65,7 @@ def _allow_many_files() -> None:
 async def _run(settings: object) -> None:
     import structlog
 
-    from nexthos_controller.app import running_controller
+    from nexthos_controller.about import ask_about
     from nexthos_controller.settings import Settings
     from nexthos_shared.nats_client import resolve
 
@@ -77,7 +78,13 @@ async def _run(settings: object) -> None:
         # Also while NATS is still waited for; a second signal cuts the clean-up short.
         loop.add_signal_handler(number, task.cancel)
     try:
-        async with running_controller(settings, resolve()) as running:
+        options = resolve()
+        about = asyncio.create_task(ask_about(settings, options))
+        # In a thread: the engine is started and answers in the 0.1 s that this takes.
+        await asyncio.to_thread(importlib.import_module, "nexthos_controller.app")
+        from nexthos_controller.app import running_controller
+
+        async with running_controller(settings, options, about=about) as running:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BOOT):
                     await running.leading()

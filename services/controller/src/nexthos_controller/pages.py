@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from nexthos_controller.outline import Outline, outline_of, read_outline
-from nexthos_controller.seals import is_sealed
+from nexthos_controller.seals import SEAL, is_sealed
 from nexthos_shared.models import PipelineStatus
 
 KEPT = 256  # understood statuses: more than are looked at, or wait for an answer, at one time
@@ -29,6 +29,7 @@ class Page:
 
     revision: int = 0  # as last written or read here
     packed: bytes | None = None  # the status; None: nothing, a marker, or something unreadable
+    has_seal: bool = False
     outline: Outline | None = None  # None: not made yet
     reported_at: float = float("-inf")
     seen: int = 0  # as the watch brought it: larger than `revision` if somebody else wrote
@@ -70,7 +71,9 @@ class Understood:
 
     def page(self, revision: int, value: bytes | None) -> Page:
         """A page that was not looked at yet."""
-        return Page(revision, None if value is None else self._packing.pack(value))
+        if value is None:
+            return Page(revision)
+        return Page(revision, self._packing.pack(value), SEAL in value)
 
     def of(self, key: str, page: Page) -> PipelineStatus | None:
         """The page's status. One that can't be read is as good as none, and is made anew. For the loop."""
@@ -102,7 +105,8 @@ class Understood:
 
     def write(self, key: str, page: Page, value: bytes, status: PipelineStatus) -> None:
         """The page holds `value` now, which says `status`."""
-        page.packed, page.outline = self._packing.pack(value), outline_of(status)
+        page.packed, page.has_seal = self._packing.pack(value), SEAL in value
+        page.outline = outline_of(status)
         self._keep(key, page.packed, status)
 
     def _keep(self, key: str, packed: bytes, status: PipelineStatus) -> None:

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import structlog
 from nats.aio.client import Client
-from nats.micro import add_service
 from nats.micro.request import Request
-from nats.micro.service import EndpointConfig, EndpointStats, ServiceConfig
+from nats.micro.service import EndpointConfig, EndpointStats, ServiceConfig, ServiceInfo
 from nats.micro.service import Service as MicroService
 from pydantic import BaseModel, ValidationError
 
@@ -54,6 +53,18 @@ class _Refusal(Exception):
     message: str
 
 
+class _Micro(MicroService):
+    """nats-py's, with schemas that are made when somebody asks: else 25 ms of each start."""
+
+    offered: Mapping[str, Endpoint]
+
+    def info(self) -> ServiceInfo:
+        told = super().info()
+        for endpoint in told.endpoints:
+            endpoint.metadata = self.offered[endpoint.name].metadata
+        return told
+
+
 @dataclass(slots=True)
 class Service:
     """`async with Service(...)` registers what is offered; leaving answers what is in flight."""
@@ -67,7 +78,7 @@ class Service:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _streams: set[asyncio.Task[None]] = field(default_factory=set)
     _bound: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BOUND))
-    _micro: MicroService | None = None
+    _micro: _Micro | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -79,23 +90,22 @@ class Service:
 
     async def _listen(self) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in self.offer.endpoints()}
-        self._micro = await add_service(
-            self.nc,
-            ServiceConfig(
-                name=self.names.service,
-                version=self.version,
-                description="nexthos: stream processing pipelines that live in NATS",
-                metadata=self.metadata,
-                stats_handler=self._stats,
-            ),
+        config = ServiceConfig(
+            name=self.names.service,
+            version=self.version,
+            description="nexthos: stream processing pipelines that live in NATS",
+            metadata=self.metadata,
+            stats_handler=self._stats,
         )
+        self._micro = _Micro(self.nc, config)
+        self._micro.offered = self._endpoints
+        await self._micro.start()
         for endpoint in self._endpoints.values():
             await self._micro.add_endpoint(
                 EndpointConfig(
                     name=endpoint.name,
                     subject=self.names.endpoint(endpoint.name),
                     handler=self._handler(endpoint),
-                    metadata=endpoint.metadata,
                 )
             )
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from nexthos_shared import names
 from nexthos_shared.errors import InvalidName, SettingsError
@@ -123,6 +121,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, l
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML  # here, since most controllers have no file: 9 ms
+    from ruamel.yaml.error import YAMLError
+
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from nexthos_controller.about import About
 from nexthos_controller.executors.base import Executor, ExecutorContext
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
@@ -21,19 +22,6 @@ from nexthos_shared.stores import Store
 
 Factories = Mapping[str, Callable[[ExecutorContext], Executor]]
 LAST_EVENTS = 10  # in a reply
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What does not change while a controller runs."""
-
-    controller: str
-    version: str
-    namespace: str
-    installation: str
-    started_at: float
-    store: str
-    engine: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,13 +131,15 @@ async def test_a_real_host_reads_what_an_engine_of_its_own_would(streams_rig: St
     assert held == 'root = "hi ${NAME} ${HOME} d ${NOT} mine orders/2"'
 
 
-async def test_a_hosts_environment_holds_the_path_and_gos_own_setting_only(streams_rig: StreamsRig):
+async def test_a_hosts_environment_holds_the_path_and_settings_of_its_collector_only(
+    streams_rig: StreamsRig,
+):
     rig = streams_rig
     execution = await rig.executor.start(rig.spec(env={"A": "1"}), 0)
     pid = rig.host_of(execution)[1]["pid"]
     given = Path(f"/proc/{pid}/environ").read_bytes()
     names = {part.partition(b"=")[0] for part in given.split(b"\0") if part}
-    assert names == {b"PATH", b"GOGC"}
+    assert names == {b"PATH", b"GOGC", b"NEXTHOS_GC_HEADROOM"}
 
 
 async def test_nobody_else_gets_at_a_hosts_streams(streams_rig: StreamsRig):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _BOOT_ID = PROC / "sys/kernel/random/boot_id"
+PART = 64 * 1024  # bytes read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,24 @@ def boot_id() -> str:
 def process(pid: int) -> Process | None:
     """What runs under that PID now."""
     try:
-        line = (PROC / str(pid) / "stat").read_bytes()
+        line = _read(pid, "stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name stands in parentheses and may hold anything, more of them included.
     fields = line[line.rindex(b")") + 2 :].split()
     return Process(pid, int(fields[1]), int(fields[3]), fields[0].decode(), int(fields[19]))
+
+
+def _read(pid: int, what: str) -> bytes:
+    """A file of /proc/PID; with Paths and buffers it takes twice as long. Raises OSError."""
+    file = os.open(f"/proc/{pid}/{what}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(file, PART):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(file)
 
 
 def processes() -> Iterator[Process]:
@@ -74,7 +87,7 @@ def processes() -> Iterator[Process]:
 def argv_of(pid: int) -> list[bytes]:
     """The command line; empty if it ended or may not be seen."""
     with suppress(OSError):
-        return (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        return _read(pid, "cmdline").split(b"\0")
     return []
 
 
@@ -126,7 +139,7 @@ def members(
 
 def _carries(pid: int, mark: bytes) -> bool:
     with suppress(OSError):
-        return bool(mark) and mark in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return bool(mark) and mark in _read(pid, "environ").split(b"\0")
     return False
 
 

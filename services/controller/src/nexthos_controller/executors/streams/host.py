@@ -30,6 +30,7 @@ from nexthos_controller.executors.machine import folders
 from nexthos_controller.executors.machine.processes import Session
 from nexthos_controller.executors.streams.api import USER
 from nexthos_controller.executors.streams.handle import HostId
+from nexthos_shared import names
 
 log = structlog.get_logger(__name__)
 
@@ -78,13 +79,19 @@ _ADAPTER: TypeAdapter[HostHandle] = TypeAdapter(HostHandle)
 
 
 # With 2,000 streams in 8 hosts that pass messages, 50 takes 200 MB less than Go's own 100, and no more time.
-# One stream at full speed in a host of its own passes an eighth fewer messages (docs/performance.md).
+# By itself it has one stream at full speed in an almost empty host pass an eighth fewer messages.
 _GARBAGE = "50"
+# Bytes that a host's heap may grow by in any case, if the engine is ours; another one passes over it.
+_HEADROOM = 32 << 20
 
 
 def environment(folder: Path) -> dict[str, str]:
     """All that a host gets: nothing of any pipeline."""
-    return {"PATH": path_of(folder), "GOGC": _GARBAGE}
+    return {
+        "PATH": path_of(folder),
+        "GOGC": _GARBAGE,
+        names.ENV_GC_HEADROOM: str(_HEADROOM),
+    }
 
 
 def path_of(folder: Path) -> str:
