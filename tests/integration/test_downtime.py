@@ -194,7 +194,7 @@ async def running_job(field: Field, controller: ControllerProcess, gate: Path) -
     await field.config("load", JOB.format(gate=gate, outlet=field.outlet("load")))
     await field.put("load", lifecycle="job", retries=3)
     await eventually(lambda: len(engine_processes(controller.state_dir)) == 1)
-    await field.reaches("load", "Starting")
+    await field.reaches("load", "Running")
     (pid,) = engine_processes(controller.state_dir)
     return pid
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from nexthos_controller import http
 from nexthos_controller.http import Answer, Request, Route, serve_http
 from nexthos_shared.errors import SettingsError
+from nexthos_testing.wait import eventually
 
 
 async def echo(request: Request) -> Answer:
@@ -143,6 +145,26 @@ async def test_a_connection_on_which_nothing_is_asked_is_closed(
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+async def test_an_answer_that_nobody_takes_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def large(_: Request) -> Answer:
+        return Answer(bytes(50_000_000))  # more than a system keeps for a reader
+
+    monkeypatch.setattr(http._Handler, "timeout", 0.1)
+    routes = [Route(re.compile("/large"), large)]
+    async with serve_http("127.0.0.1:0", CollectorRegistry(), lambda: True, routes) as url:
+        port = int(url.rpartition(":")[2])
+        before = threading.active_count()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"\r\n")
+        await eventually(lambda: threading.active_count() <= before)
+        writer.close()
+        assert (await get(port, "/livez"))[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 async def test_others_are_answered_while_one_waits_and_an_end_waits_for_nobody() -> None:

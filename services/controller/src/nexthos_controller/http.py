@@ -8,6 +8,7 @@ start of a controller, and 10 MB, for a handful of GETs a minute.
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import socketserver
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -118,6 +119,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         # The library's own asks DNS for this machine's name, which may take long where there is none.
         socketserver.TCPServer.server_bind(self)
+        self.socket.setblocking(False)  # who hangs up before it is accepted must not block the loop
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
@@ -130,6 +132,10 @@ class _Handler(WSGIRequestHandler):
             super().handle()
         except (TimeoutError, ConnectionError) as error:
             log.debug("http", error=str(error))
+
+    def get_stderr(self) -> Any:
+        """Nowhere: what it says there is of readers that left, and not in the log's form."""
+        return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: what is asked for each second is no news."""
