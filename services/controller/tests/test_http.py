@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
+import socket
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -179,6 +182,34 @@ async def test_others_are_answered_while_one_waits_and_an_end_waits_for_nobody()
         asking.cancel()
         writer.close()
         await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_while_no_file_can_be_opened_connections_wait_and_nothing_spins(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    take = http._Server.handle_request
+
+    def noted(self: http._Server) -> None:
+        calls.append(None)
+        take(self)
+
+    monkeypatch.setattr(http._Server, "handle_request", noted)
+    monkeypatch.setattr(http, "TRY_AGAIN", 0.2)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with closing(socket.socket()) as client:
+        client.setblocking(False)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, limits[1]))
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(client, b"GET /livez HTTP/1.0\r\n\r\n")
+            await eventually(lambda: len(calls) >= 2)
+            assert len(calls) < 5
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        async with asyncio.timeout(5.0):
+            assert (await loop.sock_recv(client, 100)).startswith(b"HTTP/1.0 200 OK")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:x", "127.0.0.1:70000", "", "nowhere.invalid:0"])

@@ -56,7 +56,20 @@ def test_an_entry_that_is_refused_asks_for_no_executor(more: str, executor: str 
     assert desired.brief("orders").executor == executor
 
 
-@pytest.mark.parametrize("value", [b"", b"[]", b"{", b'{"version": 1}', b"\xff", b" " * 70_000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b" " * 70_000,
+        b'{"version": 1}',
+        b'{"version": "a b"}',
+        b'{"version": "%s"}' % (b"x" * 10_000),  # as a subject it would cut the connection
+    ],
+    ids=range(8),
+)
 def test_what_is_no_definition_names_no_version(value: bytes):
     desired = Desired()
     desired.change(KvEntry("orders", 1, value))

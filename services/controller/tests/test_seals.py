@@ -76,7 +76,7 @@ def test_what_was_never_sealed_has_no_seal():
 
 def test_a_seal_is_of_the_code_that_decided(monkeypatch: pytest.MonkeyPatch):
     value = sealed(STATUS, b"seen")
-    monkeypatch.setattr(seals, "rules", lambda: b"edited")
+    monkeypatch.setattr(seals, "RULES", b"edited")
     assert not is_sealed(value, b"seen")
 
 
@@ -198,3 +198,43 @@ async def test_other_settings_are_a_reason_to_look_at_everything_once(
     decided.clear()
     async with builder.house(debounce=0.2):
         await eventually(lambda: set(decided) >= KEYS)
+
+
+@pytest.mark.fault(42)
+async def test_an_engine_that_hangs_is_noticed_although_its_status_is_sealed(builder: Builder):
+    """A process that is stopped in the middle answers no more: whether it is ready is not known."""
+    async with builder.house(debounce=0.1) as house:
+        await left_at_rest(house)
+        builder.world.set_ready(house.name("runs"), None)
+        await house.field.complains("runs", Reason.STARTING)
+
+
+@pytest.mark.fault(42)
+async def test_what_was_adopted_and_never_says_whether_it_is_ready_is_decided_about(
+    builder: Builder, decided: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("nexthos_controller.controller.ADOPTED_WITHIN", 0.3)
+    async with builder.house(debounce=0.1) as house:
+        await left_at_rest(house)
+        name = house.name("runs")
+    builder.world.set_ready(name, None)
+    decided.clear()
+    async with builder.house(debounce=0.1) as house:
+        await eventually(lambda: "runs" in decided)
+        await house.field.complains("runs", Reason.STARTING)
+        assert set(decided) == {"runs"}
+
+
+async def test_what_was_adopted_and_says_that_it_is_ready_is_not_decided_about(
+    builder: Builder, decided: list[str]
+):
+    async with builder.house(debounce=0.1) as house:
+        await left_at_rest(house)
+        name = house.name("runs")
+    builder.world.set_ready(name, None)
+    decided.clear()
+    async with builder.house(debounce=0.1) as house:
+        builder.world.set_ready(name, True)
+        assert house.running.term is not None
+        await house.running.term.controller.queue.look("runs")
+        assert decided == []

@@ -100,7 +100,9 @@ def test_a_snapshot_that_is_older_than_the_changes_puts_nothing_back(one: int, t
     for entry in REVISIONS[:one]:
         desired.change(entry)
     last = {entry.key: entry for entry in REVISIONS[:two]}
-    desired.replace(Snapshot(tuple(last.values()), False))
+    before = {key: desired.stored(key) for key in "ab"}
+    changed = desired.replace(Snapshot(tuple(last.values()), False))
+    assert changed == {key for key in "ab" if desired.stored(key) != before[key]}
     seen = {entry.key: entry for entry in REVISIONS[: max(one, two)]}
     assert set(desired.keys()) == set(seen)
     assert all(desired.stored(key) == entry for key, entry in seen.items())

@@ -284,7 +284,8 @@ async def test_whoever_has_time_waits_no_longer_than_it_says(bench: Bench) -> No
     async with WorkQueue(bench.work) as queue:
         queue.add("live")
         async with asyncio.timeout(PATIENCE):
-            await queue.calm(0.01)
+            assert await queue.calm(0.01) >= 0.01
+            assert await queue.calm(0.0) == 0.0
         assert bench.ended == []
 
 
@@ -294,4 +295,4 @@ async def test_whoever_has_time_does_not_wait_for_calm_keys(bench: Bench) -> Non
         queue.add("calm", live=False)
         await bench.until(lambda: bench.began == ["calm"])
         async with asyncio.timeout(PATIENCE):
-            await queue.calm(3600)
+            assert await queue.calm(3600) == 0.0

@@ -45,6 +45,7 @@ ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
 REMOVE_WITHIN = 30.0  # seconds
+ADOPTED_WITHIN = 5.0  # seconds until it must be known whether what was found running is ready
 
 UNSEEN = Observed((), frozenset(), ())
 
@@ -92,6 +93,7 @@ class Controller:
         for _ in range(ROUNDS):
             sight = await self._sight(key)
             if self._at_rest(key, sight):
+                self._faults.pop(key, None)
                 return self._rest.left(key, self._now())
             view = self._view(key, sight)
             decision = decide(view)
@@ -142,7 +144,10 @@ class Controller:
             census.said(key), self.book.whereabouts(key), self.abandoned, self._where(brief)
         )
         sight = self._sight_from(key, brief, seen, self.facts.known(key, brief.version))
-        return self._at_rest(key, sight)
+        rests = self._at_rest(key, sight)
+        if rests and (due := self._rest.left(key, self._now())) is not None:
+            self.queue.add_after(key, due)
+        return rests
 
     def _at_rest(self, key: str, sight: Sight) -> bool:
         """Whether nothing was left to do in this sight, for this controller or one before it."""
@@ -151,9 +156,13 @@ class Controller:
             return True
         if self.away or not self.book.has_seal(key):
             return False
+        # What was adopted is asked whether it is ready. Later, not to know is a reason to think.
+        unsure = sight.is_unsure
+        if unsure and self._rest.is_known(key):
+            return False
         if not self.book.is_sealed(key, self._basis(key, sight)):
             return False
-        self._rest.note(key, mark, None, now)
+        self._rest.note(key, mark, ADOPTED_WITHIN if unsure else None, now)
         return True
 
     def _basis(self, key: str, sight: Sight) -> bytes | None:

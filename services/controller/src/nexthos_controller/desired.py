@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from nexthos_shared import names
 from nexthos_shared.models import MAX_DEFINITION_BYTES, Entry, read_entry
 from nexthos_shared.stores import KvEntry
 from nexthos_shared.watch import Snapshot
@@ -69,22 +70,24 @@ class Desired:
             known = self._briefs[key] = self._brief(stored, content)
         return known
 
-    def replace(self, snapshot: Snapshot[KvEntry]) -> None:
-        """Take over a snapshot of all entries.
+    def replace(self, snapshot: Snapshot[KvEntry]) -> set[str]:
+        """Take over a snapshot of all entries; returns the keys that differ.
 
         One of the same bucket never puts an older revision back (scale-facts.md), one of a re-created
         bucket replaces everything.
         """
         listed = {e.key: e for e in snapshot.entries}
         if snapshot.changed_identity:
+            keys = self._entries.keys() | listed.keys()
             self._entries = listed
-            return
-        for entry in snapshot.entries:
-            self.change(entry)
+            return keys
+        changed = {entry.key for entry in snapshot.entries if self.change(entry)}
         newest = max((e.revision for e in snapshot.entries), default=0)
         gone = self._entries.keys() - listed.keys()
-        for key in [key for key in gone if self._entries[key].revision <= newest]:
+        gone = {key for key in gone if self._entries[key].revision <= newest}
+        for key in gone:
             del self._entries[key]
+        return changed | gone
 
     def change(self, entry: KvEntry) -> bool:
         """Take over one entry; returns whether it is another one than is known."""
@@ -100,7 +103,10 @@ class Desired:
         if executor is not None:  # what is refused asks for none
             entry = self.entry(stored.key)
             executor = entry.pipeline.executor if entry and entry.pipeline else None
-        named = sys.intern(version) if isinstance(version, str) else None
+        # One of 10,000 characters, asked for as a subject, has the server close the connection.
+        named = None
+        if isinstance(version, str) and names.is_version(version):
+            named = sys.intern(version)
         return Brief(stored.revision, content, named, executor)
 
 

@@ -27,9 +27,9 @@ from nexthos_shared.watch import Snapshot, watch, watch_configs
 LOOK_FOR_BUCKETS = 5.0  # seconds
 BEGIN_AGAIN = 1.0  # seconds
 AT_ONCE = 20  # pipelines compared before others have their turn, some 0.4 ms
-GIVE_WAY = (
-    0.02  # seconds, each time: a put met a resync's 200 ms, a dozen turns of 0.2 ms for its start
-)
+# A put that met a resync of 200 ms waited a dozen turns of 0.2 ms for its start.
+GIVE_WAY = 0.02  # seconds, each time
+GIVE_WAY_IN_ALL = 1.0  # seconds: under hundreds of puts a second nothing would be compared
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +81,10 @@ class Feeds:
         await self._objects_known.wait()  # or a boot would ask for each object by itself
         async for item in watch(self._store.pipelines, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
-                desired.replace(item)
-                await self._look_at_all()  # what differs is not at rest
+                changed = desired.replace(item)
+                for key in changed if self.caught_up.is_set() else ():  # at first that is all
+                    queue.add(key, live=False)
+                await self._look_at_all()
                 self.caught_up.set()
             elif desired.change(item.entry):
                 queue.add(item.entry.key)
@@ -101,9 +103,10 @@ class Feeds:
         there = await census(controller.executors)
         await self._answers_again(there.places)
         keys = {*controller.desired.keys(), *controller.book.keys(), *there.ids()}
+        patience = GIVE_WAY_IN_ALL
         for number, key in enumerate(keys):
             if number % AT_ONCE == 0:
-                await controller.queue.calm(GIVE_WAY)
+                patience -= await controller.queue.calm(min(GIVE_WAY, patience))
             if not controller.rests(key, there):
                 controller.queue.add(key, live=False)
 

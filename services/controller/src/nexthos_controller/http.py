@@ -8,6 +8,7 @@ start of a controller, and 10 MB, for a handful of GETs a minute.
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import re
 import socketserver
@@ -28,6 +29,9 @@ from nexthos_shared.errors import SettingsError
 
 ANSWER_WITHIN = 10.0  # seconds; Prometheus gives up after as long
 IDLE_WITHIN = 30.0  # seconds for the other side to ask, and to take what it gets
+
+TRY_AGAIN = 1.0  # seconds
+NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = structlog.get_logger(__name__)
 
@@ -84,12 +88,13 @@ async def serve_http(
     routes = [Route(re.compile(path), answer) for path, answer in own.items()]
     loop = asyncio.get_running_loop()
     server = _listening(address, _Application([*routes, *more], loop))
-    loop.add_reader(server.fileno(), server.handle_request)
+    taking = asyncio.create_task(server.take_connections(), name="http")
     try:
         host = server.server_name
         yield f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}"
     finally:
-        loop.remove_reader(server.fileno())
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
         server.server_close()
 
 
@@ -106,13 +111,15 @@ def _listening(address: str, application: _Application) -> _Server:
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Takes one connection at each call of `handle_request`, which the loop makes when there is one."""
+    """Takes one connection at each call of `handle_request`, when the loop says that there is one."""
 
     daemon_threads = True  # whoever reads slowly keeps no controller from ending
     timeout = 0.0
+    allow_reuse_port = False  # two controllers would answer on one
     request_queue_size = 128  # Prometheus asks for thousands of targets at about the same time
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self._exhausted = False
         self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         super().__init__(address, handler)
 
@@ -122,6 +129,32 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.socket.setblocking(False)  # who hangs up before it is accepted must not block the loop
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
+
+    async def take_connections(self) -> None:
+        """For ever."""
+        loop, there = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.fileno(), there.set)
+        try:
+            while True:
+                await there.wait()
+                there.clear()
+                self.handle_request()
+                if self._exhausted:  # it stays there: each turn of the loop would try again
+                    self._exhausted = False
+                    log.warning("http: no connection can be taken: too many files are open")
+                    loop.remove_reader(self.fileno())
+                    await asyncio.sleep(TRY_AGAIN)
+                    loop.add_reader(self.fileno(), there.set)
+        finally:
+            loop.remove_reader(self.fileno())
+
+    def get_request(self) -> Any:
+        """See socketserver, which tells nobody of an error."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            self._exhausted = error.errno in NOTHING_LEFT
+            raise
 
 
 class _Handler(WSGIRequestHandler):

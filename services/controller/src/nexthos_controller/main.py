@@ -80,16 +80,20 @@ async def _run(settings: object) -> None:
     try:
         options = resolve()
         about = asyncio.create_task(ask_about(settings, options))
-        # In a thread: the engine is started and answers in the 0.1 s that this takes.
-        await asyncio.to_thread(importlib.import_module, "nexthos_controller.app")
-        from nexthos_controller.app import running_controller
+        try:
+            # In a thread: the engine is started and answers in the 0.1 s that this takes.
+            await asyncio.to_thread(importlib.import_module, "nexthos_controller.app")
+            from nexthos_controller.app import running_controller
 
-        async with running_controller(settings, options, about=about) as running:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BOOT):
-                    await running.leading()
-            garbage.take_up()
-            await running.ended()
+            async with running_controller(settings, options, about=about) as running:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BOOT):
+                        await running.leading()
+                garbage.take_up()
+                await running.ended()
+        finally:
+            about.cancel()
+            await asyncio.gather(about, return_exceptions=True)
     except asyncio.CancelledError:
         structlog.get_logger(__name__).info("ended by a signal")
 

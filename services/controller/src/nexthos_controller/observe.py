@@ -17,7 +17,7 @@ from nexthos_shared.reasons import Problem, Reason
 
 ANSWER_WITHIN = 10.0  # seconds, about one pipeline
 AT_ONCE = 200  # executions sorted before others have their turn, some 0.2 ms
-LIST_WITHIN = 30.0  # seconds, about all
+LIST_WITHIN = 10.0  # seconds, about all: a daemon that hangs keeps no others waiting for longer
 
 log = structlog.get_logger(__name__)
 

@@ -37,6 +37,11 @@ class Sight:
         seen = (self.brief, self.observed, self.config, self.good_stored, self.around)
         return hash((seen, status))
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it is not known of something that runs whether it is ready."""
+        return any(e.state == "running" and e.ready is None for e in self.observed.executions)
+
     def basis(self, entry: bytes | None, settings: Hashable) -> bytes | None:
         """The same for another process (see `seals`); `entry` and `settings` as they are.
 
@@ -59,6 +64,10 @@ class Rest:
     def note(self, key: str, mark: int, look_again: float | None, now: float) -> None:
         """Nothing is left to do, until `look_again` seconds from `now`."""
         self._marks[key] = mark, None if look_again is None else now + look_again
+
+    def is_known(self, key: str) -> bool:
+        """Whether it was at rest when it was looked at last."""
+        return key in self._marks
 
     def holds(self, key: str, mark: int, now: float) -> bool:
         """Whether it is still at rest."""

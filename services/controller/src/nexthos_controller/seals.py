@@ -12,14 +12,32 @@ that another controller looks at everything once.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
 SEAL = b',"seal":"'  # the last field of a status
 END = b'"}'
 SIZE = 16  # bytes: two that are alike by chance are not to be met
-DECIDING = ("nexthos_controller.reconcile", "nexthos_shared.models")
+DECIDING = (
+    "nexthos_controller",
+    "nexthos_controller.reconcile",
+    "nexthos_shared",
+    "nexthos_shared.models",
+)
+
+
+def _rules() -> bytes:
+    """The code that decides, in brief: what it made of a view yesterday says nothing after an edit."""
+    digest = hashlib.blake2b(version("nexthos-controller").encode(), digest_size=SIZE)
+    for package in DECIDING:
+        for file in sorted(files(package).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
+    return digest.digest()
+
+
+# Now: a standby whose files are replaced decides by what it has loaded.
+RULES = _rules()
 
 
 def sealed(value: bytes, basis: bytes) -> bytes:
@@ -35,17 +53,6 @@ def is_sealed(value: bytes, basis: bytes) -> bool:
 
 
 def _seal(head: bytes, basis: bytes) -> bytes:
-    digest = hashlib.blake2b(head, digest_size=SIZE, key=rules())
+    digest = hashlib.blake2b(head, digest_size=SIZE, key=RULES)
     digest.update(basis)
     return digest.hexdigest().encode()
-
-
-@cache
-def rules() -> bytes:
-    """The code that decides, in brief: what it made of a view yesterday says nothing after an edit."""
-    digest = hashlib.blake2b(version("nexthos-controller").encode(), digest_size=SIZE)
-    for package in DECIDING:
-        for file in sorted(files(package).iterdir(), key=lambda file: file.name):
-            if file.name.endswith(".py"):
-                digest.update(file.read_bytes())
-    return digest.digest()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -97,14 +98,20 @@ class WorkQueue:
         self.add(key)
         await seen
 
-    async def calm(self, within: float) -> None:
-        """Let others have their turn, and live keys be looked at first, for so many seconds at most."""
+    async def calm(self, within: float) -> float:
+        """Let others have their turn, and live keys be looked at first, for so many seconds at most.
+
+        Returns the seconds that live keys took.
+        """
         await asyncio.sleep(0)
-        if self._urgent:
-            self._calm_again.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(within):
-                    await self._calm_again.wait()
+        if not self._urgent or within <= 0:
+            return 0.0
+        began = time.monotonic()
+        self._calm_again.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._calm_again.wait()
+        return time.monotonic() - began
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
