@@ -24,9 +24,7 @@ LOOK_EVERY = 0.005  # seconds between looks at /readyz
 COUNT_EVERY = 0.02  # seconds between looks at /metrics, which cost the controller some milliseconds
 WITHIN = 60.0  # seconds for one start
 LEASE_LINE = "lease acquired"  # of the controller's log
-ACTS_LINE = (
-    "controller acts"  # it has caught up with the store: all that it is to look at is queued
-)
+ACTS_LINE = "controller acts"  # it has compared everything: all that it is to look at is queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,7 @@ class Boot:
     connected: float  # it has asked NATS for something
     lease: Lease
     ready: float  # /readyz: it has caught up with the store
-    adopted: float  # every pipeline was looked at, and is Running
-    shown: float  # every one is reported ready again
+    adopted: float  # all was compared with what executors list, nothing waits, and all are Running
     cpu: float  # seconds of CPU until it had adopted; engines that it asked what they are included
 
     @property
@@ -76,7 +73,7 @@ class Heard:
 async def boot(here: Ground, controller: ControllerProcess, wanted: int) -> Boot:
     """Start it, and see how far it is until all `wanted` are adopted.
 
-    Before it acts it knows from the store that all are Running, and has looked at none.
+    Before it acts it knows from the store that all are Running, and has asked no executor.
     """
     heard = Heard(controller.namespace)
     # Not $SRV.>: whoever listens there keeps a ping that nobody answers waiting until its timeout.
@@ -88,13 +85,11 @@ async def boot(here: Ground, controller: ControllerProcess, wanted: int) -> Boot
         await controller.spawn()
         alive = await _until_open(controller)
         ready = await _until_ready(http, controller)
-        adopted = shown = cpu = 0.0
-        while not shown:
-            seen, now = await count(http), time.perf_counter()
-            looked = seen.looks >= wanted and not seen.queued and _acts(controller)
-            if looked and seen.running == wanted and not adopted:
-                adopted, cpu = now, cpu_of(_pid(controller), children=True)
-            shown = now if adopted and seen.ready == wanted else 0.0
+        while True:
+            seen, adopted = await count(http), time.perf_counter()
+            if _acts(controller) and not seen.queued and seen.running == wanted:
+                cpu = cpu_of(_pid(controller), children=True)
+                break
             _check(controller)
             await asyncio.sleep(COUNT_EVERY)
     await listening.unsubscribe()
@@ -105,7 +100,6 @@ async def boot(here: Ground, controller: ControllerProcess, wanted: int) -> Boot
         lease=_lease(controller, started),
         ready=ready - began,
         adopted=adopted - began,
-        shown=shown - began,
         cpu=cpu,
     )
 
@@ -146,9 +140,7 @@ class Count:
     """What /metrics says."""
 
     running: int
-    ready: int
     queued: int
-    looks: int  # at pipelines, since the process began
 
 
 async def count(http: aiohttp.ClientSession) -> Count:
@@ -157,9 +149,7 @@ async def count(http: aiohttp.ClientSession) -> Count:
         text = await reply.text()
     return Count(
         running=_sum(text, r'nexthos_pipelines\{phase="Running"\}'),
-        ready=_sum(text, r"nexthos_pipeline_ready\{.*\}"),
         queued=_sum(text, "nexthos_queue_depth"),
-        looks=_sum(text, r"nexthos_reconciles_total\{.*\}"),
     )
 
 
