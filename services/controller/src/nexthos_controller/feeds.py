@@ -81,13 +81,16 @@ class Feeds:
         await self._objects_known.wait()  # or a boot would ask for each object by itself
         async for item in watch(self._store.pipelines, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
-                changed = desired.replace(item)
-                for key in changed if self.caught_up.is_set() else ():  # at first that is all
-                    queue.add(key, live=False)
+                self._differ(desired.replace(item))
                 await self._look_at_all()
                 self.caught_up.set()
             elif desired.change(item.entry):
                 queue.add(item.entry.key)
+
+    def _differ(self, keys: Iterable[str]) -> None:
+        """Look at them before everything is compared; at first that is everything."""
+        for key in keys if self.caught_up.is_set() else ():
+            self._controller.queue.add(key, live=False)
 
     async def _look_again(self) -> None:
         """Each `resync` seconds at everything: hints of executors may be lost."""
