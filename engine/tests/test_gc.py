@@ -35,7 +35,8 @@ cache_resources:
     memory: {compaction_interval: ""}
 """
 PASSING = CONFIG % (20_000, "")
-KEEP = "{cache: {resource: kept, operator: set, key: '${! content().slice(0, 8) }', value: '${! content() }'}}"
+KEY, VALUE = "${! content().slice(0, 8) }", "${! content() }"
+KEEP = f"{{cache: {{resource: kept, operator: set, key: '{KEY}', value: '{VALUE}'}}}}"
 GROWING = CONFIG % (18_000, KEEP)
 GROWN = CONFIG % (60_000, KEEP)
 RESTING = CONFIG % (
