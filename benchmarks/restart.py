@@ -18,10 +18,11 @@ from benchmarks.extent import Extent
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import Ground, Progress, ended_after, ground
 from nexthos_testing.controller import ControllerProcess, engine_processes
+from nexthos_testing.wait import eventually
 
 FILLED, EMPTY = "bfull", "bempty"
 UP_WITHIN = 300.0  # seconds until all run for the first time
-SETTLED = 12.0  # seconds after which nothing is left to do: what a restart meets, nearly always
+AT_REST_WITHIN = 60.0  # seconds until nothing is left to do: what a restart meets, nearly always
 
 CONFIG = """\
 input: {generate: {mapping: root = "tick", interval: 1h}}
@@ -84,7 +85,13 @@ async def _fill(here: Ground, controller: ControllerProcess, wanted: int, say: P
             say(f"restart: {running} of {wanted} pipelines run")
             await asyncio.sleep(1.0)
     assert len(engine_processes(controller.state_dir)) == wanted
-    await asyncio.sleep(SETTLED)
+    say("restart: until nothing is left to do")
+
+    async def at_rest() -> bool:
+        statuses = [await field.status(f"p{number}") for number in range(wanted)]
+        return all(status is not None and status.seal for status in statuses)
+
+    await eventually(at_rest, within=AT_REST_WITHIN, every=0.5)
 
 
 # ---- figures

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nexthos_controller.reconcile import decide
 from nexthos_testing.docker_rig import DockerRig
 from nexthos_testing.fake_rig import FakeRig
 from nexthos_testing.house import Builder, House
@@ -34,6 +35,19 @@ async def house(builder: Builder) -> AsyncIterator[House]:
     """One of them, acting."""
     async with builder.house() as house:
         yield house
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys as they are thought about."""
+    keys: list[str] = []
+
+    def noted(view):
+        keys.append(view.key)
+        return decide(view)
+
+    monkeypatch.setattr("nexthos_controller.controller.decide", noted)
+    return keys
 
 
 # A container takes as long as five processes, and a busy daemon longer.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from nexthos_controller.desired import Brief, Desired
-from nexthos_controller.reconcile import decide
 from nexthos_controller.rest import Rest
 from nexthos_shared.stores import KvEntry
 from nexthos_shared.watch import Snapshot
@@ -75,19 +74,6 @@ def test_what_is_no_definition_names_no_version(value: bytes):
     desired.change(KvEntry("orders", 1, value))
     brief = desired.brief("orders")
     assert (brief.revision, brief.version, brief.executor) == (1, None, None)
-
-
-@pytest.fixture
-def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keys as they are thought about."""
-    keys: list[str] = []
-
-    def noted(view):
-        keys.append(view.key)
-        return decide(view)
-
-    monkeypatch.setattr("nexthos_controller.controller.decide", noted)
-    return keys
 
 
 async def test_a_look_that_finds_all_as_it_was_decides_nothing_and_each_change_does(

@@ -13,7 +13,7 @@ from nexthos_controller import seals
 from nexthos_controller.desired import Brief
 from nexthos_controller.executors.base import Execution
 from nexthos_controller.observe import Observed
-from nexthos_controller.reconcile import ConfigFacts, decide
+from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.rest import Sight
 from nexthos_controller.seals import is_sealed, sealed
 from nexthos_shared.models import Phase, PipelineStatus
@@ -108,19 +108,6 @@ def test_while_a_place_is_silent_nothing_is_at_rest():
     assert replace(SIGHT, observed=Observed((), frozenset(), silent)).basis(b"{}", "") is None
 
 
-@pytest.fixture
-def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keys as they are thought about."""
-    keys: list[str] = []
-
-    def noted(view):
-        keys.append(view.key)
-        return decide(view)
-
-    monkeypatch.setattr("nexthos_controller.controller.decide", noted)
-    return keys
-
-
 async def written(house: House, key: str) -> tuple[float, str | None]:
     """When its status was written last, and its seal."""
     status = await house.field.status(key)
@@ -209,15 +196,21 @@ async def test_an_engine_that_hangs_is_noticed_although_its_status_is_sealed(bui
         await house.field.complains("runs", Reason.STARTING)
 
 
+async def left_and_not_known_to_be_ready(builder: Builder) -> str:
+    """As the next controller finds an engine before it answers; returns the execution's name."""
+    async with builder.house(debounce=0.1) as house:
+        await left_at_rest(house)
+        name = house.name("runs")
+    builder.world.set_ready(name, None)
+    return name
+
+
 @pytest.mark.fault(42)
 async def test_what_was_adopted_and_never_says_whether_it_is_ready_is_decided_about(
     builder: Builder, decided: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("nexthos_controller.controller.ADOPTED_WITHIN", 0.3)
-    async with builder.house(debounce=0.1) as house:
-        await left_at_rest(house)
-        name = house.name("runs")
-    builder.world.set_ready(name, None)
+    await left_and_not_known_to_be_ready(builder)
     decided.clear()
     async with builder.house(debounce=0.1) as house:
         await eventually(lambda: "runs" in decided)
@@ -228,10 +221,7 @@ async def test_what_was_adopted_and_never_says_whether_it_is_ready_is_decided_ab
 async def test_what_was_adopted_and_says_that_it_is_ready_is_not_decided_about(
     builder: Builder, decided: list[str]
 ):
-    async with builder.house(debounce=0.1) as house:
-        await left_at_rest(house)
-        name = house.name("runs")
-    builder.world.set_ready(name, None)
+    name = await left_and_not_known_to_be_ready(builder)
     decided.clear()
     async with builder.house(debounce=0.1) as house:
         builder.world.set_ready(name, True)

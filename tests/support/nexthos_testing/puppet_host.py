@@ -68,7 +68,11 @@ class Host:
             away = [n for n, s in self.streams.items() if s.active and not s.ready]
             return (503, f"streams {', '.join(away)} are not connected\n") if away else (200, "OK")
         if part == ["streams"]:
-            found = {n: {"active": s.active, "uptime": 1.0} for n, s in self.streams.items()}
+            # A real one knows no "immortal": tests ask whether the order has arrived.
+            found = {
+                n: {"active": s.active, "uptime": 1.0, "immortal": s.immortal}
+                for n, s in self.streams.items()
+            }
             return 200, json.dumps(found)
         if part[0] == "streams":
             return await self.crud(method, part[1], body, reader)

@@ -25,6 +25,8 @@ from nexthos_testing import puppet_host
 from nexthos_testing.process_rig import disk_full, pids_below
 from nexthos_testing.rig import Rig
 
+OBEYED_WITHIN = 5.0  # seconds
+
 
 def ask_host(host: dict[str, Any], path: str, method: str = "GET") -> Any:
     """A question to the host of that host.json, by hand; None if there is no answer."""
@@ -161,23 +163,25 @@ class StreamsRig(Rig):
 
     @contextmanager
     def immortal(self) -> Iterator[None]:
-        names = list(self.streams())
-        for folder in self.hosts():
-            self._order_all(folder, names, "immortal 1")
+        self._order_all("immortal", True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(processes, "signal_group", lambda *_, **__: None)
             patch.setattr(processes, "signal_one", lambda *_, **__: None)
             patch.setattr(ending, "KILL_WITHIN", 0.1)
             patch.setattr(endings, "KILL_WITHIN", 0.1)
             yield
-        for folder in self.hosts():
-            self._order_all(folder, names, "immortal 0")
+        self._order_all("immortal", False)
 
-    def _order_all(self, folder: Path, names: list[str], words: str) -> None:
-        for name in names:
-            with (folder / f"orders-{name}").open("a") as orders:
-                orders.write(f"{words}\n")
-        time.sleep(0.1)
+    def _order_all(self, what: str, value: bool) -> None:
+        """Of every stream, and not before each has obeyed."""
+        until = time.monotonic() + OBEYED_WITHIN
+        for folder, host in self.hosts().items():
+            for name in self.ask(host, "/streams") or {}:
+                with (folder / f"orders-{name}").open("a") as orders:
+                    orders.write(f"{what} {int(value)}\n")
+            while any(s[what] != value for s in (self.ask(host, "/streams") or {}).values()):
+                assert time.monotonic() < until, f"not every stream of {folder} is {what}={value}"
+                time.sleep(0.01)
 
     @contextmanager
     def unreachable(self) -> Iterator[None]:

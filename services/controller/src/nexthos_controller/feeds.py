@@ -81,14 +81,14 @@ class Feeds:
         await self._objects_known.wait()  # or a boot would ask for each object by itself
         async for item in watch(self._store.pipelines, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
-                self._differ(desired.replace(item))
+                self._look_first_at(desired.replace(item))
                 await self._look_at_all()
                 self.caught_up.set()
             elif desired.change(item.entry):
                 queue.add(item.entry.key)
 
-    def _differ(self, keys: Iterable[str]) -> None:
-        """Look at them before everything is compared; at first that is everything."""
+    def _look_first_at(self, keys: Iterable[str]) -> None:
+        """Before everything is compared; the first time these are everything."""
         for key in keys if self.caught_up.is_set() else ():
             self._controller.queue.add(key, live=False)
 
