@@ -203,6 +203,15 @@ def test_status_tells_conditions_and_executions(person):
     assert "shh" not in out
 
 
+def test_status_says_that_it_is_old_where_no_controller_acts(person):
+    person.put("a", GOOD)
+    person.report("a", "Running", ready=1, replicas=1, version="1")
+    assert "no controller acts now" in person.does("status", "a").stdout
+    claim = {"holder": "host-1-abc", "host": "host-1", "since": 1.0, "ttl": 3.0, "life": "x"}
+    person.store(lambda store: store.control.put("lease", json.dumps(claim).encode()))
+    assert "no controller" not in person.does("status", "a").stdout
+
+
 def test_status_of_nothing_is_not_found(person):
     result = person.types("status", "nowhere")
     assert result.exit_code == 1

@@ -36,12 +36,16 @@ def pipeline_reply(key: str, entry: KvEntry | None, reported: KvEntry | None) ->
     )
 
 
-def show_pipeline(reply: PipelineReply, entry: KvEntry | None, reported: KvEntry | None) -> None:
-    """Print it."""
+def show_pipeline(
+    reply: PipelineReply, entry: KvEntry | None, reported: KvEntry | None, *, led: bool
+) -> None:
+    """Print it. Not `led`: no controller acts now, so all of it is as the last one left it."""
     now = time.time()
     summary = line(reply.id, entry, reported, now)
     _pairs(_facts(reply, summary.wanted or "?", summary.age, deleted=summary.deleted))
     status = reply.status
+    if status is not None and not led:
+        click.echo("\nno controller acts now: this is how the last one left it (`nexthos doctor`)")
     if status is None:
         click.echo("\nnot looked at yet: is a controller running? (`nexthos doctor`)")
         return

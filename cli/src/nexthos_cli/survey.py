@@ -147,6 +147,11 @@ def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:
     return warn("leader", f"{words}, and does not answer", remedy)
 
 
+def is_held(lease: KvEntry | None) -> bool:
+    """Whether somebody has the lease, as far as is stored."""
+    return _claim(lease) is not None
+
+
 def _claim(lease: KvEntry | None) -> Mapping[str, object] | None:
     """What the controllers' lease says; a value that was put by hand says nothing."""
     if lease is None or lease.value is None:

@@ -42,8 +42,21 @@ async def _pipeline(app: App, key: str) -> None:
         )
         reply = pipeline_reply(key, entry, reported)
         reply = reply.model_copy(update={"events": await _last_events(store, key)})
+        led = await _is_led(store)
     if not structured(app, StatusOutput(reply)):
-        show_pipeline(reply, entry, reported)
+        show_pipeline(reply, entry, reported, led=led)
+
+
+async def _is_led(store: Store) -> bool:
+    """Whether a controller acts; True where that can't be read: nothing is said of it then."""
+    from nexthos_cli.survey import is_held
+    from nexthos_shared.errors import NexthosError
+    from nexthos_shared.names import LEASE_KEY
+
+    try:
+        return is_held(await store.control.get(LEASE_KEY))
+    except NexthosError:
+        return True
 
 
 async def _last_events(store: Store, key: str) -> list[Event]:
