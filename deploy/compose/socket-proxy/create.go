@@ -199,19 +199,21 @@ func checkLimits(host *hostConfig) error {
 }
 
 func (p *policy) checkBinds(made *created) error {
-	targets := map[string]bool{}
+	var targets []string
 	for _, bind := range made.HostConfig.Binds {
 		parts := strings.Split(bind, ":")
 		if len(parts) != 3 || (parts[2] != "ro" && parts[2] != "rw") {
 			return fmt.Errorf("HostConfig.Binds: %s is not SOURCE:PATH:ro or SOURCE:PATH:rw", shown(bind))
 		}
-		if !p.allowsSource(parts[0]) {
+		if !p.allowsSource(parts[0], parts[2]) {
 			return fmt.Errorf("HostConfig.Binds: %s is not allowed (-volumes)", shown(parts[0]))
 		}
-		if !isTarget(parts[1]) || targets[parts[1]] {
+		// A link in an outer one would lead an inner one anywhere.
+		touches := func(other string) bool { return isBelow(other, parts[1]) || isBelow(parts[1], other) }
+		if !isTarget(parts[1]) || slices.ContainsFunc(targets, touches) {
 			return fmt.Errorf("HostConfig.Binds: %s is no path that a volume may have in the container", shown(parts[1]))
 		}
-		targets[parts[1]] = true
+		targets = append(targets, parts[1])
 	}
 	return nil
 }

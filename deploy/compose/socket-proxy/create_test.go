@@ -208,9 +208,9 @@ func TestNoBodyButOneJSONObjectIsRead(t *testing.T) {
 }
 
 func TestFlagsAllowVolumesPortsAndRuntimes(t *testing.T) {
-	p := flags(t, "-volumes=data,shared-*,/srv/in", "-ports=*:8000-8010,127.0.0.1:9000/udp", "-runtimes=runsc")
+	p := flags(t, "-volumes=data,shared-*,/srv/in,/srv/out:rw", "-ports=*:8000-8010,127.0.0.1:9000/udp", "-runtimes=runsc")
 	allowed := [][2]string{
-		{`"Binds": []`, `"Binds": ["data:/data:rw", "shared-x:/x:ro", "/srv/in:/in:ro", "/srv/in/a:/in2:rw"]`},
+		{`"Binds": []`, `"Binds": ["data:/data:rw", "shared-x:/x:ro", "/srv/in:/in:ro", "/srv/in/a:/in2:ro", "/srv/out:/var/lib/out:rw"]`},
 		{`"Init": true`, `"Init": true, "Runtime": "runsc"`},
 	}
 	for _, pair := range allowed {
@@ -219,7 +219,8 @@ func TestFlagsAllowVolumesPortsAndRuntimes(t *testing.T) {
 		}
 	}
 	for _, bind := range []string{"dat:/data:rw", "data2:/data:rw", "/srv:/x:rw", "/srv/in2:/x:rw", "/srv/in/../..:/x:rw", "/srv/in/:/x:rw",
-		"data:/data", "data:/data:rw,z", "data:/data:rslave", "data:/run/nexthos:rw", "data:/run:rw", "data:/:rw", "data:/opt/nexthos:rw",
+		"/srv/in:/x:rw", "/srv/in/a.sock:/x:ro", "/srv/out/a:/x:ro", "/srv/out/a:/x:rw", "/srv:/x:ro", "/:/x:ro", "data:/opt:rw", "data:/lib64:ro",
+		"data:/var:rw", "data:/a:rw\", \"data:/a/b:rw", "data:/data", "data:/data:rw,z", "data:/data:rslave", "data:/run/nexthos:rw", "data:/run:rw", "data:/:rw", "data:/opt/nexthos:rw",
 		"data:/usr/local/bin:rw", "data:/etc:ro", "data:/proc/sys:rw", "data:/data/../etc:rw", "data:data:rw", "data://etc:rw", "data:/a:b:rw",
 		"data:/var/run/nexthos:rw", ":/x:rw", "data::rw", "shared-/..:/x:rw", "/srv/in:/a:ro\", \"data:/a:rw"} {
 		if read(p, strings.Replace(good, `"Binds": []`, `"Binds": ["`+bind+`"]`, 1)) == nil {
@@ -258,7 +259,7 @@ func TestPortsAreThoseOfTheFlagAndTheEnginesOwnOnLoopback(t *testing.T) {
 
 func TestFlagsThatWouldOpenEverythingAreRefused(t *testing.T) {
 	for _, flag := range []string{"-volumes=/", "-volumes=/var", "-volumes=/run", "-volumes=/var/run/docker.sock", "-volumes=/var/lib/docker",
-		"-volumes=/var/lib/docker/volumes", "-volumes=/srv/..", "-volumes=/srv/", "-volumes=*", "-networks=container:x", "-images=../x",
+		"-volumes=/var/lib/docker/volumes", "-volumes=/srv/..", "-volumes=/etc/x", "-volumes=/root:rw", "-volumes=/:rw", "-volumes=/dev/vda", "-volumes=/srv/", "-volumes=*", "-networks=container:x", "-images=../x",
 		"-ports=8080", "-ports=*:0", "-ports=*:2-1", "-ports=*:1-70000", "-ports=1.2:80", "-namespace=", "-what", "more"} {
 		if _, err := readFlags([]string{flag}, io.Discard); err == nil {
 			t.Error(flag)

@@ -26,7 +26,7 @@ type policy struct {
 	images                  []string // with their tag or digest
 	networks                []string
 	runtimes                []string
-	volumes                 []string // NAME, NAME*, or a folder of the host
+	volumes                 []string // NAME, NAME*, /FOLDER, or /FOLDER:rw
 	ports                   []portRange
 }
 
@@ -60,7 +60,7 @@ func readFlags(arguments []string, errors io.Writer) (*policy, error) {
 	list(flags, "networks", "`networks` that containers may join (default bridge); host is the host's own: everything that listens there can be reached",
 		&p.networks, readNetwork)
 	list(flags, "runtimes", "OCI `runtimes` besides the daemon's default", &p.runtimes, readWord)
-	list(flags, "volumes", "`volumes` that containers may have: NAME, NAME* for all that begin so, or /FOLDER of the host with what is below it",
+	list(flags, "volumes", "`volumes` that containers may have: NAME, NAME* for all that begin so, /FOLDER of the host and what is below it to read, /FOLDER:rw for that one to write",
 		&p.volumes, p.readVolume)
 	list(flags, "ports", "`ports` of the host that may be published: ADDRESS:FROM[-TO][/udp]; * is every address",
 		&p.ports, readPorts)
@@ -105,6 +105,7 @@ func (p *policy) String() string {
 var (
 	nameForm      = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 	volumeForm    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\*?$`)
+	anonymous     = regexp.MustCompile(`^[0-9a-f]{64}$`) // a volume without a name: another container's
 	imageForm     = regexp.MustCompile(`^[a-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?$`)
 	portRangeForm = regexp.MustCompile(`^(\*|[0-9.]+|\[[0-9a-fA-F:]+\]):([0-9]+)(?:-([0-9]+))?(?:/(tcp|udp))?$`)
 	numberForm    = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
@@ -142,12 +143,13 @@ func (p *policy) readVolume(text string) (string, error) {
 		}
 		return text, nil
 	}
-	if path.Clean(text) != text || text == "/" {
-		return "", fmt.Errorf("%q: must be a folder below /, written without . and ..", text)
+	folder := strings.TrimSuffix(text, ":rw")
+	if path.Clean(folder) != folder || strings.ContainsAny(folder, ":,") {
+		return "", fmt.Errorf("%q: must be a folder of the host, written without . and ..", text)
 	}
-	for _, own := range []string{"/var/run/docker.sock", "/run/docker.sock", "/var/lib/docker", p.socket} {
-		if isBelow(own, text) || isBelow(text, "/var/lib/docker") {
-			return "", fmt.Errorf("%q: with %s in it, it would be the whole host", text, own)
+	for _, own := range append(notSources, p.socket) {
+		if isBelow(own, folder) || isBelow(folder, own) {
+			return "", fmt.Errorf("%q: whoever has %s has the whole host", text, own)
 		}
 	}
 	return text, nil
@@ -187,35 +189,44 @@ func (p *policy) owns(labels map[string]string) bool {
 		(p.installation == "" || installation == p.installation)
 }
 
-func (p *policy) allowsSource(source string) bool {
+// allowsSource: a folder that may be written is mounted as a whole, and what may be mounted in part is only
+// read: who may write in a folder can put a link there, which the daemon would follow at the next mount.
+func (p *policy) allowsSource(source, mode string) bool {
 	for _, entry := range p.volumes {
 		begin, isPrefix := strings.CutSuffix(entry, "*")
+		folder, isWritten := strings.CutSuffix(entry, ":rw")
 		switch {
-		case strings.HasPrefix(entry, "/"):
-			if path.Clean(source) == source && isBelow(source, entry) {
+		case isWritten:
+			if source == folder {
 				return true
 			}
-		case source == entry, isPrefix && nameForm.MatchString(source) && strings.HasPrefix(source, begin):
+		case strings.HasPrefix(entry, "/"):
+			if mode == "ro" && path.Clean(source) == source && isBelow(source, entry) && !strings.HasSuffix(source, ".sock") {
+				return true
+			}
+		case source == entry, isPrefix && nameForm.MatchString(source) && strings.HasPrefix(source, begin) &&
+			!anonymous.MatchString(source):
 			return true
 		}
 	}
 	return false
 }
 
+// isBelow: whether inner is outer, or lies in it.
 func isBelow(inner, outer string) bool {
-	return inner == outer || strings.HasPrefix(inner, outer+"/")
+	return outer == "/" || inner == outer || strings.HasPrefix(inner, outer+"/")
 }
 
-// What stands in the image, what the kernel shows, and the execution's own.
-var notTargets = []string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "run",
-	"sbin", "sys", "tmp", "usr", "var"}
+// Of the host: they hold the Docker socket, what Docker keeps, or what makes somebody root.
+var notSources = []string{"/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/run", "/var/lib/docker"}
+
+// Of the container: what stands in the image, what the kernel shows, and the execution's own.
+var notTargets = []string{"/bin", "/boot", "/dev", "/etc", "/opt/nexthos", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr",
+	"/var/lock", "/var/run", "/var/tmp"}
 
 func isTarget(target string) bool {
-	if !strings.HasPrefix(target, "/") || target == "/" || path.Clean(target) != target {
-		return false
-	}
-	first, _, _ := strings.Cut(target[1:], "/")
-	return !slices.Contains(notTargets, first)
+	return strings.HasPrefix(target, "/") && path.Clean(target) == target && !strings.HasPrefix(target, "/lib") &&
+		!slices.ContainsFunc(notTargets, func(own string) bool { return isBelow(target, own) || isBelow(own, target) })
 }
 
 func (p *policy) allowsPort(address, port, kind string) bool {
