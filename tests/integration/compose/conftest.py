@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 import docker
 import pytest
+import requests
 from pytest_docker.plugin import get_docker_services
 
 from nexthos_testing.docker import Hands, need_docker
@@ -32,6 +34,11 @@ services:
   controller:
     volumes: ["{settings}:/etc/nexthos/controller.yaml:ro"]
 networks: {{default: {{name: {network}}}}}
+"""
+PROXY_OVER = """\
+services:
+  docker-api:
+    command: ["-images=nexthos/runner:dev", "-networks={network}"]
 """
 
 
@@ -100,6 +107,7 @@ def _start(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
     settings.write_text(written.replace("network: nexthos", f"network: {name}"))
     settings.chmod(0o644)
     (folder / "over.yaml").write_text(OVER.format(settings=settings, network=name))
+    (folder / "proxy.yaml").write_text(PROXY_OVER.format(network=name))
     ports = {"NATS_PORT": str(free_port()), "NEXTHOS_HTTP_PORT": str(free_port())}
     if list((ROOT / "engine/dist").glob("*.whl")):  # as `make images` built them: all is cached
         ports["ENGINE_WHEEL"] = "prebuilt"
@@ -116,7 +124,8 @@ def _start(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
 
 def _join(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
     environ = json.loads((folder / "environ.json").read_text())
-    return Project(name, folder, (ROOT / "compose.yaml", *more, folder / "over.yaml"), environ)
+    over = [folder / "over.yaml", *([folder / "proxy.yaml"] if more else [])]
+    return Project(name, folder, (ROOT / "compose.yaml", *more, *over), environ)
 
 
 def _end(there: Project) -> None:
@@ -217,15 +226,28 @@ def daemon() -> Iterator[docker.APIClient]:
     client.close()
 
 
-@pytest.fixture
-def proxy(daemon: docker.APIClient) -> Iterator[str]:
-    """The URL of a socket proxy of this test's own."""
-    base = {"BASE_IMAGE": BASE} if daemon.images(BASE) else {}
-    path = str(ROOT / "deploy/compose/socket-proxy")
+@pytest.fixture(scope="session")
+def proxy_image() -> str:
+    """The socket proxy's, built as its users build it."""
+    need_docker()
+    client = docker.APIClient(version="auto", timeout=600)
     tag = "nexthos/socket-proxy:test"
-    said = list(daemon.build(path=path, tag=tag, buildargs=base, decode=True, rm=True))
-    assert not any("error" in item for item in said), said
+    try:
+        base = {"BASE_IMAGE": BASE} if client.images(BASE) else {}
+        file = "deploy/compose/socket-proxy/Dockerfile"
+        built = client.build(
+            path=str(ROOT), dockerfile=file, tag=tag, buildargs=base, decode=True, rm=True
+        )
+        said = list(built)
+        assert not any("error" in item for item in said), said
+    finally:
+        client.close()
+    return tag
 
+
+@pytest.fixture
+def proxy(daemon: docker.APIClient, proxy_image: str, namespace: str) -> Iterator[str]:
+    """The URL of a socket proxy of this test's own namespace, which listens."""
     socket = "/var/run/docker.sock"
     host = daemon.create_host_config(
         binds=[f"{socket}:{socket}"],
@@ -236,10 +258,24 @@ def proxy(daemon: docker.APIClient) -> Iterator[str]:
         security_opt=["no-new-privileges"],
     )
     name = f"proxy-{uuid.uuid4().hex[:8]}"
-    made = daemon.create_container(tag, name=name, ports=[2375], host_config=host)["Id"]
+    made = daemon.create_container(
+        proxy_image, [f"-namespace={namespace}"], name=name, ports=[2375], host_config=host
+    )["Id"]
     try:
         daemon.start(made)
         port = daemon.inspect_container(made)["NetworkSettings"]["Ports"]["2375/tcp"][0]["HostPort"]
+        _until_it_answers(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
     finally:
         daemon.remove_container(made, force=True)
+
+
+def _until_it_answers(url: str) -> None:
+    deadline = time.monotonic() + 20.0
+    while True:
+        try:
+            assert requests.get(f"{url}/_ping", timeout=20).status_code == 200
+            return
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

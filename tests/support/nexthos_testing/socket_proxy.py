@@ -43,9 +43,7 @@ def compiled(folder: Path) -> Path:
 
 
 @contextmanager
-def proxy_before(
-    binary: Path, folder: Path, *flags: str, socket: Path = SOCKET
-) -> Iterator[Proxy]:
+def proxy_before(binary: Path, folder: Path, *flags: str, socket: Path = SOCKET) -> Iterator[Proxy]:
     """Ends it by SIGTERM, which it obeys."""
     file = folder / "socket-proxy.log"
     command = [binary, "-listen=127.0.0.1:0", f"-socket={socket}", *flags]
