@@ -46,7 +46,7 @@ def compiled(folder: Path) -> Path:
 def proxy_before(binary: Path, folder: Path, *flags: str, socket: Path = SOCKET) -> Iterator[Proxy]:
     """Ends it by SIGTERM, which it obeys."""
     file = folder / "socket-proxy.log"
-    command = [binary, "-listen=127.0.0.1:0", f"-socket={socket}", *flags]
+    command = [str(binary), "-listen=127.0.0.1:0", f"-socket={socket}", *flags]
     with file.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             yield Proxy(_port_in(file), file)
