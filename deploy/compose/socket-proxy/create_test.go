@@ -236,11 +236,11 @@ func withPort(port, address, host string) string {
 }
 
 func TestPortsAreThoseOfTheFlagAndTheEnginesOwnOnLoopback(t *testing.T) {
-	none, some := flags(t), flags(t, "-ports=*:8000-8010,127.0.0.1:9000/udp")
+	none, some := flags(t), flags(t, "-ports=*:8000-8010,127.0.0.1:9000/udp,[::1]:9001")
 	if err := read(none, withPort("4195/tcp", "127.0.0.1", "")); err != nil {
 		t.Error(err)
 	}
-	for _, port := range [][3]string{{"80/tcp", "", "8000"}, {"80/tcp", "10.0.0.1", "8010"}, {"53/udp", "127.0.0.1", "9000"}} {
+	for _, port := range [][3]string{{"80/tcp", "", "8000"}, {"80/tcp", "10.0.0.1", "8010"}, {"53/udp", "127.0.0.1", "9000"}, {"80/tcp", "::1", "9001"}, {"80/tcp", "[0:0::1]", "9001"}} {
 		if err := read(some, withPort(port[0], port[1], port[2])); err != nil {
 			t.Error(port, err)
 		}
@@ -250,7 +250,7 @@ func TestPortsAreThoseOfTheFlagAndTheEnginesOwnOnLoopback(t *testing.T) {
 	}
 	for _, port := range [][3]string{{"4195/tcp", "", ""}, {"4195/tcp", "0.0.0.0", ""}, {"4195/udp", "127.0.0.1", ""}, {"80/tcp", "", "22"},
 		{"80/tcp", "", "8000-8010"}, {"80/tcp", "", "08000"}, {"80/tcp", "", ""}, {"53/udp", "", "9000"}, {"53/tcp", "127.0.0.1", "9000"},
-		{"80/sctp", "", "8000"}, {"80-81/tcp", "", "8000"}, {"80", "", "8000"}, {"80/TCP", "", "8000"}} {
+		{"80/tcp", "x", "8000"}, {"80/tcp", "::1%lo", "9001"}, {"80/tcp", "::2", "9001"}, {"80/sctp", "", "8000"}, {"80-81/tcp", "", "8000"}, {"80", "", "8000"}, {"80/TCP", "", "8000"}} {
 		if read(some, withPort(port[0], port[1], port[2])) == nil {
 			t.Error(port)
 		}

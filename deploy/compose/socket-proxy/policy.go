@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -174,8 +173,10 @@ func readPorts(text string) (portRange, error) {
 	}
 	if ports.address == "*" {
 		ports.address = ""
-	} else if _, err := netip.ParseAddr(strings.Trim(ports.address, "[]")); err != nil {
-		return portRange{}, errors.New("ports: " + err.Error())
+	} else if address, err := netip.ParseAddr(strings.Trim(ports.address, "[]")); err != nil {
+		return portRange{}, err
+	} else {
+		ports.address = address.String()
 	}
 	return ports, nil
 }
@@ -230,6 +231,13 @@ func isTarget(target string) bool {
 }
 
 func (p *policy) allowsPort(address, port, kind string) bool {
+	if address != "" { // every one, as 0.0.0.0
+		parsed, err := netip.ParseAddr(strings.Trim(address, "[]"))
+		if err != nil || parsed.Zone() != "" {
+			return false
+		}
+		address = parsed.String()
+	}
 	if !numberForm.MatchString(port) {
 		return false
 	}
