@@ -7,8 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +15,15 @@ from typing import Any
 
 import docker
 import pytest
-import requests
 from pytest_docker.plugin import get_docker_services
 
 from nexthos_testing.docker import Hands, need_docker
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.locks import alone
 from nexthos_testing.nats import free_port
+from nexthos_testing.socket_proxy import compiled, proxy_before
 
 ROOT = Path(__file__).parents[3]
-BASE = "nexthos/base:local"  # where no registry is asked: see scripts/base-images
 NEXTHOS = Path(sys.executable).parent / "nexthos"
 # The project's own files, but for its network: somebody may run the real one beside the tests.
 OVER = """\
@@ -227,55 +224,18 @@ def daemon() -> Iterator[docker.APIClient]:
 
 
 @pytest.fixture(scope="session")
-def proxy_image() -> str:
-    """The socket proxy's, built as its users build it."""
+def proxy_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The socket proxy, compiled; its image is the one of the project `proxied`."""
     need_docker()
-    client = docker.APIClient(version="auto", timeout=600)
-    tag = "nexthos/socket-proxy:test"
-    try:
-        base = {"BASE_IMAGE": BASE} if client.images(BASE) else {}
-        file = "deploy/compose/socket-proxy/Dockerfile"
-        built = client.build(
-            path=str(ROOT), dockerfile=file, tag=tag, buildargs=base, decode=True, rm=True
-        )
-        said = list(built)
-        assert not any("error" in item for item in said), said
-    finally:
-        client.close()
-    return tag
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    with alone(common / "socket-proxy-program") as folder:
+        return compiled(folder)
 
 
 @pytest.fixture
-def proxy(daemon: docker.APIClient, proxy_image: str, namespace: str) -> Iterator[str]:
-    """The URL of a socket proxy of this test's own namespace, which listens."""
-    socket = "/var/run/docker.sock"
-    host = daemon.create_host_config(
-        binds=[f"{socket}:{socket}"],
-        group_add=[os.stat(socket).st_gid],
-        port_bindings={"2375/tcp": ("127.0.0.1", None)},
-        read_only=True,
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-    )
-    name = f"proxy-{uuid.uuid4().hex[:8]}"
-    made = daemon.create_container(
-        proxy_image, [f"-namespace={namespace}"], name=name, ports=[2375], host_config=host
-    )["Id"]
-    try:
-        daemon.start(made)
-        port = daemon.inspect_container(made)["NetworkSettings"]["Ports"]["2375/tcp"][0]["HostPort"]
-        _until_it_answers(f"http://127.0.0.1:{port}")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        daemon.remove_container(made, force=True)
-
-
-def _until_it_answers(url: str) -> None:
-    deadline = time.monotonic() + 20.0
-    while True:
-        try:
-            assert requests.get(f"{url}/_ping", timeout=20).status_code == 200
-            return
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+def proxy(proxy_program: Path, namespace: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of a socket proxy of this test's own namespace, before the real daemon."""
+    with proxy_before(proxy_program, tmp_path, f"-namespace={namespace}") as there:
+        yield there.url

@@ -19,7 +19,7 @@ from nexthos_testing.docker import RUNNER
 from nexthos_testing.dockyard import Dockyard, dockyard
 from nexthos_testing.nats import NatsServer
 
-pytestmark = pytest.mark.timeout(300)  # its image is built first
+pytestmark = pytest.mark.timeout(300)  # it is compiled first
 
 Body = dict[str, Any]
 
