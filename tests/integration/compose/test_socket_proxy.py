@@ -15,6 +15,9 @@ import docker
 import pytest
 import requests
 
+from nexthos_controller.executors.docker.archive import packed
+from nexthos_shared.models import ConditionType
+from nexthos_shared.reasons import Reason
 from nexthos_testing.docker import RUNNER
 from nexthos_testing.dockyard import Dockyard, dockyard
 from nexthos_testing.nats import NatsServer
@@ -65,8 +68,8 @@ async def test_a_name_that_is_somebody_elses_is_told_and_left_alone(
     taken = daemon.create_container(RUNNER, name=name)["Id"]
     try:
         await yard.field.put("orders")
-        status = await yard.field.reaches("orders", "Degraded")
-        assert "not ours" in str(status.conditions)
+        words = await yard.told("orders", ConditionType.NAME_CONFLICT, Reason.NAME_CONFLICT)
+        assert "not ours" in words
         assert daemon.inspect_container(taken)["State"]["Status"] == "created"
     finally:
         daemon.remove_container(taken, force=True)
@@ -142,12 +145,26 @@ def post(proxy: str, path: str, body: bytes, **headers: str) -> requests.Respons
     return requests.post(proxy + path, data=body, headers=more, timeout=20)
 
 
-def test_the_body_that_is_varied_here_is_a_good_one(
+def test_the_body_that_is_varied_here_is_a_good_one_and_credentials_come_into_it(
     proxy: str, path: str, good: Body, daemon: docker.APIClient
 ) -> None:
-    made = post(proxy, path, json.dumps(good).encode())
-    assert made.status_code == 201, made.text
-    daemon.remove_container(made.json()["Id"], v=True)
+    said = post(proxy, path, json.dumps(good).encode())
+    assert said.status_code == 201, said.text
+    made = said.json()["Id"]
+    try:
+        files = packed({"nats.creds": b"a", "store.creds": b"b"}, "10001:10001")
+        put = {"path": "/run/nexthos"}
+        assert (
+            requests.put(f"{proxy}/containers/{made}/archive", files, params=put).status_code == 200
+        )
+        _, stat = daemon.get_archive(made, "/run/nexthos/store.creds")
+        assert (stat["size"], stat["mode"]) == (1, 0o600)
+        other = packed({"x.so": b"a"}, "10001:10001")
+        assert (
+            requests.put(f"{proxy}/containers/{made}/archive", other, params=put).status_code == 403
+        )
+    finally:
+        daemon.remove_container(made, v=True)
 
 
 MORE: list[Body] = [
