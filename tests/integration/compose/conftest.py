@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from nexthos_testing.docker import Hands, need_docker
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.locks import alone
 from nexthos_testing.nats import free_port
+from nexthos_testing.socket_proxy import compiled, proxy_before
 
 ROOT = Path(__file__).parents[3]
-BASE = "nexthos/base:local"  # where no registry is asked: see scripts/base-images
 NEXTHOS = Path(sys.executable).parent / "nexthos"
 # The project's own files, but for its network: somebody may run the real one beside the tests.
 OVER = """\
@@ -32,6 +31,11 @@ services:
   controller:
     volumes: ["{settings}:/etc/nexthos/controller.yaml:ro"]
 networks: {{default: {{name: {network}}}}}
+"""
+PROXY_OVER = """\
+services:
+  docker-api:
+    command: ["-images=nexthos/runner:dev", "-networks={network}"]
 """
 
 
@@ -100,6 +104,7 @@ def _start(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
     settings.write_text(written.replace("network: nexthos", f"network: {name}"))
     settings.chmod(0o644)
     (folder / "over.yaml").write_text(OVER.format(settings=settings, network=name))
+    (folder / "proxy.yaml").write_text(PROXY_OVER.format(network=name))
     ports = {"NATS_PORT": str(free_port()), "NEXTHOS_HTTP_PORT": str(free_port())}
     if list((ROOT / "engine/dist").glob("*.whl")):  # as `make images` built them: all is cached
         ports["ENGINE_WHEEL"] = "prebuilt"
@@ -116,7 +121,8 @@ def _start(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
 
 def _join(name: str, folder: Path, more: tuple[Path, ...]) -> Project:
     environ = json.loads((folder / "environ.json").read_text())
-    return Project(name, folder, (ROOT / "compose.yaml", *more, folder / "over.yaml"), environ)
+    over = [folder / "over.yaml", *([folder / "proxy.yaml"] if more else [])]
+    return Project(name, folder, (ROOT / "compose.yaml", *more, *over), environ)
 
 
 def _end(there: Project) -> None:
@@ -217,29 +223,19 @@ def daemon() -> Iterator[docker.APIClient]:
     client.close()
 
 
-@pytest.fixture
-def proxy(daemon: docker.APIClient) -> Iterator[str]:
-    """The URL of a socket proxy of this test's own."""
-    base = {"BASE_IMAGE": BASE} if daemon.images(BASE) else {}
-    path = str(ROOT / "deploy/compose/socket-proxy")
-    tag = "nexthos/socket-proxy:test"
-    said = list(daemon.build(path=path, tag=tag, buildargs=base, decode=True, rm=True))
-    assert not any("error" in item for item in said), said
+@pytest.fixture(scope="session")
+def proxy_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The socket proxy, compiled; its image is the one of the project `proxied`."""
+    need_docker()
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    with alone(common / "socket-proxy-program") as folder:
+        return compiled(folder)
 
-    socket = "/var/run/docker.sock"
-    host = daemon.create_host_config(
-        binds=[f"{socket}:{socket}"],
-        group_add=[os.stat(socket).st_gid],
-        port_bindings={"2375/tcp": ("127.0.0.1", None)},
-        read_only=True,
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-    )
-    name = f"proxy-{uuid.uuid4().hex[:8]}"
-    made = daemon.create_container(tag, name=name, ports=[2375], host_config=host)["Id"]
-    try:
-        daemon.start(made)
-        port = daemon.inspect_container(made)["NetworkSettings"]["Ports"]["2375/tcp"][0]["HostPort"]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        daemon.remove_container(made, force=True)
+
+@pytest.fixture
+def proxy(proxy_program: Path, namespace: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of a socket proxy of this test's own namespace, before the real daemon."""
+    with proxy_before(proxy_program, tmp_path, f"-namespace={namespace}") as there:
+        yield there.url

@@ -12,14 +12,20 @@ from pathlib import Path
 
 
 class Wire:
-    """Connections to `address` reach the Unix socket `path` until `cut`."""
+    """Connections to `address`, or to the Unix socket `at`, reach the Unix socket `path` until `cut`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at: Path | None = None) -> None:
         self._path = str(path)
         self._ends: set[socket.socket] = set()
         self._whole = True
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        if at is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(at))
+            self._listener.listen()
+            self.address = f"unix://{at}"
         threading.Thread(target=self._accept, daemon=True, name="wire").start()
 
     def cut(self) -> None:

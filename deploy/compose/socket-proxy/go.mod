@@ -1,0 +1,3 @@
+module nexthos-socket-proxy
+
+go 1.26.5
