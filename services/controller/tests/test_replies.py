@@ -111,6 +111,7 @@ async def attack(namespace: str, tmp_path: Path) -> AsyncIterator[Attack]:
         async with builder.house() as house:
             await watcher.subscribe(">", cb=record)
             await watcher.flush()
+            await watcher.flush()  # nats-py's first PING goes before what it still has to send
             yield Attack(house, few, recorded, watcher)
         await few.close()
         await watcher.close()
