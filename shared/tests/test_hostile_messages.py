@@ -52,6 +52,7 @@ def commanding(target: str) -> list[bytes]:
 @pytest.mark.parametrize(
     "reply", [b"\xff", b"_INBOX.\xff", b"a\x0bb", b"a\x0cb", b"\x00", b"x" * 3000]
 )
+@pytest.mark.fault(91)
 async def test_the_subject_of_a_reply_ends_no_reading(
     link: Link, raw: Raw, namespace: str, reply: bytes
 ) -> None:
@@ -98,6 +99,7 @@ async def brings(store: Store, key: str) -> dict[str, KvEntry]:
     raise AssertionError
 
 
+@pytest.mark.fault(91)
 async def test_who_writes_one_key_has_nothing_published_and_no_watch_ended(
     store: Store, raw: Raw, namespace: str, nats_server: NatsServer
 ) -> None:
@@ -131,6 +133,7 @@ async def test_who_writes_one_key_has_nothing_published_and_no_watch_ended(
     assert store.link.reconnects == 0
 
 
+@pytest.mark.fault(91)
 async def test_what_is_slipped_into_the_inbox_of_a_feed_is_dropped(
     store: Store, raw: Raw, namespace: str
 ) -> None:

@@ -233,6 +233,7 @@ async def test_an_address_of_the_sixth_version_is_one() -> None:
         assert url.startswith("http://[::1]:")
 
 
+@pytest.mark.fault(92)
 async def test_hundreds_that_ask_nothing_are_bounded_and_silence_nobody(port: int) -> None:
     threads = threading.active_count()
     async with AsyncExitStack() as stack:
@@ -248,6 +249,7 @@ async def test_hundreds_that_ask_nothing_are_bounded_and_silence_nobody(port: in
         assert len(here) <= doorway.MOST
 
 
+@pytest.mark.fault(92)
 async def test_hundreds_that_take_nothing_silence_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     async def large(_: Request) -> Answer:
         return Answer(bytes(10_000_000))

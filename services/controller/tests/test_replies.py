@@ -126,6 +126,7 @@ REQUESTS = {
 }
 
 
+@pytest.mark.fault(89)
 async def test_no_endpoint_sends_anything_to_a_reply_that_is_no_inbox(attack: Attack) -> None:
     house = attack.house
     await house.publish("orders")
@@ -143,6 +144,7 @@ async def test_no_endpoint_sends_anything_to_a_reply_that_is_no_inbox(attack: At
     assert (await house.field.request("list"))["total"] == 1
 
 
+@pytest.mark.fault(89)
 async def test_what_every_service_of_nats_answers_goes_to_inboxes_only(attack: Attack) -> None:
     house = attack.house
     names = ["", f".{house.field.names.service}"]
@@ -155,6 +157,7 @@ async def test_what_every_service_of_nats_answers_goes_to_inboxes_only(attack: A
     assert await attack.sent() == []
 
 
+@pytest.mark.fault(89)
 async def test_a_standby_sends_nothing_to_a_reply_that_is_no_inbox(
     attack: Attack, tmp_path: Path
 ) -> None:
@@ -181,6 +184,7 @@ async def test_a_standby_sends_nothing_to_a_reply_that_is_no_inbox(
         assert await attack.sent() == []
 
 
+@pytest.mark.fault(89)
 async def test_followers_whose_reply_is_no_inbox_or_heard_by_nobody_take_no_place(
     attack: Attack,
 ) -> None:
@@ -204,6 +208,7 @@ async def test_followers_whose_reply_is_no_inbox_or_heard_by_nobody_take_no_plac
         assert reader.error is None
 
 
+@pytest.mark.fault(89)
 async def test_a_reply_that_the_controller_itself_would_receive_is_dropped(attack: Attack) -> None:
     """Its answers are read as JetStream's there: of a get, of a publish, of a feed."""
     site = attack.house.running.site
