@@ -70,7 +70,7 @@ class _Client(Client):
         # A status that is not UTF-8, sent by anybody, ends nats-py's reading: connected, and deaf.
         try:
             return await super()._process_headers(headers)
-        except (ValueError, IndexError) as error:
+        except Exception as error:
             log.debug("headers not understood", error=str(error))
             return None
 
