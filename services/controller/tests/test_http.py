@@ -291,6 +291,24 @@ async def test_those_that_are_being_answered_do_not_have_to_go(
     assert [answer[::2] for answer in answers] == [(200, "at last")] * 12
 
 
+async def test_what_takes_a_thread_is_answered_one_at_a_time() -> None:
+    now = most = 0
+
+    async def costly(_: Request) -> Answer:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+        return Answer(b"")
+
+    routes = [Route(re.compile("/costly"), costly, at_once=1)]
+    async with serve_http("127.0.0.1:0", CollectorRegistry(), lambda: True, routes) as url:
+        port = int(url.rpartition(":")[2])
+        answers = await asyncio.gather(*(get(port, "/costly") for _ in range(20)))
+    assert ({status for status, _, _ in answers}, most) == ({200}, 1)
+
+
 @pytest.mark.parametrize(
     "authorization",
     [

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from nexthos_controller.doorway import Doorway, Visitor, listening
+from nexthos_controller.doorway import MOST, Doorway, Visitor, listening
 
 ANSWER_WITHIN = 10.0  # seconds; Prometheus gives up after as long
 ASKED_WITHIN = 10.0  # seconds for the other side to ask
@@ -52,11 +52,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Paths that match as a whole, and who answers, on the loop; `open` ones need no token."""
+    """Paths that match as a whole, and who answers, on the loop; `open` ones need no token.
+
+    What takes a thread is answered one at a time (`at_once`): there are few, and others need them.
+    """
 
     path: re.Pattern[str]
     answer: Callable[[Request], Awaitable[Answer]]
     open: bool = False
+    at_once: int = MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ async def serve_http(
     own = [
         Route(re.compile("/livez"), livez, open=True),
         Route(re.compile("/readyz"), readyz, open=True),
-        Route(re.compile("/metrics"), metrics),
+        Route(re.compile("/metrics"), metrics, at_once=1),
     ]
     with listening(address) as (listener, url):
         async with Doorway(listener, _Application([*own, *more], url, token).serve):
@@ -110,7 +114,7 @@ class _Application:
     """Which route answers, and whether to whom asks."""
 
     def __init__(self, routes: Iterable[Route], url: str, token: str | None) -> None:
-        self._routes = tuple(routes)
+        self._routes = [(route, asyncio.Semaphore(route.at_once)) for route in routes]
         self._here = url.partition("://")[2]
         self._token = f"Bearer {token}".encode() if token else None
 
@@ -133,21 +137,21 @@ class _Application:
     async def _answer(self, head: _Head) -> Answer:
         if head.method not in ("GET", "HEAD"):
             return Answer(b"only GET and HEAD\n", 405)
-        for route in self._routes:
+        for route, places in self._routes:
             if found := route.path.fullmatch(head.path):
                 if not (route.open or self._knows(head.headers.get("authorization", ""))):
                     return Answer(b"a token is needed: Authorization: Bearer TOKEN\n", 401)
                 host = head.headers.get("host") or self._here
-                return await _asked(route, Request(found.groupdict(), host))
+                return await _asked(route, places, Request(found.groupdict(), host))
         return Answer(b"not found\n", 404)
 
     def _knows(self, authorization: str) -> bool:
         return self._token is None or hmac.compare_digest(authorization.encode(), self._token)
 
 
-async def _asked(route: Route, request: Request) -> Answer:
+async def _asked(route: Route, places: asyncio.Semaphore, request: Request) -> Answer:
     try:
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with asyncio.timeout(ANSWER_WITHIN), places:
             return await route.answer(request)
     except TimeoutError:
         return Answer(b"no answer in time\n", 503)
