@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+SHORT = 20_000  # requests that may wait where each is answered within a moment
+
 
 class ReaderGone(Exception):
     """Nobody takes the messages of a stream any more."""
@@ -36,19 +38,33 @@ class Outlet(Protocol):
         """Say that this was all. Never raises."""
 
 
+class Asker(Protocol):
+    """Whoever waits for one answer."""
+
+    async def left(self) -> None:
+        """Return when nobody waits any more, as far as can be known. Never raises."""
+
+
 Answer = Callable[[Any], Awaitable[BaseModel]]
+SlowAnswer = Callable[[Any, Asker], Awaitable[BaseModel]]
 Stream = Callable[[Any, Outlet], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """One endpoint: `answer` gives its one reply, or `stream` sends what there is to send."""
+    """One endpoint: `answer` gives its one reply, or `stream` sends what there is to send.
+
+    `slow_answer` gives one reply too, and ends early where nobody waits for it any more.
+    """
 
     name: str
     request: type[BaseModel]
     reply: tuple[type[BaseModel], ...]
     answer: Answer | None = None
+    slow_answer: SlowAnswer | None = None
     stream: Stream | None = None
+    at_once: int = 64  # requests that are answered at the same time
+    waiting: int = 0  # more that wait for it; what is beyond is refused (429)
     requests: int = 0
     errors: int = 0
     last_error: str | None = None
