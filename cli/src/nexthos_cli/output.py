@@ -335,6 +335,7 @@ class SetupOutput(Output):
 
     created: list[str]
     existing: list[str]
+    changed: Annotated[dict[str, list[str]], Field(description="by stream, settings put right")]
 
 
 class ErrorOutput(Output):
