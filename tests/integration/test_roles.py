@@ -409,6 +409,8 @@ async def test_an_author_of_one_applies_it_and_no_other(namespace: str, tmp_path
         for _ in range(2):
             code, words = await applies("one")
             assert code == 0, words
+        doctor = await asyncio.to_thread(CliRunner(env=env).invoke, cli, ["doctor"])
+        assert f"may not publish $KV.{namespace}-pipelines.x\n" in doctor.stdout  # and all else
         code, words = await applies("two")
         assert code == 1
         assert "NATS refuses the subject" in words

@@ -307,7 +307,7 @@ def needed(link: Link, store: Store) -> list[str]:
     for bucket in (store.pipelines, store.statuses, store.control, store.configs):
         subjects += [
             f"{api}.STREAM.INFO.{bucket.stream}",
-            f"{api}.CONSUMER.CREATE.{bucket.stream}.x",
+            f"{api}.CONSUMER.CREATE.{bucket.stream}",
         ]
     for bucket in (store.pipelines, store.statuses, store.control):
         subjects.append(f"{api}.DIRECT.GET.{bucket.stream}.$KV.{bucket.name}.x")

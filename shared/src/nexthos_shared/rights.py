@@ -27,6 +27,8 @@ API = "$JS.API"
 INBOX = "_INBOX"
 # Where answers go: to clients of this account, and through an account's import to those of another.
 ANSWERS = (f"{INBOX}.>", "_R_.>")
+# What the server answers about the user itself. Not for a viewer, who may send nothing that NATS answers.
+OWN_RIGHTS = "$SYS.REQ.USER.INFO"
 READING = ("status", "list", "usage", "logs")  # endpoints that change nothing
 
 
@@ -141,7 +143,7 @@ def _author(asked: Asked) -> Rights:
         "Whoever may store one configuration may overwrite and erase all of them. "
         "In one account NATS sends answers wherever a request's reply subject says: who must be kept "
         "from other definitions gets an account of their own (docs/operations.md).",
-        publish=(*written, *api, *_flow(names), names.endpoint("*"), *_asking(names)),
+        publish=(*written, *api, *_flow(names), names.endpoint("*"), *_asking(names), OWN_RIGHTS),
         subscribe=(f"{asked.inbox}.>",),
     )
 
