@@ -254,7 +254,7 @@ OPEN = {
 }
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(96)
 @pytest.mark.parametrize("kind", OPEN)
 def test_settings_that_lay_a_bucket_open_are_told_and_setup_puts_them_right(person, kind):
     assert told(person)["settings"].startswith("ok")

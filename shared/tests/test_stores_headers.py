@@ -73,7 +73,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(96)
 @pytest.mark.parametrize("kind", sorted(OWN))
 async def test_no_header_of_one_keys_writer_reaches_another_key(tmp_path, kind):
     async with attacked(tmp_path, kind) as (store, attacker):
@@ -84,7 +84,7 @@ async def test_no_header_of_one_keys_writer_reaches_another_key(tmp_path, kind):
         assert [await bucket.history(key) for key in ("one", "two", "three")] == before
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(96)
 @pytest.mark.parametrize("kind", ["pipelines", "status"])
 async def test_no_key_can_be_made_to_expire_and_bring_an_older_one_back(tmp_path, kind):
     async with attacked(tmp_path, kind) as (store, attacker):

@@ -213,7 +213,7 @@ async def test_a_user_may_have_a_key_for_a_password(namespace: str, tmp_path: Pa
                 await store.pipelines.put("one", b"{}")
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(98)
 async def test_a_controllers_user_can_neither_destroy_nor_redefine_anything(
     namespace: str, tmp_path: Path
 ) -> None:
@@ -255,7 +255,7 @@ async def test_a_controllers_user_can_neither_destroy_nor_redefine_anything(
         assert (await field.js.stream_info(f"KV_{names.pipelines}")).config == before.config
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(
     "reply",
     [
@@ -298,7 +298,7 @@ async def test_whatever_a_controller_is_made_to_answer_to_nats_refuses_what_is_n
         assert (await field.js.stream_info(f"KV_{namespace}-pipelines")).state == before
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(98)
 async def test_a_viewer_sees_everything_and_changes_nothing(namespace: str, tmp_path: Path) -> None:
     config = pasted(namespace, ("viewer",), ("controller",))
     as_controller = {"NATS_USER": f"{namespace}-controller", "NATS_PASSWORD": PASSWORD}
@@ -340,7 +340,7 @@ async def test_a_viewer_sees_everything_and_changes_nothing(namespace: str, tmp_
                 assert await user.may_not_hear(subject), subject
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(98)
 async def test_a_runner_asks_for_its_own_configuration_only(namespace: str, tmp_path: Path) -> None:
     config = pasted(namespace, ("runner", "one"))
     async with (
@@ -381,7 +381,7 @@ async def test_a_runner_asks_for_its_own_configuration_only(namespace: str, tmp_
                 assert await user.may_not_hear(subject), subject
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(98)
 async def test_an_author_of_one_applies_it_and_no_other(namespace: str, tmp_path: Path) -> None:
     config = pasted(namespace, ("author", "one"), ("controller",))
     as_controller = {"NATS_USER": f"{namespace}-controller", "NATS_PASSWORD": PASSWORD}
