@@ -231,3 +231,56 @@ async def test_an_account_near_its_limit_is_told(person, tmp_path):
                 await store.pipelines.put(key, b"x" * 70_000)
         line = (await asyncio.to_thread(told, person))["jetstream"]
     assert remedied(line, "% of what is allowed", "raise the account's storage")
+
+
+# ---- settings of buckets that were made before, or by hand
+
+
+async def by_hand(store, stream, **settings):
+    """The stream anew, with other settings."""
+    subject = f"$JS.API.STREAM.%s.{stream}"
+    stored = (await store.link.js._api_request(subject % "INFO"))["config"]
+    await store.link.js.delete_stream(stream)
+    config = json.dumps({**stored, **settings}).encode()
+    await store.link.js._api_request(subject % "CREATE", config)
+
+
+OPEN = {
+    "pipelines": {"allow_rollup_hdrs": True},
+    "status": {"allow_rollup_hdrs": True, "deny_delete": False},
+    "control": {"allow_rollup_hdrs": True, "subject_delete_marker_ttl": 60_000_000_000},
+    "configs": {"allow_direct": False, "max_age": 3_600_000_000_000},
+    "events": {"allow_rollup_hdrs": True},
+}
+
+
+@pytest.mark.fault(96)
+@pytest.mark.parametrize("kind", OPEN)
+def test_settings_that_lay_a_bucket_open_are_told_and_setup_puts_them_right(person, kind):
+    assert told(person)["settings"].startswith("ok")
+    stream = {"configs": "OBJ_{}", "events": "{}"}.get(kind, "KV_{}").format(
+        getattr(Names(person.namespace), kind)
+    )
+    person.store(lambda store: by_hand(store, stream, **OPEN[kind]))
+    line = told(person)["settings"]
+    for setting in OPEN[kind]:
+        assert remedied(line, stream, f"{setting} is ", "`nexthos setup`")
+    out = person.does("setup").stdout
+    assert f"stream/{stream} changed: " in out
+    for setting in OPEN[kind]:
+        assert f"{setting} {str(OPEN[kind][setting]).lower()} -> " in out
+    assert "changed" not in person.does("setup").stdout
+    assert told(person)["settings"].startswith("ok")
+
+
+def test_one_setting_that_nats_does_not_take_back_keeps_no_other_bucket_from_being_put_right(
+    person,
+):
+    names = Names(person.namespace)
+    person.store(lambda store: by_hand(store, store.pipelines.stream, allow_msg_ttl=True))
+    person.store(lambda store: by_hand(store, store.control.stream, allow_rollup_hdrs=True))
+    done = person.types("setup")
+    assert done.exit_code == 1
+    assert f"stream/KV_{names.control} changed: allow_rollup_hdrs true -> false" in done.stdout
+    assert f"change the settings of KV_{names.pipelines}" in done.stderr
+    assert remedied(told(person)["settings"], "allow_msg_ttl is true, should be false")

@@ -102,6 +102,15 @@ def test_rollout(person):
     assert [(p["result"], p["reason"]) for p in late["pipelines"]] == [("failed", "TimedOut")]
 
 
+def test_auth(person):
+    for role in (["controller"], ["viewer"], ["author"], ["author", "a"], ["runner", "a"]):
+        done = person.json("auth", *role, schema="output-auth")
+        assert done["role"] == role[0]
+        assert done["user"].startswith(f"{person.namespace}-{role[0]}")
+        assert done["publish"]
+        assert done["subscribe"]
+
+
 def test_abandon(person):
     done = person.json("abandon", "m1", "--force", "-y", schema="output-abandon")
     assert done == {"place": "m1", "action": "abandoned", "pipelines": []}

@@ -61,40 +61,28 @@ async def test_deleting_an_absent_key_writes_the_proof(store):
     assert (await store.pipelines.get("orders")).value is None
 
 
-async def test_a_purge_leaves_a_marker_and_nothing_before_it(store):
-    for value in (b"1", b"2"):
-        await store.pipelines.put("orders", value)
-    await store.pipelines.purge("orders")
-    assert [e.value for e in await store.pipelines.history("orders")] == [None]
-
-
-async def test_where_rollups_are_forbidden_a_purge_is_a_deletion(store):
-    await store.statuses.put("orders", b"1")
-    await store.statuses.purge("orders")
-    assert (await store.statuses.get("orders")).value is None
-
-
 async def test_create_works_once(store):
     await store.control.create("lease", b"me")
     with pytest.raises(StoreConflict, match="lease"):
         await store.control.create("lease", b"you")
 
 
-async def test_create_works_over_any_marker(store):
-    for bring_marker in (store.control.delete, store.control.purge):
-        await store.control.put("lease", b"old")
-        await bring_marker("lease")
-        await store.control.create("lease", b"new")
-        assert (await store.control.get("lease")).value == b"new"
-
-
-async def test_the_marker_of_an_expired_key_is_read_as_one_and_created_over(store):
-    await store.control.update("lease", b"me", 0, ttl=1)
-    async with store.control.feed("lease") as feed:
-        async with asyncio.timeout(10):
-            read = [store.control.read(await feed.messages.get()) for _ in range(2)]
-    assert [(e.value, e.expired) for e in read] == [(b"me", False), (None, True)]
+@pytest.mark.parametrize("header", [{"KV-Operation": "DEL"}, {"KV-Operation": "PURGE"}])
+async def test_create_works_over_any_marker(store, header):
+    await store.control.put("lease", b"old")
+    await store.link.js.publish(f"$KV.{store.control.name}.lease", b"", headers=header)
     assert (await store.control.get("lease")).value is None
+    await store.control.create("lease", b"new")
+    assert (await store.control.get("lease")).value == b"new"
+
+
+async def test_an_expired_key_is_gone_and_created_anew(store):
+    await store.control.update("lease", b"me", 0, ttl=1)
+
+    async def gone():
+        return await store.control.get("lease") is None
+
+    await eventually(gone)
     await store.control.create("lease", b"you")
     assert (await store.control.get("lease")).value == b"you"
 
@@ -117,17 +105,10 @@ async def test_an_update_may_give_the_key_another_time_to_live(store):
     await store.control.update("other", b"me", 0, ttl=1)
 
     async def other_is_over():
-        return (await store.control.get("other")).expired
+        return await store.control.get("other") is None
 
     await eventually(other_is_over)
     assert (await store.control.get("lease")).revision == second
-
-
-async def test_a_marker_that_somebody_wrote_is_not_an_expired_key(store):
-    for bring_marker in (store.control.delete, store.control.purge):
-        await store.control.put("lease", b"me")
-        await bring_marker("lease")
-        assert not (await store.control.get("lease")).expired
 
 
 async def test_delete_decides_by_the_revision_if_one_is_given(store):
@@ -191,7 +172,7 @@ async def test_a_snapshot_has_the_last_entry_of_every_key_markers_included(store
     }
 
 
-async def test_a_snapshot_is_whole_while_others_write_and_purge(store):
+async def test_a_snapshot_is_whole_while_others_write_and_delete(store):
     fixed = {f"fixed{n}" for n in range(200)}
     for key in fixed:
         await store.pipelines.put(key, b"x")
@@ -202,7 +183,7 @@ async def test_a_snapshot_is_whole_while_others_write_and_purge(store):
         while writing:
             n += 1
             await store.pipelines.put(f"moving{n % 20}", str(n).encode())
-            await store.pipelines.purge(f"moving{(n + 10) % 20}")
+            await store.pipelines.delete(f"moving{(n + 10) % 20}")
 
     writer = asyncio.create_task(write())
     try:
@@ -284,20 +265,11 @@ async def test_the_buckets_are_as_the_architecture_says(store):
     everyone = [pipelines, statuses, control, configs]
     assert [c.allow_direct for c in everyone] == [True] * 4
     assert [c.storage for c in everyone] == [js_api.StorageType.FILE] * 4
-    assert [c.allow_rollup_hdrs for c in everyone] == [True, False, True, True]
+    assert [c.allow_rollup_hdrs for c in everyone] == [False, False, False, True]
     assert [c.max_msgs_per_subject for c in everyone] == [64, 1, 1, -1]
     assert control.allow_msg_ttl
-    assert control.subject_delete_marker_ttl == 60
-
-
-async def test_one_header_can_not_wipe_the_status_bucket(store):
-    for key in ("a", "b"):
-        await store.statuses.put(key, b"1")
-    with pytest.raises(Exception, match="rollup"):
-        await store.link.js.publish(
-            f"$KV.{store.statuses.name}.a", b"", headers={"Nats-Rollup": "all"}
-        )
-    assert len(await store.statuses.snapshot()) == 2
+    # The server allows rollups by itself where it is to leave markers of what expired.
+    assert control.subject_delete_marker_ttl is None
 
 
 async def test_a_definition_that_is_too_large_is_refused_by_nats_and_not_cut(store):

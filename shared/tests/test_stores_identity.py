@@ -15,7 +15,7 @@ async def test_whatever_is_written_deleted_or_purged_it_stays_the_same(store):
     for call in (bucket.put("a", b"1"), bucket.put("b", b"1"), bucket.delete("a")):
         await call
         seen.append(await bucket.identity())
-    await bucket.purge("b")
+    await bucket.delete("b")
     await store.link.js.purge_stream(bucket.stream)
     seen.append(await bucket.identity())
     for earlier in seen:

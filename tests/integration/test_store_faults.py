@@ -25,6 +25,7 @@ from nexthos_testing.controller import (
 )
 from nexthos_testing.credentials import Operator
 from nexthos_testing.field import Field, field_of
+from nexthos_testing.guarded import controller_rights
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually
 
@@ -271,7 +272,8 @@ async def test_over_rotated_credentials_it_connects_again_and_executions_are_not
 ) -> None:
     operator, mine, theirs = Operator(), tmp_path / "mine.creds", tmp_path / "theirs.creds"
     operator.user(mine)
-    old = operator.user(theirs)
+    few = controller_rights(namespace)
+    old = operator.user(theirs, few.publish, few.subscribe)
     async with NatsServer(tmp_path / "nats", config=operator.config) as server:
         controller = ControllerProcess(server.url, namespace, tmp_path / "state")
         nc = await nats.connect(server.url, user_credentials=str(mine))
@@ -283,7 +285,7 @@ async def test_over_rotated_credentials_it_connects_again_and_executions_are_not
             await field.put("orders")
             await field.reaches("orders", "Running")
             before = engine_processes(controller.state_dir)
-            operator.user(theirs)
+            operator.user(theirs, few.publish, few.subscribe)
             operator.revoke(old)
             server.config = operator.config
             server.reload()
@@ -293,6 +295,7 @@ async def test_over_rotated_credentials_it_connects_again_and_executions_are_not
             assert status.restarts == 0
             assert engine_processes(controller.state_dir) == before
             assert await controller.terminate() == 0
+            assert not said(controller, "NATS refuses a subject")
         finally:
             await nc.close()
             if controller.running:

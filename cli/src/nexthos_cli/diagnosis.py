@@ -208,24 +208,17 @@ async def room(store: Store) -> Check:
 
 
 async def settings(store: Store) -> Check:
-    """Whether the buckets are as they must be (nats-facts: rollups, direct gets, markers)."""
-    wrong = []
-    for bucket, field, wanted in (
-        (store.pipelines, "allow_direct", True),
-        (store.statuses, "allow_direct", True),
-        (store.statuses, "allow_rollup_hdrs", False),
-        (store.configs, "allow_direct", True),
-    ):
-        config = (await store.link.js.stream_info(bucket.stream)).config
-        if bool(getattr(config, field)) is not wanted:
-            wrong.append(f"{bucket.stream}: {field} should be {str(wanted).lower()}")
+    """Whether the buckets are as they must be: see `nexthos_shared.stores.streams`."""
+    differing = await store.differing()
     history = (await store.link.js.stream_info(store.pipelines.stream)).config.max_msgs_per_subject
+    if differing:
+        words = "; ".join(f"{s}: {', '.join(map(str, found))}" for s, found in differing.items())
+        remedy = "`nexthos setup` puts them right and keeps what is stored"
+        return warn("settings", words, remedy)
     if (history or 0) == 1:
-        wrong.append(f"{store.pipelines.stream}: keeps no history")
-    if wrong:
-        remedy = "`nats stream edit STREAM`; buckets that `nexthos setup` makes are right"
-        return warn("settings", "; ".join(wrong), remedy)
-    return ok("settings", f"direct gets, no status rollup, {history} revisions of each definition")
+        remedy = f"`nats stream edit {store.pipelines.stream} --max-msgs-per-subject 64`"
+        return warn("settings", f"{store.pipelines.stream}: keeps no history", remedy)
+    return ok("settings", f"direct gets, no rollup of keys, {history} revisions of each definition")
 
 
 async def controller(app: App, link: Link) -> Check:
@@ -314,7 +307,7 @@ def needed(link: Link, store: Store) -> list[str]:
     for bucket in (store.pipelines, store.statuses, store.control, store.configs):
         subjects += [
             f"{api}.STREAM.INFO.{bucket.stream}",
-            f"{api}.CONSUMER.CREATE.{bucket.stream}.x",
+            f"{api}.CONSUMER.CREATE.{bucket.stream}",
         ]
     for bucket in (store.pipelines, store.statuses, store.control):
         subjects.append(f"{api}.DIRECT.GET.{bucket.stream}.$KV.{bucket.name}.x")

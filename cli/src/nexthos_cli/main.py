@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "explain": "Tell what a reason means and what to do.",
         "schema": "Print JSON Schemas of what is stored and printed.",
         "setup": "Create the buckets of the namespace, and its stream of events.",
+        "auth": "Print the rights in NATS that a role takes, as configuration or command.",
         "abandon": "Declare a place gone for good, with all that lived there.",
         "completion": "Print a completion script for bash, zsh or fish.",
     },

@@ -320,11 +320,22 @@ class DoctorOutput(Output):
     healthy: Annotated[bool, Field(description="no check failed")]
 
 
+class AuthOutput(Output):
+    """`nexthos auth ROLE -o json`: subjects for the allow lists of a NATS user."""
+
+    role: str
+    user: Annotated[str, Field(description="a name for the user; any other will do")]
+    about: Annotated[str, Field(description="what the role is for, and what it can't be kept from")]
+    publish: list[str]
+    subscribe: list[str]
+
+
 class SetupOutput(Output):
     """`nexthos setup -o json`: names of buckets, and of the stream of events."""
 
     created: list[str]
     existing: list[str]
+    changed: Annotated[dict[str, list[str]], Field(description="by stream, settings put right")]
 
 
 class ErrorOutput(Output):

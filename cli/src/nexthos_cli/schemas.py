@@ -52,5 +52,6 @@ def models() -> dict[str, type[BaseModel]]:
         "output-doctor": output.DoctorOutput,
         "output-explain": output.ExplainOutput,
         "output-setup": output.SetupOutput,
+        "output-auth": output.AuthOutput,
         "output-error": output.ErrorOutput,
     }

@@ -12,8 +12,9 @@ from pathlib import Path
 from nexthos_controller.lease import Lease, boottime
 from nexthos_shared.errors import LeaseLost
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
+from nexthos_shared.nats_client import connect
 from nexthos_shared.stores import Store
+from nexthos_testing.guarded import options_for
 
 EVERY = 0.002  # seconds between two effects
 
@@ -45,7 +46,7 @@ async def act(lease: Lease, watch: Watch, write: Callable[[str], object]) -> Non
 
 async def main(url: str, namespace: str, holder: str, ttl: float, journal: Path) -> None:
     watch = Watch()
-    async with connect(ConnectOptions(url), name=holder, daemon=True) as link:
+    async with connect(options_for(url, namespace), name=holder, daemon=True) as link:
         store = await Store.open(link, Names(namespace), create=True)
         lease = Lease(store.control, holder, ttl, watch)
         with journal.open("a", buffering=1) as file:

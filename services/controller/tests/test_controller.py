@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed, StillRunning
 from nexthos_shared.models import ConditionType, PipelineStatus
 from nexthos_shared.reasons import Reason
+from nexthos_testing.guarded import controller_user
 from nexthos_testing.house import CONFIG, Builder, condition
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
@@ -304,7 +305,7 @@ async def test_of_two_controllers_one_acts_and_the_other_takes_over_when_it_ends
 
 SYSTEM = """
 accounts {
-  APP { jetstream: enabled, users: [{user: app, password: app}] }
+  APP { jetstream: enabled, users: [{user: app, password: app}, CONTROLLER] }
   SYS { users: [{user: sys, password: sys}] }
 }
 system_account: SYS
@@ -327,7 +328,8 @@ async def kick(admin: Client, name: str) -> None:
 async def test_a_thousand_changes_and_fifty_reconnects_leave_everything_as_before(
     namespace: str, tmp_path: Path
 ) -> None:
-    server = NatsServer(tmp_path / "nats", config=SYSTEM)
+    config = SYSTEM.replace("CONTROLLER", controller_user(namespace))
+    server = NatsServer(tmp_path / "nats", config=config)
     async with server:
         builder = Builder(server.url, namespace, tmp_path / "state")
         admin = await nats.connect(server.url, user="sys", password="sys")

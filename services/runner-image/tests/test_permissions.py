@@ -34,7 +34,7 @@ MANY = b"# more than one chunk\n" * 20_000
 def permissions(namespace: str, more: str = "") -> str:
     """The README's block, for this namespace; `more` may be published besides."""
     text = BLOCK.replace("nexthos-configs", f"{namespace}-configs")
-    text = text.replace("_INBOX_nexthos_", f"_INBOX_{namespace}_")
+    text = text.replace("_INBOX.nexthos.", f"_INBOX.{namespace}.")
     assert META in text
     if more:
         text = text.replace("publish: [", f'publish: ["{more}", ')
@@ -80,7 +80,7 @@ async def test_another_pipelines_configuration_is_refused(alone, server, namespa
             assert await run.ended() == Exit.REFUSED, run.text()
             [error] = run.errors()
             # It listens where another pipeline's answers come, or asks for what is not its own.
-            assert "_INBOX_" in error or "$JS.API.DIRECT.GET" in error
+            assert "_INBOX." in error or "$JS.API.DIRECT.GET" in error
             assert "change-me" not in error
 
 
@@ -98,7 +98,7 @@ async def test_whatever_else_that_user_tries_is_refused(server, namespace, tick)
             await eventually(lambda: words in " ".join(refused))
 
         nc = await nats.connect(
-            as_runner(server), inbox_prefix=f"_INBOX_{namespace}_orders", error_cb=heard
+            as_runner(server), inbox_prefix=f"_INBOX.{namespace}.orders", error_cb=heard
         )
         own = await nc.request(
             f"$JS.API.DIRECT.GET.{stream}.{meta_subject(bucket, 'orders/1')}", b""
@@ -126,7 +126,7 @@ async def test_whatever_else_that_user_tries_is_refused(server, namespace, tick)
             await nc.publish(subject, payload, reply=nc.new_inbox())
             await nc.flush()
             await told(f'publish to "{subject.lower()}"')
-        for subject in (f"_INBOX_{namespace}_secrets.>", "_INBOX.>", ">"):
+        for subject in (f"_INBOX.{namespace}.secrets.>", "_INBOX.>", ">"):
             refused.clear()
             await nc.subscribe(subject)
             await nc.flush()

@@ -121,6 +121,11 @@ def execution_name(
     return f"{namespace}-{pipeline_id}-{replica}-{hash8}"
 
 
+def runner_inbox(namespace: str, pipeline_id: str) -> str:
+    """Where a runner's answers come: below `_INBOX.`, so that whoever answers clients may publish there."""
+    return f"_INBOX.{namespace}.{pipeline_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """All names of one namespace."""

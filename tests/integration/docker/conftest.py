@@ -10,6 +10,7 @@ import pytest
 
 from nexthos_testing.docker import need_docker
 from nexthos_testing.dockyard import Dockyard, dockyard
+from nexthos_testing.guarded import MOST
 from nexthos_testing.nats import NatsServer
 
 
@@ -17,7 +18,8 @@ from nexthos_testing.nats import NatsServer
 def open_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """One server for the whole run that containers reach too; tests keep apart by namespace."""
     need_docker()
-    server = NatsServer(tmp_path_factory.mktemp("open-nats"), host="0.0.0.0")
+    folder, everyone = tmp_path_factory.mktemp("open-nats"), range(MOST)
+    server = NatsServer(folder, host="0.0.0.0", namespaces=everyone)
     with asyncio.Runner() as runner:
         runner.run(server.start())
         try:

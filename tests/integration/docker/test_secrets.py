@@ -52,7 +52,7 @@ def least(namespace: str, *versions: tuple[str, str]) -> dict[str, list[str]]:
     names = [base64.urlsafe_b64encode(config_object(*v).encode()).decode() for v in versions]
     return {
         "publish": [*(f"{get}.M.{name}" for name in names), f"{get}.C.*"],
-        "subscribe": [f"_INBOX_{namespace}_{key}.>" for key, _ in versions],
+        "subscribe": [f"_INBOX.{namespace}.{key}.>" for key, _ in versions],
     }
 
 
@@ -148,7 +148,7 @@ async def test_a_runner_with_the_least_it_needs_may_fetch_its_own_and_no_other(
     problem = status.memory.slots[0].problem
     assert problem is not None
     assert yard.one("other")["State"]["ExitCode"] == 77
-    assert "_INBOX_" in problem.message or "DIRECT.GET" in problem.message
+    assert "_INBOX." in problem.message or "DIRECT.GET" in problem.message
     assert await yard.field.is_silent("other")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import nats
 from nats.errors import Error as NatsError
 
+from nexthos_testing import guarded
 from nexthos_testing.wait import eventually
 
 CONTROLLER = Path(sys.executable).parent / "nexthos-controller"
@@ -58,6 +59,7 @@ class ControllerProcess:
                 "run",
                 env={
                     **kept,
+                    **self._credentials(environ),
                     "NATS_URL": self.url,
                     "NEXTHOS_NAMESPACE": self.namespace,
                     "NEXTHOS_STATE_DIR": str(self.state_dir),
@@ -71,6 +73,12 @@ class ControllerProcess:
                 start_new_session=True,
             )
         return self.process
+
+    def _credentials(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Those of the namespace's controller, unless a test has it connect in another way."""
+        given = {**self.environ, **more}
+        own = any(name in given for name in ("NATS_USER", "NATS_CREDS", "NATS_TOKEN", "NATS_NKEY"))
+        return {} if own or "@" in self.url else guarded.environ_for(self.namespace)
 
     async def start(self, **environ: str) -> None:
         """Start it, and wait until it acts."""

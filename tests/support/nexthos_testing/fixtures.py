@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from nexthos_controller.logs import console_renderer
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
+from nexthos_testing import guarded
 from nexthos_testing.nats import NatsServer
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every command
@@ -36,7 +36,7 @@ settings.load_profile("nexthos")
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """One server for the whole run; tests keep apart by namespace."""
-    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server = NatsServer(tmp_path_factory.mktemp("nats"), namespaces=range(guarded.MOST))
     runner = asyncio.Runner()
     try:
         runner.run(server.start())
@@ -56,7 +56,16 @@ async def fresh_nats(tmp_path: Path) -> AsyncIterator[NatsServer]:
 @pytest.fixture
 def namespace() -> str:
     """A namespace that nobody else uses."""
-    return f"t{secrets.token_hex(4)}"
+    return guarded.next_namespace()
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused() -> Iterator[None]:
+    """Fails a test in which NATS refused a controller anything: its rights are all that it needs."""
+    yield
+    refused = [line for server in NatsServer.made for line in server.refusals()]
+    NatsServer.made = {server for server in NatsServer.made if server.running}
+    assert not refused, "a controller lacks rights"
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from nexthos_controller.executors.base import Execution, ExecutorContext, Spec
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_controller.settings import Settings
 from nexthos_shared.models import ConditionType, PipelineStatus
-from nexthos_shared.nats_client import ConnectOptions
 from nexthos_shared.reasons import Reason
 from nexthos_testing.field import Field, field_of
+from nexthos_testing.guarded import options_for
 
 CONFIG = "input: {generate: {mapping: 'root = 1'}}\noutput: {drop: {}}\n"
 
@@ -92,8 +92,9 @@ class Builder:
             resync=resync,
             ready_debounce=debounce,
         )
+        options = options_for(self.url, self.namespace)
         async with (
-            running_controller(settings, ConnectOptions(url=self.url), {"fake": make}) as running,
+            running_controller(settings, options, {"fake": make}) as running,
             field_of(self.url, self.namespace) as user,
         ):
             if leads:

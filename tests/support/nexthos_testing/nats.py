@@ -9,8 +9,9 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
+from nexthos_testing import guarded
 from nexthos_testing.wait import eventually
 
 SERVER = Path(sys.executable).parent / "nats-server"
@@ -28,7 +29,11 @@ class NatsServer:
     `config`: more of the configuration file (authorization, tls); `jetstream`: more of its jetstream
     block (domain, max_file_store), None for a server without JetStream. Both may be
     assigned between two starts, or before `reload`.
+    Where `config` says nothing of users, the controllers of `namespaces` have one each, and whoever
+    shows no credentials may do anything: see `guarded`.
     """
+
+    made: ClassVar[set[NatsServer]] = set()  # and not yet asked what they refused
 
     def __init__(
         self,
@@ -38,12 +43,16 @@ class NatsServer:
         jetstream: str | None = "",
         port: int | None = None,
         host: str = "127.0.0.1",
+        namespaces: range | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.host = host  # 0.0.0.0: containers reach it too
         self.config = config
         self.jetstream = jetstream
+        self._namespaces = guarded.these() if namespaces is None else namespaces
+        self._logged = 0  # bytes of the log in which refusals were looked for
+        self.made.add(self)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -67,12 +76,24 @@ class NatsServer:
     def _write(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "nats.conf"
-        lines = [f"listen: {self.host}:{self.port}", self.config]
+        users = guarded.users_for(self._namespaces, self.config)
+        lines = [f"listen: {self.host}:{self.port}", self.config, users]
         if self.jetstream is not None:
             data = self.folder / "data"
             lines.append(f'jetstream {{ store_dir: "{data}"\n{self.jetstream} }}')
         file.write_text("\n".join(lines) + "\n")
         return file
+
+    def refusals(self) -> list[str]:
+        """What it refused controllers since it was asked last."""
+        path = self.folder / "server.log"
+        if not path.exists():
+            return []
+        with path.open("rb") as log:
+            log.seek(self._logged)
+            new = log.read()
+        self._logged += len(new)
+        return guarded.refusals(new.decode(errors="replace"))
 
     def reload(self) -> None:
         """Let the running server read its configuration again."""

@@ -1,11 +1,17 @@
-"""`nexthos setup`: create the buckets, and the stream of events."""
+"""`nexthos setup`: create the buckets and the stream of events, and put their settings right."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from nexthos_cli.context import App
 from nexthos_cli.options import output, verb
+
+if TYPE_CHECKING:
+    from nexthos_shared.errors import NexthosError
+    from nexthos_shared.stores import Store
 
 
 @verb("setup")
@@ -20,7 +26,9 @@ from nexthos_cli.options import output, verb
 def setup(app: App, replicas: int) -> None:
     """Create what is missing of the namespace: four buckets, and the stream of events.
 
-    What exists stays as it is. A controller does the same where no bucket exists, with one replica.
+    What exists keeps what it holds, its replicas and limits; settings that nexthos rests on (see
+    `nexthos doctor`) are put right, and told. A controller creates the same where no bucket exists, with
+    one replica, and changes nothing.
     """
     app.run(_setup(app, replicas))
 
@@ -37,14 +45,37 @@ async def _setup(app: App, replicas: int) -> None:
         store = Store.of(link, names)
         had_events = await has_events(store)
         created = await store.setup(replicas)
+        changed, refused = await _mend(store)
     if not had_events:
         created = [*created, names.events]
     buckets = (names.pipelines, names.configs, names.status, names.control)
     existing = [name for name in (*buckets, names.events) if name not in created]
-    if structured(app, SetupOutput(created=created, existing=existing)):
-        return
-    for name in (*buckets, names.events):
-        kind = "stream" if name == names.events else "bucket"
-        app.say(f"{kind}/{name} {'created' if name in created else 'exists'}")
-    if set(created) & set(buckets) and set(existing) & set(buckets):
-        app.note("a bucket was made beside others: look at `nexthos ls` before going on")
+    if not structured(app, SetupOutput(created=created, existing=existing, changed=changed)):
+        for name in (*buckets, names.events):
+            kind = "stream" if name == names.events else "bucket"
+            app.say(f"{kind}/{name} {'created' if name in created else 'exists'}")
+        for stream, words in changed.items():
+            app.say(f"stream/{stream} changed: {'; '.join(words)}")
+        if set(created) & set(buckets) and set(existing) & set(buckets):
+            app.note("a bucket was made beside others: look at `nexthos ls` before going on")
+    if refused is not None:
+        raise refused
+
+
+async def _mend(store: Store) -> tuple[dict[str, list[str]], NexthosError | None]:
+    """Put settings right, of each stream that can be; what was, and the first error."""
+    from nexthos_shared.errors import NexthosError, StoreMissing
+
+    changed: dict[str, list[str]] = {}
+    refused: NexthosError | None = None
+    for stream in store.streams():
+        try:
+            done = await store.mend(stream)
+        except StoreMissing:
+            continue  # the stream of events, for which there is no room
+        except NexthosError as error:
+            refused = refused or error
+            continue
+        if done:
+            changed[stream] = [difference.change for difference in done]
+    return changed, refused

@@ -8,9 +8,10 @@ and counts from the moment of sending, with a fifth to spare: so its time is ove
 is. Times are those of `boottime`, and `guard` compares them at that instant, since flags and timers
 stand still while a process is frozen or a machine sleeps.
 
-Free at once is a key that never held anything, that expired, that its holder released, or whose holder
+Free at once is a key that holds nothing at the first look, that its holder released, or whose holder
 was a process of this system that has ended. All else
-(a live claim, a deletion by hand, something unreadable) is free when it stayed unchanged for a whole
+(a live claim, a deletion by hand, something unreadable, a claim that vanished under the eyes of who
+waits) is free when it stayed unchanged for a whole
 TTL: then whoever wrote before it can't have renewed since, and has stood down by its own clock.
 
 What this can't do is to stop an effect that `guard` let through just before a freeze: names are
@@ -45,6 +46,10 @@ TRY = 1 / 5  # for one answer: a renewal outlives two that are lost
 POLL = 1 / 10  # from one look to the next
 LONGEST_POLL = 0.3  # seconds: however long a TTL is, a released lease is not left lying
 RELEASE_WITHIN = 1.0  # seconds
+# Seconds that the server keeps a claim beyond its TTL. It leaves no marker of what expired (markers take
+# rollups, with which a writer of one key erases all), so to who waits an expiry looks as if a hand had
+# removed the claim: it has the lease by its own clock before it sees that.
+KEPT_LONGER = 1
 
 log = structlog.get_logger(__name__)
 
@@ -85,12 +90,13 @@ class _Sight:
 
     revision: int = 0
     since: float = -math.inf
+    ttl: float | None = None  # of the last claim that was seen, and may have vanished since
 
 
 class Lease:
     """See the module. One per process; `holder` is a name that no other process ever has.
 
-    `ttl`: seconds; the server counts whole ones, so it may keep a claim for up to a second longer.
+    `ttl`: seconds; the server counts whole ones, and keeps a claim for up to two seconds longer.
     """
 
     def __init__(
@@ -140,7 +146,8 @@ class Lease:
                     entry = await self._bucket.get(LEASE_KEY)
                     revision = entry.revision if entry else 0
                     if sight.revision != revision:
-                        sight = _Sight(revision, self._clock())
+                        claim = _claim_of(entry)
+                        sight = _Sight(revision, self._clock(), claim.ttl if claim else sight.ttl)
                     is_free = self._is_free(entry, sight)
                     why = await self._take(revision) if is_free else _who(entry)
             except (NexthosError, TimeoutError) as error:
@@ -198,13 +205,13 @@ class Lease:
         return tenure.sent + self._ttl * HOLDS - self._clock()
 
     def _is_free(self, entry: KvEntry | None, sight: _Sight) -> bool:
-        if entry is not None and entry.expired:
-            return True
         claim = _claim_of(entry)
         if claim is not None and (claim.released or claim.life == self._life):
             return True  # ours: an acquisition without an answer, or lost before it expired
         if claim is not None and is_dead(claim.process):
             return True  # killed on this very system: whatever it was about to do, it can't
+        if entry is None:  # it ended by itself, or a hand removed it
+            return self._clock() - sight.since > (sight.ttl or self._ttl)
         ttl = max(self._ttl, claim.ttl if claim else 0.0)
         return self._clock() - sight.since > ttl
 
@@ -226,7 +233,9 @@ class Lease:
 
     async def _write(self, claim: Claim, revision: int) -> int:
         value = claim.model_dump_json().encode()
-        return await self._bucket.update(LEASE_KEY, value, revision, ttl=math.ceil(self._ttl))
+        return await self._bucket.update(
+            LEASE_KEY, value, revision, ttl=math.ceil(self._ttl) + KEPT_LONGER
+        )
 
     async def _keep(self) -> None:
         """Renew until it is lost. A renewal that comes too late is none: `guard` may have refused."""

@@ -16,14 +16,14 @@ from nexthos_runner.wire import Access, Away, Wire
 from nexthos_shared import objects
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, ConfigUnavailable, InvalidConfig
 from nexthos_shared.exits import Exit
-from nexthos_shared.names import Names
+from nexthos_shared.names import Names, runner_inbox
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds, doubling between two attempts
 
 
 def inbox_of(namespace: str, pipeline: str) -> str:
     """Where answers come in. Another pipeline's runner may be refused to listen there."""
-    return f"_INBOX_{namespace}_{pipeline}"
+    return runner_inbox(namespace, pipeline)
 
 
 def fetch(settings: Settings) -> bytes:

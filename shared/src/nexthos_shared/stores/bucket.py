@@ -19,8 +19,6 @@ from nexthos_shared.stores.identity import Identity, identity_of
 
 OPERATION = "KV-Operation"
 MARKER_REASON = "Nats-Marker-Reason"
-EXPIRED = "MaxAge"  # the reason, of a key or of a whole bucket with a TTL
-ROLLUP = "Nats-Rollup"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 T = TypeVar("T")
@@ -35,16 +33,18 @@ class KvEntry:
     value: bytes | None
     # Seconds since the epoch. Not compared: nats-py rounds it in two ways, a microsecond apart.
     created: float = field(default=0.0, compare=False)
-    expired: bool = False  # a marker that the server wrote when the value's time was over
 
 
 class Bucket:
-    """Reads by direct get, writes by publish, decides by compare-and-set (never by a read)."""
+    """Reads by direct get, writes by publish, decides by compare-and-set (never by a read).
 
-    def __init__(self, link: Link, name: str, *, rollup: bool = True) -> None:
+    Nothing is purged: that takes rollups, and where they are allowed a writer of one key can erase all
+    others with one header.
+    """
+
+    def __init__(self, link: Link, name: str) -> None:
         self.link = link
         self.name = name
-        self._rollup = rollup  # whether the stream allows the header that a purge needs
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
 
@@ -72,7 +72,7 @@ class Bucket:
     async def update(self, key: str, value: bytes, revision: int, *, ttl: int | None = None) -> int:
         """Write only if the key's last revision is `revision` (0: none); else StoreConflict.
 
-        `ttl`: whole seconds after which the server puts a marker in its place; in the control bucket
+        `ttl`: whole seconds after which the server removes it, and leaves no marker; in the control bucket
         only. nats-py's own `update` knows none: a lease renewed with it would never end.
         """
         return await self._publish(key, value, {EXPECTED: str(revision)}, ttl)
@@ -83,13 +83,6 @@ class Bucket:
         if revision is not None:
             headers[EXPECTED] = str(revision)
         await self._publish(key, b"", headers)
-
-    async def purge(self, key: str) -> None:
-        """Leave a marker and nothing before it; where rollups are forbidden, a delete marker."""
-        if not self._rollup:
-            await self.delete(key)
-            return
-        await self._publish(key, b"", {OPERATION: "PURGE", ROLLUP: "sub"})
 
     async def history(self, key: str) -> list[KvEntry]:
         """What the bucket still keeps of a key, oldest first, markers included."""
@@ -140,7 +133,6 @@ class Bucket:
             revision=meta.sequence.stream,
             value=None if is_marker else message.data,
             created=meta.timestamp.timestamp(),
-            expired=headers.get(MARKER_REASON) == EXPIRED,
         )
 
     def _subject(self, key: str) -> str:
@@ -168,7 +160,6 @@ def _entry_of(key: str, message: RawStreamMsg) -> KvEntry:
         revision=message.seq or 0,
         value=value,
         created=stored_at(message),
-        expired=headers.get(MARKER_REASON) == EXPIRED,
     )
 
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from nats.js import errors as js_errors
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from nexthos_shared.errors import StoreConflict, StoreMissing, StoreUnavailable
-from nexthos_shared.models import MAX_DEFINITION_BYTES
 from nexthos_shared.names import INSTALLATION_KEY, Names
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.bucket import Bucket
 from nexthos_shared.stores.configs import Configs
 from nexthos_shared.stores.door import door
 from nexthos_shared.stores.events import Events
+from nexthos_shared.stores.streams import Difference, bucket_config, differences
 
 log = structlog.get_logger(__name__)
 
 STREAM_EXISTS = 10058
 INSTALLATION = "nexthos.installation"  # in the metadata of the bucket of pipelines
-HISTORY = 64  # revisions kept of a definition: what `history` and `rollback` can show
-MARKER_TTL = 60.0  # seconds that the marker of an expired key stays
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
 ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
 
@@ -49,7 +48,7 @@ class Store:
             link,
             names,
             Bucket(link, names.pipelines),
-            Bucket(link, names.status, rollup=False),
+            Bucket(link, names.status),
             Bucket(link, names.control),
             Configs(link, names.configs),
             Events(link, names),
@@ -103,7 +102,7 @@ class Store:
         """Create the buckets that are missing; returns their names."""
         missing = await self.missing()
         for bucket in missing:
-            config = self._config(bucket, replicas)
+            config = bucket_config(self.names, bucket, replicas)
             if bucket == self.pipelines.name:
                 config.metadata = {INSTALLATION: await self._installation_key() or _random()}
             async with door(self.link, f"create {bucket}", config.name or bucket):
@@ -120,6 +119,43 @@ class Store:
             log.warning("no stream of events", error=str(error))
         return missing
 
+    async def differing(self) -> dict[str, list[Difference]]:
+        """Streams whose settings are not as they must be, and in what."""
+        found = {}
+        for stream in self.streams():
+            with suppress(StoreMissing):  # `missing` tells that
+                stored = await self._stored_config(stream)
+                if differ := differences(self.names, stream, stored):
+                    found[stream] = differ
+        return found
+
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams behind all of it."""
+        return (*self._streams().values(), self.events.stream)
+
+    async def mend(self, stream: str) -> list[Difference]:
+        """Make a stream's settings as they must be; returns what was changed.
+
+        Everything else in its configuration stays as it is stored. Raises StoreUnavailable with the
+        server's words where it refuses that change: some can't be taken back.
+        """
+        stored = await self._stored_config(stream)
+        changed = differences(self.names, stream, stored)
+        if changed:
+            wanted = {**stored, **{one.setting: one.wanted for one in changed}}
+            async with door(self.link, f"change the settings of {stream}", stream):
+                js = self.link.js
+                subject = f"{js._prefix}.STREAM.UPDATE.{stream}"
+                # nats-py's own reading of a configuration leaves out what it does not know.
+                await js._api_request(subject, json.dumps(wanted).encode())
+        return changed
+
+    async def _stored_config(self, stream: str) -> dict[str, Any]:
+        async with door(self.link, f"look at {stream}", stream):
+            js = self.link.js
+            info = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}")
+        return dict(info["config"])
+
     async def setup_events(self, replicas: int = 1) -> None:
         """Create the stream of events where there is none: nothing rests on what it held."""
         config = self.events.config(replicas)
@@ -129,46 +165,6 @@ class Store:
             except js_errors.BadRequestError as error:
                 if error.err_code != STREAM_EXISTS:
                     raise
-
-    def _config(self, bucket: str, replicas: int) -> StreamConfig:
-        """The whole configuration in one request: a crash can't leave half of it.
-
-        The standard streams of KV and Object Store, except that the status bucket forbids rollups: a
-        writer of one status could otherwise wipe them all with one header (nats-facts.md, 17).
-        """
-        if bucket == self.configs.name:
-            return StreamConfig(
-                name=self.configs.stream,
-                description="nexthos: engine configurations",
-                subjects=[f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"],
-                storage=StorageType.FILE,
-                num_replicas=replicas,
-                discard=DiscardPolicy.NEW,
-                allow_rollup_hdrs=True,
-                allow_direct=True,
-            )
-        is_control = bucket == self.control.name
-        is_pipelines = bucket == self.pipelines.name
-        words = {
-            self.pipelines.name: "nexthos: pipeline definitions",
-            self.statuses.name: "nexthos: pipeline statuses, written by the controller",
-            self.control.name: "nexthos: the controllers' own keys",
-        }
-        return StreamConfig(
-            name=f"KV_{bucket}",
-            description=words[bucket],
-            subjects=[f"$KV.{bucket}.>"],
-            max_msgs_per_subject=HISTORY if is_pipelines else 1,
-            max_msg_size=2 * MAX_DEFINITION_BYTES if is_pipelines else -1,
-            storage=StorageType.FILE,
-            num_replicas=replicas,
-            discard=DiscardPolicy.NEW,
-            deny_delete=True,
-            allow_direct=True,
-            allow_rollup_hdrs=bucket != self.statuses.name,
-            allow_msg_ttl=is_control,  # elsewhere a key that expires could bring back an older one
-            subject_delete_marker_ttl=MARKER_TTL if is_control else None,
-        )
 
     async def installation(self) -> str:
         """The random id of this store, made by whoever creates it.

@@ -24,7 +24,7 @@ class MemoryBucket(Bucket):
     """A KV bucket. `on_write` hears of each entry at the moment at which it is stored."""
 
     def __init__(self, name: str = "memory") -> None:
-        super().__init__(NO_LINK, name, rollup=False)
+        super().__init__(NO_LINK, name)
         self.on_write: Callable[[KvEntry], None] = lambda _: None
         self.refuses: list[NexthosError] = []  # raised by the next writes, which are not made
         self.loses: list[NexthosError] = []  # raised by the next writes, which are made
