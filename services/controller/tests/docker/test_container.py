@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,6 @@ def test_without_a_limit_of_its_own_it_gets_that_of_the_settings_or_none():
 def test_the_runner_is_told_everything_and_no_secret():
     env = plan({"env": {"B": "2", "A": "1"}, "lifecycle": "job"}, creds=CREDS).environment()
     assert env == {
-        "A": "1",
-        "B": "2",
         "NATS_URL": "nats://nats:4222",
         "NATS_CREDS": "/run/nexthos/nats.creds",
         "NEXTHOS_PIPELINE": "orders",
@@ -87,14 +86,30 @@ def test_the_runner_is_told_everything_and_no_secret():
         "NEXTHOS_HTTP_ADDRESS": "0.0.0.0:4195",
         "NEXTHOS_HTTP_ROOT": "/xabc",
         "NEXTHOS_METRICS": "yes",
-        "NEXTHOS_ENV": "A,B",
+        "NEXTHOS_ENV": '{"A":"1","B":"2"}',
         "NEXTHOS_DIR": "/run/nexthos",
     }
 
 
-def test_a_definition_may_name_another_nats_for_its_engine_but_not_for_the_runner():
-    env = plan({"env": {"NATS_URL": "nats://mine:1"}}, creds=CREDS).environment()
-    assert (env["NATS_URL"], env["NEXTHOS_STORE_URL"]) == ("nats://mine:1", "nats://store:4222")
+HOSTILE = {
+    "LD_PRELOAD": "/run/nexthos/x.so",
+    "PATH": "/run/nexthos",
+    "PYTHONPATH": "/run/nexthos",
+    "HOME": "/run/nexthos",
+    "TMPDIR": "/run/nexthos",
+    "HTTPS_PROXY": "http://mine:1",
+    "SSL_CERT_FILE": "/run/nexthos/ca",
+    "GODEBUG": "http2debug=2",
+    "NATS_URL": "nats://mine:1",
+    "NATS_CREDS": "/run/nexthos/store.creds",
+}
+
+
+def test_no_variable_of_a_definition_is_one_of_the_container():
+    mine, none = (plan({"env": env}, creds=CREDS).environment() for env in (HOSTILE, {}))
+    assert json.loads(mine.pop("NEXTHOS_ENV")) == HOSTILE
+    assert none.pop("NEXTHOS_ENV") == "{}"
+    assert mine == none
 
 
 def test_on_the_hosts_network_the_engine_listens_on_loopback_only():

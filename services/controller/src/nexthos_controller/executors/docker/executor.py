@@ -23,7 +23,7 @@ from nexthos_controller.executors.base import (
     LogLine,
     Spec,
 )
-from nexthos_controller.executors.docker import ending, logs, options
+from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
 from nexthos_controller.executors.docker.container import ENGINE_CREDS, STORE_CREDS, Plan
 from nexthos_controller.executors.docker.daemon import Daemon, Gone, Refused
@@ -110,6 +110,7 @@ class DockerExecutor(Executor):
             problems.append(given.unknown_connection(definition.connection))
         if is_loopback(self._store().url) and self.settings.network != "host":
             problems.append(given.cannot("executor", self._out_of_reach()))
+        problems += variables.problems_of(definition.env)
         return [*problems, *options.problems_of(definition, self.settings)]
 
     def _out_of_reach(self) -> str:
