@@ -11,6 +11,7 @@ from nexthos_controller.controller import Controller
 from nexthos_controller.endpoint import Endpoint
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.feeds import Feeds
+from nexthos_controller.handout import Handout
 from nexthos_controller.log_stream import LogStreams
 from nexthos_controller.selection import all_keys, existing, known_name
 from nexthos_controller.site import Site, missing_bucket
@@ -53,6 +54,7 @@ class Answers:
         self._event_log = event_log
         self._logs = LogStreams(controller)
         self._usage = UsagePages(controller)
+        self._handout = Handout(site.store.configs)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Everything that can be asked."""
@@ -62,6 +64,7 @@ class Answers:
             Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), self.reconcile),
             Endpoint("logs", LogsRequest, (LogsReply,), stream=self._logs.stream),
             Endpoint("usage", UsageRequest, (UsageReply,), self._usage.page),
+            self._handout.endpoint,
         )
 
     async def status(self, request: StatusRequest) -> PipelineReply | ControllerReply:

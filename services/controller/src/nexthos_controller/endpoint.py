@@ -36,19 +36,33 @@ class Outlet(Protocol):
         """Say that this was all. Never raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A reply that is no JSON."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 Answer = Callable[[Any], Awaitable[BaseModel]]
 Stream = Callable[[Any, Outlet], Awaitable[None]]
+RawAnswer = Callable[[str, Any], Awaitable[Raw]]
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """One endpoint: `answer` gives its one reply, or `stream` sends what there is to send."""
+    """One endpoint: `answer` gives its one reply, or `stream` sends what there is to send.
+
+    `raw` gives bytes, and is asked on a subject with one token more, which it is handed: NATS grants
+    subjects, so that is how it can tell who may ask for what.
+    """
 
     name: str
     request: type[BaseModel]
     reply: tuple[type[BaseModel], ...]
     answer: Answer | None = None
     stream: Stream | None = None
+    raw: RawAnswer | None = None
     requests: int = 0
     errors: int = 0
     last_error: str | None = None
@@ -57,7 +71,8 @@ class Endpoint:
     @property
     def metadata(self) -> dict[str, str]:
         """JSON Schemas of request and reply, as `nats micro info` shows them."""
-        return {"request_schema": _schema(self.request), "response_schema": _schema(*self.reply)}
+        reply = _schema(*self.reply) if self.reply else "bytes"
+        return {"request_schema": _schema(self.request), "response_schema": reply}
 
 
 @cache  # making them takes 3 ms each, at every term

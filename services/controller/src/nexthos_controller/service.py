@@ -43,6 +43,7 @@ _CODES = {
     Reason.INVALID_REQUEST: 400,
     Reason.INVALID_DEFINITION: 400,
     Reason.TIMED_OUT: 408,
+    Reason.CONFIG_MISSING: 404,
 }
 
 
@@ -104,7 +105,7 @@ class Service:
             await self._micro.add_endpoint(
                 EndpointConfig(
                     name=endpoint.name,
-                    subject=self.names.endpoint(endpoint.name),
+                    subject=self._subject(endpoint),
                     handler=self._handler(endpoint),
                 )
             )
@@ -137,6 +138,10 @@ class Service:
                 await subscription.unsubscribe()
             self.nc._remove_sub(subscription._id)
             subscription._stop_processing()
+
+    def _subject(self, endpoint: Endpoint) -> str:
+        subject = self.names.endpoint(endpoint.name)
+        return subject if endpoint.raw is None else f"{subject}.*"
 
     @property
     def id(self) -> str:
@@ -188,6 +193,9 @@ class Service:
         if endpoint.stream is not None:
             if _wants_reply(request):
                 await endpoint.stream(asked, Inbox(self.nc, request._msg.reply))
+        elif endpoint.raw is not None:
+            raw = await endpoint.raw(request.subject.rpartition(".")[2], asked)
+            await _respond(request, raw.body, dict(raw.headers))
         elif endpoint.answer is not None:
             reply = await endpoint.answer(asked)
             body = reply.model_dump_json(by_alias=True, exclude_none=True).encode()
@@ -224,9 +232,9 @@ def _refusal(error: Exception) -> _Refusal:
             return _Refusal(500, Reason.INTERNAL_ERROR, words)
 
 
-async def _respond(request: Request, body: bytes) -> None:
+async def _respond(request: Request, body: bytes, headers: dict[str, str] | None = None) -> None:
     if _wants_reply(request):
-        await request.respond(body)
+        await request.respond(body, headers)
 
 
 async def _respond_error(request: Request, refusal: _Refusal) -> None:

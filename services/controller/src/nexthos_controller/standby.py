@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nexthos_controller.endpoint import Endpoint
+from nexthos_controller.handout import Handout
 from nexthos_controller.selection import known_name
 from nexthos_controller.service import Service
 from nexthos_controller.site import Site
@@ -47,7 +48,7 @@ async def standing_by(site: Site) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class StandbyAnswers:
-    """`status` and `list` from the store."""
+    """`status`, `list` and `config` from the store."""
 
     site: Site
 
@@ -56,6 +57,7 @@ class StandbyAnswers:
         return (
             Endpoint("status", StatusRequest, (PipelineReply, ControllerReply), self.status),
             Endpoint("list", ListRequest, (ListReply,), self.page),
+            Handout(self.site.store.configs).endpoint,
         )
 
     async def status(self, request: StatusRequest) -> PipelineReply | ControllerReply:

@@ -1,12 +1,14 @@
 """What users and the wire bring: definitions, statuses, requests and replies, as pydantic models."""
 
 from nexthos_shared.models.api import (
+    CONFIG_PART_BYTES,
     DEFAULT_TIMEOUT,
     LOGS_END_HEADER,
     LOGS_HEARTBEAT,
     LOGS_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
     MOST_LINES,
+    ConfigRequest,
     ControllerReply,
     ErrorReply,
     ExecutionUsage,
@@ -59,6 +61,7 @@ from nexthos_shared.models.status import (
 )
 
 __all__ = [
+    "CONFIG_PART_BYTES",
     "DEFAULT_TIMEOUT",
     "LISTED_EXECUTIONS",
     "LOGS_END_HEADER",
@@ -70,6 +73,7 @@ __all__ = [
     "Accepted",
     "Condition",
     "ConditionType",
+    "ConfigRequest",
     "ControllerReply",
     "Entry",
     "ErrorReply",

@@ -1,0 +1,33 @@
+"""The controller's own answer to runners, over a store, for tests that have no controller."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from nexthos_controller.endpoint import Endpoint
+from nexthos_controller.handout import Handout
+from nexthos_controller.service import Service
+from nexthos_shared.names import Names
+from nexthos_shared.nats_client import Link
+from nexthos_shared.stores import Store
+
+
+@dataclass(frozen=True)
+class Alone:
+    """An offer of nothing else."""
+
+    handout: Handout
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return (self.handout.endpoint,)
+
+
+@asynccontextmanager
+async def handing_out(link: Link, namespace: str) -> AsyncIterator[Handout]:
+    """The endpoint `config` of that namespace, while this is entered. The buckets may come later."""
+    store = Store.of(link, Names(namespace))
+    handout = Handout(store.configs)
+    async with Service(link.nc, store.names, Alone(handout), "0.1.0", {"namespace": namespace}):
+        yield handout
