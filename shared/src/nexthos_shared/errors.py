@@ -9,7 +9,8 @@
     │   ├── ExecutorUnreachable       no place answered: nothing may be assumed
     │   ├── StillRunning              a stop or a remove found the execution alive
     │   ├── StartFailed               the platform refused this time (disk full, no memory)
-    │   └── ConfigUnavailable         the configuration can't be had right now
+    │   ├── ConfigUnavailable         the configuration can't be had right now
+    │   └── TooManyRequests           all places for requests of this kind are taken
     └── TerminalError                 the same call fails the same way until somebody changes something
         ├── InvalidName               an id, version, namespace or key that breaks its rule
         ├── InvalidDefinition         a pipeline entry or manifest that can't be understood
@@ -110,6 +111,12 @@ class ConfigUnavailable(TemporaryError):
     """The configuration can't be had right now."""
 
     reason = Reason.CONFIG_UNAVAILABLE
+
+
+class TooManyRequests(TemporaryError):
+    """All places for requests of this kind are taken."""
+
+    reason = Reason.TOO_MANY_REQUESTS
 
 
 class TerminalError(NexthosError):

@@ -79,6 +79,7 @@ class Reason(StrEnum):
     STANDBY = "Standby"
     NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
+    TOO_MANY_REQUESTS = "TooManyRequests"
     TEMPORARY = "Temporary"
     INTERNAL_ERROR = "InternalError"
 
@@ -338,6 +339,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.TIMED_OUT: Explanation(
         "It did not get there in time; it may still get there.",
         "Look again with `nexthos status ID`, or allow more with --timeout.",
+    ),
+    Reason.TOO_MANY_REQUESTS: Explanation(
+        "The controller answers as many requests of this kind as it may, or follows as many logs.",
+        "Ask again in a moment; end readers that follow logs and are needed no more.",
     ),
     Reason.TEMPORARY: Explanation("It did not work this time.", "It is tried again."),
     Reason.INTERNAL_ERROR: Explanation(

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from nexthos_controller.endpoint import Endpoint
 from nexthos_controller.handout import Handout
+from nexthos_controller.reply import Replies
 from nexthos_controller.service import Service
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import Link
@@ -29,5 +32,8 @@ async def handing_out(link: Link, namespace: str) -> AsyncIterator[Handout]:
     """The endpoint `config` of that namespace, while this is entered. The buckets may come later."""
     store = Store.of(link, Names(namespace))
     handout = Handout(store.configs)
-    async with Service(link.nc, store.names, Alone(handout), "0.1.0", {"namespace": namespace}):
+    dropped = Counter("replies_dropped", "Replies to what is no inbox", registry=None)
+    replies = Replies((link,), store.names, dropped)
+    told = {"namespace": namespace}
+    async with Service(link.nc, store.names, Alone(handout), "0.1.0", told, replies):
         yield handout

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from nexthos_controller.controller import Controller
-from nexthos_controller.endpoint import Endpoint
+from nexthos_controller.endpoint import SHORT, Endpoint
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.feeds import Feeds
 from nexthos_controller.handout import Handout
@@ -59,11 +59,17 @@ class Answers:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Everything that can be asked."""
         return (
-            Endpoint("status", StatusRequest, (PipelineReply, ControllerReply), self.status),
-            Endpoint("list", ListRequest, (ListReply,), self.page),
+            Endpoint(
+                "status",
+                StatusRequest,
+                (PipelineReply, ControllerReply),
+                self.status,
+                waiting=SHORT,
+            ),
+            Endpoint("list", ListRequest, (ListReply,), self.page, waiting=SHORT),
             Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), self.reconcile),
             Endpoint("logs", LogsRequest, (LogsReply,), stream=self._logs.stream),
-            Endpoint("usage", UsageRequest, (UsageReply,), self._usage.page),
+            Endpoint("usage", UsageRequest, (UsageReply,), self._usage.page, at_once=8, waiting=64),
             self._handout.endpoint,
         )
 

@@ -23,6 +23,7 @@ from nexthos_controller.http import serve_http
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
 from nexthos_controller.metrics import SiteMetrics
+from nexthos_controller.reply import Replies
 from nexthos_controller.settings import Settings
 from nexthos_controller.site import Factories, Site
 from nexthos_controller.standby import standing_by
@@ -192,6 +193,7 @@ async def running_controller(
         store = Store.of(link, names)
         lease = Lease(Store.of(claims, names).control, known.controller, settings.lease_ttl)
         registry.register(SiteMetrics(lambda: lease.held, lambda: link.reconnects))
+        instruments = Instruments.of(registry)
         site = Site(
             settings=settings,
             options=options,
@@ -201,7 +203,8 @@ async def running_controller(
             lease=lease,
             about=known,
             registry=registry,
-            instruments=Instruments.of(registry),
+            instruments=instruments,
+            replies=Replies((link, claims), names, instruments.replies_dropped),
             now=steady_clock(),
         )
         parts.append(Running(site, http))

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+SHORT = 20_000  # requests that may wait where each is answered within a moment
+
 
 class ReaderGone(Exception):
     """Nobody takes the messages of a stream any more."""
@@ -63,6 +65,8 @@ class Endpoint:
     answer: Answer | None = None
     stream: Stream | None = None
     raw: RawAnswer | None = None
+    at_once: int = 64  # requests that are answered at the same time
+    waiting: int = 0  # more that wait for it; what is beyond is refused (429)
     requests: int = 0
     errors: int = 0
     last_error: str | None = None

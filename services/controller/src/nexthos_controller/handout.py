@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 
-from nexthos_controller.endpoint import Endpoint, Raw
+from nexthos_controller.endpoint import SHORT, Endpoint, Raw
 from nexthos_shared import names
-from nexthos_shared.errors import ConfigChanged, ConfigMissing, StoreUnavailable, TemporaryError
+from nexthos_shared.errors import ConfigChanged, ConfigMissing, StoreUnavailable, TooManyRequests
 from nexthos_shared.models import CONFIG_PART_BYTES, ConfigRequest
 from nexthos_shared.names import DIGEST_HEADER, SIZE_HEADER
 from nexthos_shared.stores import Configs
@@ -38,19 +38,19 @@ class Handout:
     @property
     def endpoint(self) -> Endpoint:
         """A new one at each call, as `Offer` wants it."""
-        return Endpoint("config", ConfigRequest, (), raw=self.part)
+        return Endpoint("config", ConfigRequest, (), raw=self.part, at_once=32, waiting=SHORT)
 
     async def part(self, pipeline_id: str, request: ConfigRequest) -> Raw:
         """The bytes from `offset` on, as many as go into a reply.
 
         Raises InvalidName, ConfigMissing, ConfigChanged, ConfigUnavailable, InvalidConfig (too large),
-        StoreUnavailable, TemporaryError (too many at once).
+        StoreUnavailable, TooManyRequests.
         """
         names.check_id(pipeline_id)
         names.check_version(request.version)
         if self._asking[pipeline_id] >= WAITING:
             words = f"{WAITING} requests for {pipeline_id} are being answered: ask again"
-            raise TemporaryError(words)
+            raise TooManyRequests(words)
         self._asking[pipeline_id] += 1
         try:
             async with asyncio.timeout(READ_WITHIN):

@@ -29,6 +29,7 @@ class Instruments:
     resync_seconds: Histogram
     status_writes: Counter
     status_conflicts: Counter
+    replies_dropped: Counter
 
     @classmethod
     def of(cls, registry: CollectorRegistry) -> Instruments:
@@ -59,6 +60,7 @@ class Instruments:
             ),
             counter("nexthos_status_writes", "Statuses written"),
             counter("nexthos_status_conflicts", "Statuses that somebody else had overwritten"),
+            counter("nexthos_replies_dropped", "Requests whose reply subject is no inbox"),
         )
 
     def looking(

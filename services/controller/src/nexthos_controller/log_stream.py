@@ -20,7 +20,7 @@ from nexthos_controller.executors.base import Execution, LogLine
 from nexthos_controller.log_lines import YIELD_EVERY, Waiting, message, messages, pieces
 from nexthos_controller.observe import Observed
 from nexthos_controller.selection import existing, is_gone
-from nexthos_shared.errors import ExecutorUnreachable, NexthosError, TemporaryError
+from nexthos_shared.errors import ExecutorUnreachable, NexthosError, TooManyRequests
 from nexthos_shared.models import (
     LOGS_END_HEADER,
     LOGS_HEARTBEAT,
@@ -45,10 +45,6 @@ log = structlog.get_logger(__name__)
 Stamped = tuple[float, bytes]
 
 
-class TooManyFollowers(TemporaryError):
-    """All places for readers that follow are taken."""
-
-
 class LogStreams:
     """All streams of one controller; only counts them."""
 
@@ -58,7 +54,7 @@ class LogStreams:
         self._tails = asyncio.Semaphore(MOST_READERS)
 
     async def stream(self, request: LogsRequest, outlet: Outlet) -> None:
-        """Answer one request. Raises NotFound, InvalidName, TooManyFollowers, ExecutorUnreachable."""
+        """Answer one request. Raises NotFound, InvalidName, TooManyRequests, ExecutorUnreachable."""
         key = existing(self._controller, request.id)
         try:
             end = await (self._follow if request.follow else self._tail)(key, request, outlet)
@@ -79,7 +75,7 @@ class LogStreams:
     async def _follow(self, key: str, request: LogsRequest, outlet: Outlet) -> LogsEnd:
         if self._followers >= MOST_FOLLOWERS:
             words = f"{MOST_FOLLOWERS} readers follow logs already: end one, or ask without follow"
-            raise TooManyFollowers(words)
+            raise TooManyRequests(words)
         self._followers += 1
         try:
             return await _Following(self._controller, key, request, outlet).run()

@@ -5,7 +5,7 @@ Comes in: NATS requests. Goes out: what the endpoints answer, as JSON, errors as
 
 nats-py runs the handlers of an endpoint one after the other, cancels those in flight on stop, and
 answers an exception with its repr (nats-facts.md, 6). So each request becomes a task of ours, bounded
-in number, counted here, and waited for on shutdown.
+in number by the line of its endpoint, counted here, and waited for on shutdown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import structlog
 from nats.aio.client import Client
@@ -26,13 +26,13 @@ from pydantic import BaseModel, ValidationError
 
 from nexthos_controller.endpoint import Endpoint, Offer
 from nexthos_controller.inbox import Inbox
-from nexthos_controller.log_stream import TooManyFollowers
-from nexthos_shared.errors import NexthosError, TemporaryError
+from nexthos_controller.line import Line
+from nexthos_controller.reply import Guarded, Replies
+from nexthos_shared.errors import NexthosError, TemporaryError, TooManyRequests
 from nexthos_shared.models import MAX_REQUEST_BYTES, ErrorReply
 from nexthos_shared.names import Names
 from nexthos_shared.reasons import Reason
 
-BOUND = 64  # requests answered at once; more wait
 WAIT_ON_STOP = 5.0  # seconds for requests in flight
 
 log = structlog.get_logger(__name__)
@@ -44,6 +44,7 @@ _CODES = {
     Reason.INVALID_DEFINITION: 400,
     Reason.TIMED_OUT: 408,
     Reason.CONFIG_MISSING: 404,
+    Reason.TOO_MANY_REQUESTS: 429,
 }
 
 
@@ -75,10 +76,9 @@ class Service:
     offer: Offer
     version: str
     metadata: dict[str, str]
+    replies: Replies
     _endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _streams: set[asyncio.Task[None]] = field(default_factory=set)
-    _bound: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BOUND))
+    _lines: list[Line] = field(default_factory=list)
     _micro: _Micro | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,7 +98,7 @@ class Service:
             metadata=self.metadata,
             stats_handler=self._stats,
         )
-        self._micro = _Micro(self.nc, config)
+        self._micro = _Micro(cast(Client, Guarded(self.nc, self.replies)), config)
         self._micro.offered = self._endpoints
         await self._micro.start()
         for endpoint in self._endpoints.values():
@@ -112,13 +112,16 @@ class Service:
 
     async def __aexit__(self, *_: object) -> None:
         """Take no new requests, end the streams, answer those in flight (at most 5 s), then let go."""
-        for task in self._streams:
-            task.cancel()
+        for line in self._lines:
+            if line.endpoint.stream is not None:
+                line.end()
         await self._let_go()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=WAIT_ON_STOP)
-        for task in self._tasks:
-            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_ON_STOP):
+                while tasks := self._in_flight():  # those that wait have their turn
+                    await asyncio.wait(tasks)
+        for line in self._lines:
+            line.end()
 
     async def _let_go(self) -> None:
         """Listen to nobody any more, whatever becomes of the connection.
@@ -155,23 +158,27 @@ class Service:
         stats.last_error = endpoint.last_error
         stats.processing_time = endpoint.nanoseconds
         stats.average_processing_time = endpoint.nanoseconds // max(endpoint.requests, 1)
-        return {"in_flight": len(self._tasks)}
+        return {"in_flight": len(self._in_flight())}
+
+    def _in_flight(self) -> set[asyncio.Task[None]]:
+        return {task for line in self._lines for task in line.served}
 
     def _handler(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[None]]:
+        line = Line(endpoint, self._serve)
+        self._lines.append(line)
+
         async def handle(request: Request) -> None:
-            await self._bound.acquire()
-            task = asyncio.create_task(self._serve(endpoint, request))
-            self._tasks.add(task)
-            if endpoint.stream is not None:
-                self._streams.add(task)
-            task.add_done_callback(self._done)
+            if not line.take(request):
+                await self._refuse(endpoint, request)
 
         return handle
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._streams.discard(task)
-        self._bound.release()
+    async def _refuse(self, endpoint: Endpoint, request: Request) -> None:
+        refusal = _refusal(TooManyRequests(f"{endpoint.at_once} requests are being answered"))
+        endpoint.requests += 1
+        endpoint.errors += 1
+        endpoint.last_error = refusal.message
+        await _respond_error(request, refusal)
 
     async def _serve(self, endpoint: Endpoint, request: Request) -> None:
         began = time.perf_counter_ns()
@@ -219,8 +226,6 @@ def _refusal(error: Exception) -> _Refusal:
     match error:
         case _Refusal():
             return error
-        case TooManyFollowers():
-            return _Refusal(429, error.problem.reason, str(error))
         case NexthosError():
             usual = 503 if isinstance(error, TemporaryError) else 422
             return _Refusal(

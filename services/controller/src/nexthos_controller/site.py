@@ -12,6 +12,7 @@ from nexthos_controller.about import About
 from nexthos_controller.executors.base import Executor, ExecutorContext
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
+from nexthos_controller.reply import Replies
 from nexthos_controller.settings import Settings
 from nexthos_shared import names
 from nexthos_shared.errors import NexthosError
@@ -37,6 +38,7 @@ class Site:
     about: About
     registry: CollectorRegistry
     instruments: Instruments
+    replies: Replies
     now: Callable[[], float]
 
     @property

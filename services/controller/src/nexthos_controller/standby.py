@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from nexthos_controller.endpoint import Endpoint
+from nexthos_controller.endpoint import SHORT, Endpoint
 from nexthos_controller.handout import Handout
 from nexthos_controller.selection import known_name
 from nexthos_controller.service import Service
@@ -40,9 +40,8 @@ async def standing_by(site: Site) -> AsyncIterator[None]:
     """Answer from the store alone while this is entered."""
     about = site.about
     metadata = {"namespace": about.namespace, "role": "standby"}
-    async with Service(
-        site.link.nc, site.store.names, StandbyAnswers(site), about.version, metadata
-    ):
+    answers, names = StandbyAnswers(site), site.store.names
+    async with Service(site.link.nc, names, answers, about.version, metadata, site.replies):
         yield
 
 
@@ -55,8 +54,14 @@ class StandbyAnswers:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What a standby can answer; all else is the leader's."""
         return (
-            Endpoint("status", StatusRequest, (PipelineReply, ControllerReply), self.status),
-            Endpoint("list", ListRequest, (ListReply,), self.page),
+            Endpoint(
+                "status",
+                StatusRequest,
+                (PipelineReply, ControllerReply),
+                self.status,
+                waiting=SHORT,
+            ),
+            Endpoint("list", ListRequest, (ListReply,), self.page, waiting=SHORT),
             Handout(self.site.store.configs).endpoint,
         )
 

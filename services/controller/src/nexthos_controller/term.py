@@ -73,7 +73,8 @@ async def lead(site: Site) -> AsyncIterator[Term]:
         about = replace(site.about, installation=installation)
         answers = Answers(controller, replace(site, about=about), feeds, events)
         metadata = {"namespace": settings.namespace, "installation": installation}
-        service = Service(site.link.nc, store.names, answers, site.about.version, metadata)
+        version, replies = site.about.version, site.replies
+        service = Service(site.link.nc, store.names, answers, version, metadata, replies)
         await stack.enter_async_context(service)
         yield Term(controller, answers, feeds, state_dir)
 
