@@ -120,7 +120,11 @@ def test_on_the_hosts_network_the_engine_listens_on_loopback_only():
 
 def test_ports_and_volumes_are_passed_on_and_the_engines_own_port_where_it_must_be_reached():
     options = {"ports": ["127.0.0.1:8080:80/udp"], "volumes": ["data:/data:ro"]}
-    settings = {"allow": ["ports", "volumes"], "reach": "loopback"}
+    settings = {
+        "volumes": {"names": ["data"], "targets": ["/data"]},
+        "ports": {"addresses": ["127.0.0.1"], "ranges": ["8080"]},
+        "reach": "loopback",
+    }
     config = plan({"executor_options": options}, settings).config()
     assert config["ports"] == [(80, "udp"), 4195]
     assert config["host_config"]["binds"] == ["data:/data:ro"]
@@ -207,9 +211,24 @@ def test_one_that_somebody_made_otherwise_is_altered(change):
         ({"nework": "x"}, "executors.docker.nework"),
         ({"user": "0"}, "executors.docker.user"),
         ({"user": "root"}, "executors.docker.user"),
-        ({"allow": ["privileged"]}, "executors.docker.allow.0"),
-        ({"volume_roots": ["/"]}, "executors.docker.volume_roots.0"),
-        ({"volume_roots": ["relative"]}, "executors.docker.volume_roots.0"),
+        ({"allow": ["volumes"]}, "executors.docker.allow"),
+        ({"volumes": {"privileged": []}}, "executors.docker.volumes.privileged"),
+        ({"volumes": {"names": ["../x"]}}, "executors.docker.volumes.names.0"),
+        ({"volumes": {"names": ["[a-z]"]}}, "executors.docker.volumes.names.0"),
+        ({"volumes": {"roots": ["/"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"roots": ["relative"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"roots": ["/srv/../run"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"roots": ["/var"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"folders": ["//Run/user"]}}, "executors.docker.volumes.folders.0"),
+        ({"volumes": {"roots": ["/srv"], "folders": ["/srv/out"]}}, "executors.docker.volumes"),
+        ({"volumes": {"roots": ["/srv/a"], "folders": ["/srv"]}}, "executors.docker.volumes"),
+        ({"volumes": {"targets": ["/data", "/opt"]}}, "executors.docker.volumes.targets.1"),
+        ({"volumes": {"targets": ["/"]}}, "executors.docker.volumes.targets.0"),
+        ({"ports": {"ranges": ["0-80"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"ranges": ["80-70"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"ranges": ["1-65536"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"ranges": ["http"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"addresses": ["localhost"]}}, "executors.docker.ports.addresses.0"),
         ({"store": {"url": "nats://x", "token": "t"}}, "executors.docker.store.token"),
         ({"pids": 1}, "executors.docker.pids"),
         ({"log_size": "10"}, "executors.docker.log_size"),

@@ -79,7 +79,7 @@ class Plan:
 
     def config(self) -> dict[str, Any]:
         """As `Daemon.create` takes it."""
-        ports = ports_of(self.spec.definition)
+        ports = ports_of(self.spec.definition, self.settings)
         env = [f"{name}={value}" for name, value in sorted(self.environment().items())]
         host, labels, image = self._host_config(), self.labels.to_docker(), self.image
         identity = (image.reference, image.id, self.settings.user)
@@ -109,10 +109,8 @@ class Plan:
         if settings.runtime:
             limits["runtime"] = settings.runtime
         published: dict[str, Any] = {}
-        for port in ports_of(definition):
-            published[f"{port.port}/{port.kind}"] = (
-                (port.address, port.host) if port.address else port.host
-            )
+        for port in ports_of(definition, settings):
+            published[f"{port.port}/{port.kind}"] = (port.address, port.host)
         if self._published:
             published[f"{PORT}/tcp"] = ("127.0.0.1", None)
         return {

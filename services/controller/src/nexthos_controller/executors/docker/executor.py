@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import structlog
@@ -37,6 +37,7 @@ from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.ports import free_port
 from nexthos_shared import engine, names
 from nexthos_shared.errors import (
+    CannotRunHere,
     EngineMissing,
     ExecutorUnreachable,
     NameConflict,
@@ -165,11 +166,12 @@ class DockerExecutor(Executor):
             return life
         config = await self._fetch(spec)
         plan = await self._plan(spec, replica, config)
+        created = self._created(plan)
         self._guard()
         try:
             if life is not None:  # it keeps running under another name until it is replaced
                 await self.daemon.rename(life.container, f"{name}.altered-{secrets.token_hex(3)}")
-            await self.daemon.create(name, plan.config())
+            await self.daemon.create(name, created)
         except Gone as error:
             raise StartFailed(f"docker: {error}") from error
         except Refused as error:
@@ -180,6 +182,15 @@ class DockerExecutor(Executor):
         if life is None:
             raise NameConflict(f"container {name} is there and is not ours: it is left alone")
         return life
+
+    @staticmethod
+    def _created(plan: Plan) -> dict[str, Any]:
+        """What it is created with. Raises CannotRunHere: settings may allow less than they did."""
+        try:
+            return plan.config()
+        except options.Refused as error:
+            words = f"executor_options: {error}"
+            raise CannotRunHere(words, field="executor_options") from error
 
     async def _named(self, name: str, spec: Spec) -> Life | None:
         """Ours of that name, if there is one. Raises NameConflict if it is of another specification."""
