@@ -26,7 +26,7 @@ IN_URL = "p%40ss%3Aw%2Frd"
 async def stored(options, namespace, content):
     async with (
         connect(options, name="test", daemon=False) as link,
-        handing_out(link, namespace),
+        handing_out(options, namespace),
     ):
         store = await Store.open(link, Names(namespace), create=True)
         await store.configs.put("orders", "1", content)

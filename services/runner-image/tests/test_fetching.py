@@ -139,7 +139,7 @@ async def test_a_nats_that_comes_late_is_waited_for(alone, tick, namespace):
         await run.says("no controller answers")  # the server is there, the controller is not yet
         async with (
             connect(ConnectOptions(server.url), name="test", daemon=False) as link,
-            handing_out(link, namespace),
+            handing_out(ConnectOptions(server.url), namespace),
         ):
             await run.says("does not exist")  # nor is the bucket
             store = await Store.open(link, Names(namespace), create=True)
@@ -184,7 +184,7 @@ async def test_a_store_in_a_domain_is_the_controllers_business(alone, tick, name
         options = ConnectOptions(server.url, jetstream_domain="hub")
         async with (
             connect(options, name="test", daemon=False) as link,
-            handing_out(link, namespace),
+            handing_out(options, namespace),
         ):
             store = await Store.open(link, Names(namespace), create=True)
             await store.configs.put("orders", "1", tick)

@@ -47,7 +47,7 @@ async def stored(server: NatsServer, namespace: str, content: bytes) -> AsyncIte
         store = await Store.open(link, Names(namespace), create=True)
         await store.configs.put("orders", "1", content)
         await store.configs.put("secrets", "1", b"# theirs\n")
-        async with handing_out(link, namespace):
+        async with handing_out(ConnectOptions(server.url), namespace):
             yield store
 
 

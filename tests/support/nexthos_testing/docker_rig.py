@@ -58,7 +58,9 @@ class DockerRig(Rig):
         link = await self._link.__aenter__()
         self._handed = AsyncExitStack()
         for namespace in ("ns", "other"):
-            await self._handed.enter_async_context(handing_out(link, namespace))
+            await self._handed.enter_async_context(
+                handing_out(ConnectOptions(self.nats.url), namespace)
+            )
             self.stores.append(await Store.open(link, Names(namespace), create=True))
         return await super().__aenter__()
 

@@ -13,7 +13,7 @@ from nexthos_controller.handout import Handout
 from nexthos_controller.reply import Replies
 from nexthos_controller.service import Service
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import Link
+from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
 
 
@@ -28,12 +28,14 @@ class Alone:
 
 
 @asynccontextmanager
-async def handing_out(link: Link, namespace: str) -> AsyncIterator[Handout]:
-    """The endpoint `config` of that namespace, while this is entered. The buckets may come later."""
-    store = Store.of(link, Names(namespace))
-    handout = Handout(store.configs)
-    dropped = Counter("replies_dropped", "Replies to what is no inbox", registry=None)
-    replies = Replies((link,), store.names, dropped)
-    told = {"namespace": namespace}
-    async with Service(link.nc, store.names, Alone(handout), "0.1.0", told, replies):
-        yield handout
+async def handing_out(options: ConnectOptions, namespace: str) -> AsyncIterator[Handout]:
+    """The endpoint `config` of that namespace, on a connection of its own. The buckets may come later."""
+    async with connect(options, name="controller", daemon=False) as link:
+        store = Store.of(link, Names(namespace))
+        handout = Handout(store.configs)
+        dropped = Counter("replies_dropped", "Replies to what is no inbox", registry=None)
+        replies = Replies((link,), store.names, dropped)
+        told = {"namespace": namespace}
+        async with Service(link.nc, store.names, Alone(handout), "0.1.0", told, replies):
+            await link.nc.flush()  # its subscriptions have reached the server
+            yield handout

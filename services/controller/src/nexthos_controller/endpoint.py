@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+_BYTES = '{"type": "string", "format": "binary"}'
 SHORT = 20_000  # requests that may wait where each is answered within a moment
 
 
@@ -75,7 +76,7 @@ class Endpoint:
     @property
     def metadata(self) -> dict[str, str]:
         """JSON Schemas of request and reply, as `nats micro info` shows them."""
-        reply = _schema(*self.reply) if self.reply else "bytes"
+        reply = _schema(*self.reply) if self.reply else _BYTES
         return {"request_schema": _schema(self.request), "response_schema": reply}
 
 

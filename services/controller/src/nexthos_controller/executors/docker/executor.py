@@ -45,9 +45,11 @@ from nexthos_shared.errors import (
     StillRunning,
 )
 from nexthos_shared.models import Pipeline
+from nexthos_shared.objects import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.urls import is_loopback
 
+MOST_METRICS = 16 * 1024 * 1024  # bytes of what an engine left when it ended
 OPEN_WITHIN = 5.0  # seconds to hear of a daemon; one that is away then is heard later
 CONFIG, METRICS = f"{options.FOLDER}/config.yaml", f"{options.FOLDER}/metrics.prom"
 
@@ -278,7 +280,8 @@ class DockerExecutor(Executor):
     async def _have_bytes(self, life: Life, spec: Spec) -> None:
         """The kept bytes are there and intact, or the store still has them for the runner to fetch."""
         with contextlib.suppress(Gone):
-            kept = unpacked(await self.daemon.get(life.container, CONFIG))
+            tar = await self.daemon.get(life.container, CONFIG, MAX_CONFIG_BYTES)
+            kept = unpacked(tar, MAX_CONFIG_BYTES)
             if names.digest_of(kept) == spec.digest:
                 return
         await self._fetch(spec)
@@ -361,8 +364,8 @@ class DockerExecutor(Executor):
             return ""
         if not life.running:
             with contextlib.suppress(Gone):
-                tar = await self.daemon.get(life.container, METRICS)
-                return unpacked(tar).decode("utf-8", "replace")
+                tar = await self.daemon.get(life.container, METRICS, MOST_METRICS)
+                return unpacked(tar, MOST_METRICS).decode("utf-8", "replace")
             return ""
         ours = ("ready", "not-ready")
         if life.endpoint and await engine.is_ready(life.endpoint, life.token) in ours:
