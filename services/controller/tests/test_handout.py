@@ -78,6 +78,7 @@ async def test_a_configuration_comes_in_parts_with_digest_and_size_of_the_whole(
     )
 
 
+@pytest.mark.fault(68)
 async def test_what_can_not_be_had_is_told_as_all_endpoints_tell_it(
     store: Store, handout: Handout
 ) -> None:
@@ -130,6 +131,7 @@ async def test_only_the_last_few_are_remembered(store: Store, handout: Handout) 
     assert len(handout._kept) == REMEMBERED
 
 
+@pytest.mark.fault(91)
 async def test_a_part_is_no_larger_than_the_server_lets_through(
     namespace: str, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ MANY = b"# more than one chunk, and more than one part\n" * 20_000
 def permissions(namespace: str) -> str:
     """The README's block, for this namespace."""
     text = BLOCK.replace("nexthos.svc.", f"{namespace}.svc.")
-    text = text.replace("_INBOX_nexthos_", f"_INBOX_{namespace}_")
+    text = text.replace("_INBOX.nexthos.", f"_INBOX.{namespace}.")
     return (
         text.replace("users: [", "users: [{user: anybody, password: p}, ")
         + "no_auth_user: anybody\n"
@@ -63,7 +63,7 @@ async def server(namespace: str, tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 def test_the_readme_grants_one_subject_and_one_inbox():
     assert re.findall(r"publish: \[(.*)\]", BLOCK) == ['"nexthos.svc.config.orders"']
-    assert re.findall(r"subscribe: \[(.*)\]", BLOCK) == ['"_INBOX_nexthos_orders.>"']
+    assert re.findall(r"subscribe: \[(.*)\]", BLOCK) == ['"_INBOX.nexthos.orders.>"']
 
 
 @pytest.mark.fault(68)
@@ -83,7 +83,7 @@ async def test_another_pipelines_configuration_is_refused(alone, server, namespa
         assert await run.ended() == Exit.REFUSED, run.text()
         [error] = run.errors()
         # It listens where another pipeline's answers come, or asks for what is not its own.
-        assert "_INBOX_" in error or ".svc.config.secrets" in error
+        assert "_INBOX." in error or ".svc.config.secrets" in error
         assert "change-me" not in error
 
 
@@ -162,12 +162,12 @@ async def test_no_other_subject_is_taken_by_nats_whatever_wildcards_it_spells(
             f"$O.{bucket}.C.{theirs.nuid}",
             meta_subject(bucket, "orders/1"),
             f"$SRV.INFO.{namespace}",
-            f"_INBOX_{namespace}_orders.1",
+            f"_INBOX.{namespace}.orders.1",
         ):
-            heard = await hostile.publishes(subject, "{}", f"_INBOX_{namespace}_orders.1")
+            heard = await hostile.publishes(subject, "{}", f"_INBOX.{namespace}.orders.1")
             assert "-ERR 'Permissions Violation for Publish" in heard, subject
         for subject in (
-            f"_INBOX_{namespace}_secrets.>",
+            f"_INBOX.{namespace}.secrets.>",
             "_INBOX.>",
             ">",
             f"{namespace}.>",
@@ -214,8 +214,8 @@ async def test_a_reply_that_is_no_inbox_gets_no_bytes_and_no_stream_changes(
             for said in (payload, broken, "[", ""):
                 await hostile.publishes(f"{namespace}.svc.config.orders", said, reply)
         # Its own request comes after those, and is answered after them.
-        await hostile.says(f"SUB _INBOX_{namespace}_orders.> 1")
-        answer = f"_INBOX_{namespace}_orders.end"
+        await hostile.says(f"SUB _INBOX.{namespace}.orders.> 1")
+        answer = f"_INBOX.{namespace}.orders.end"
         await hostile.publishes(f"{namespace}.svc.config.orders", payload, answer)
 
         async def answered() -> bool:

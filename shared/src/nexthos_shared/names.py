@@ -124,6 +124,11 @@ def execution_name(
     return f"{namespace}-{pipeline_id}-{replica}-{hash8}"
 
 
+def runner_inbox(namespace: str, pipeline_id: str) -> str:
+    """Where a runner's answers come: below `_INBOX.`, so that whoever answers clients may publish there."""
+    return f"_INBOX.{namespace}.{pipeline_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """All names of one namespace."""
@@ -174,7 +179,3 @@ class Names:
     def config_subject(self, pipeline_id: str) -> str:
         """Where a pipeline's runner asks for its configuration: NATS grants it that subject alone."""
         return self.endpoint(f"config.{pipeline_id}")
-
-    def runner_inbox(self, pipeline_id: str) -> str:
-        """Prefix of the inboxes of a pipeline's runner: another one may be refused to listen there."""
-        return f"_INBOX_{self.namespace}_{pipeline_id}"

@@ -12,7 +12,7 @@ import pytest
 
 from nexthos_controller.executors.docker.settings import read_settings
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.names import Names
+from nexthos_shared.names import Names, runner_inbox
 from nexthos_shared.reasons import Reason
 from nexthos_testing.credentials import Operator
 from nexthos_testing.dockyard import Dockyard, dockyard, write_settings
@@ -49,7 +49,7 @@ def least(namespace: str, key: str) -> dict[str, list[str]]:
     names = Names(namespace)
     return {
         "publish": [names.config_subject(key)],
-        "subscribe": [f"{names.runner_inbox(key)}.>"],
+        "subscribe": [f"{runner_inbox(namespace, key)}.>"],
     }
 
 
@@ -145,7 +145,7 @@ async def test_a_runner_with_the_least_it_needs_may_fetch_its_own_and_no_other(
     problem = status.memory.slots[0].problem
     assert problem is not None
     assert yard.one("other")["State"]["ExitCode"] == 77
-    assert "_INBOX_" in problem.message or ".svc.config." in problem.message
+    assert "_INBOX." in problem.message or ".svc.config." in problem.message
     assert await yard.field.is_silent("other")
 
 

@@ -17,7 +17,7 @@ from nexthos_runner.settings import Settings
 from nexthos_runner.wire import Access, Away, Message, Wire
 from nexthos_shared import names
 from nexthos_shared.exits import Exit
-from nexthos_shared.names import Names
+from nexthos_shared.names import Names, runner_inbox
 from nexthos_shared.objects import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Reason
 
@@ -68,7 +68,7 @@ def _fetch(settings: Settings) -> bytes:
     )
     name = f"nexthos-runner {settings.pipeline}/{settings.version}"
     asked = Names(settings.namespace)
-    inbox = asked.runner_inbox(settings.pipeline)
+    inbox = runner_inbox(settings.namespace, settings.pipeline)
     with Wire.open(access, name=name, inbox=inbox) as wire:
         for _ in range(READS):
             try:
