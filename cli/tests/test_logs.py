@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Future
 from contextlib import contextmanager
 
+import nats
 import pytest
 
 from nexthos_shared.names import Names
@@ -28,7 +29,7 @@ def lines(*listed, dropped=0, replicas=1):
 
 
 @contextmanager
-def telling(person, *messages, end="Complete", headers=None):
+def telling(person, *messages, end="Complete", headers=None, reply_to=None):
     """A controller that answers `logs` with these messages and an end; yields what it was asked.
 
     A message that is to be answered is a request, so the next one comes when it was.
@@ -40,7 +41,9 @@ def telling(person, *messages, end="Complete", headers=None):
     async def tell(nc, message):
         asked.append(json.loads(message.data))
         for body in messages:
-            if asked[-1].get("follow"):
+            if reply_to is not None:
+                await nc.publish(message.reply, json.dumps(body).encode(), reply=reply_to)
+            elif asked[-1].get("follow"):
                 reply = await nc.request(message.reply, json.dumps(body).encode(), timeout=10)
                 answered.append(reply.data)
             else:
@@ -80,6 +83,28 @@ def test_lines_are_printed_as_they_are_and_parts_are_joined(person):
     assert result.stdout == '{"a": 1}\nlong line\n\nend\nmore\n'
     assert result.stderr == ""
     assert asked == [{"id": "a", "tail": 100, "follow": False}]
+
+
+@pytest.mark.parametrize("reply_to", ["$JS.API.STREAM.PURGE.x", "x.y", "_INBOX.>"])
+def test_nothing_is_sent_to_whatever_somebody_who_answers_names(person, reply_to, nats_server):
+    sent = []
+
+    async def record(message):
+        sent.append(message.subject)
+
+    async def watching():
+        nc = await nats.connect(nats_server.url)
+        await nc.subscribe(">", cb=record)
+        await nc.flush()
+        with telling(person, lines(line("one")), reply_to=reply_to):
+            done = await asyncio.to_thread(person.does, "logs", "a", "--follow")
+            assert done.stdout == "one\n"
+        await nc.flush()
+        await nc.close()
+
+    asyncio.run(watching())
+    assert any(subject.endswith(".svc.logs") for subject in sent)
+    assert reply_to not in sent
 
 
 def test_lines_of_several_replicas_are_named(person):

@@ -248,6 +248,23 @@ def test_without_a_controller_status_and_reconcile_say_how_to_start_one(person):
         assert "nexthos-controller run" in result.stderr
 
 
+def test_reconcile_asks_again_where_it_may_wait_for_longer_than_a_controller_does(
+    person, controller
+):
+    asked = []
+
+    def unsettled(request):
+        asked.append(request["timeout"])
+        outcome = {"id": "a", "phase": "Starting", "settled": False}
+        return {"outcomes": [outcome], "unsettled": 1}
+
+    with controller(lambda *_: None, reconcile=unsettled):
+        result = person.types("reconcile", "a", "--timeout", "11m")
+    assert result.exit_code == 4
+    assert asked == ["5m", "5m", "1m"]
+    assert "not settled within 660s" in result.stderr
+
+
 def test_reconcile_prints_outcomes_and_judges_them(person, controller):
     asked = []
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from nexthos_cli.controller import no_controller, refusal
 from nexthos_cli.failures import NotInTime
 from nexthos_shared.errors import NexthosError, NotPermitted, StoreUnavailable
+from nexthos_shared.inboxes import is_inbox
 from nexthos_shared.models import (
     LOGS_END_HEADER,
     LOGS_HEARTBEAT,
@@ -76,7 +77,8 @@ class LogReading:
                 words = "the lines are not understood: another version of the controller?"
                 raise NexthosError(words) from error
             yield reply
-            if message.reply:
+            # Whoever may answer for the controller names it, and it is sent with this user's rights.
+            if is_inbox(message.reply, self.link.options.inbox_prefix):
                 await self.link.nc.publish(message.reply, b"")
             within = SILENCE
 

@@ -78,7 +78,6 @@ async def test_a_configuration_comes_in_parts_with_digest_and_size_of_the_whole(
     )
 
 
-@pytest.mark.fault(68)
 async def test_what_can_not_be_had_is_told_as_all_endpoints_tell_it(
     store: Store, handout: Handout
 ) -> None:
@@ -92,6 +91,7 @@ async def test_what_can_not_be_had_is_told_as_all_endpoints_tell_it(
     assert await error(store, "Orders") == ("400", Reason.INVALID_NAME)
 
 
+@pytest.mark.fault(68)
 async def test_another_pipelines_digest_opens_nothing_not_even_what_is_remembered(
     store: Store, handout: Handout
 ) -> None:
@@ -131,7 +131,6 @@ async def test_only_the_last_few_are_remembered(store: Store, handout: Handout) 
     assert len(handout._kept) == REMEMBERED
 
 
-@pytest.mark.fault(91)
 async def test_a_part_is_no_larger_than_the_server_lets_through(
     namespace: str, tmp_path: Path
 ) -> None:
@@ -149,6 +148,7 @@ async def test_a_part_is_no_larger_than_the_server_lets_through(
         assert (found == content, parts) == (True, 4)
 
 
+@pytest.mark.fault(95)
 async def test_who_asks_too_much_for_one_pipeline_is_told_and_keeps_no_other_waiting(
     store: Store, handout: Handout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

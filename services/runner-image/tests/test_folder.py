@@ -48,7 +48,7 @@ def test_a_link_in_its_place_is_not_followed_and_gives_way(folder, tmp_path):
     assert folder.config.read_bytes() == b"new"
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(93)
 @pytest.mark.parametrize("name", ["config.yaml", ".config.yaml.new", "metrics.prom", "store.creds"])
 @pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "hard"])
 def test_what_a_pipeline_left_in_our_place_is_not_read_waited_for_or_written_through(

@@ -21,7 +21,9 @@ from nats import errors as nats_errors
 from nats.aio import transport
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import Header
 from nats.js.client import JetStreamContext
+from nats.protocol import parser
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.nats_options import ConnectOptions, resolve
@@ -34,9 +36,17 @@ CLOSE_WITHIN = 0.5  # seconds, where nothing is to be flushed (a failed TLS hand
 CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
+FLOW_CONTROL = "$JS.FC."
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 log = structlog.get_logger(__name__)
+
+# Between the parts of a line NATS has spaces and tabs. For nats-py a vertical tab or a form feed in a
+# subject is one more: it hangs up, and once more whenever a key of that kind is read again.
+parser.MSG_RE, parser.HMSG_RE = (
+    re.compile(known.pattern.replace(rb"[^\s]", rb"[^ \t\r\n]"))
+    for known in (parser.MSG_RE, parser.HMSG_RE)
+)
 
 
 class _CredentialsUnusable(nats_errors.Error):
@@ -56,6 +66,14 @@ class _Client(Client):
         await self._error_cb(error)
         await self._process_op_err(error)
 
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        # A status that is not UTF-8, sent by anybody, ends nats-py's reading: connected, and deaf.
+        try:
+            return await super()._process_headers(headers)
+        except Exception as error:
+            log.debug("headers not understood", error=str(error))
+            return None
+
     def _build_message(
         self,
         sid: int,
@@ -64,9 +82,30 @@ class _Client(Client):
         data: bytes,
         headers: dict[str, str] | None,
     ) -> Any:
-        # One key that is not UTF-8, put by anybody, ends nats-py's reading: connected, and deaf.
+        # And so does one key that is not UTF-8, or the subject of a reply.
         readable = subject.decode(errors="backslashreplace").encode()
-        return super()._build_message(sid, readable, reply, data, headers)
+        answerable = reply.decode(errors="replace").encode()  # in no inbox there is a U+FFFD
+        message = super()._build_message(sid, readable, answerable, data, headers)
+        feed = getattr(self._subs.get(sid), "_jsi", None)
+        return message if feed is None or self._is_of_feed(message, feed) else None
+
+    def _is_of_feed(self, message: Msg, feed: Any) -> bool:
+        """Whether the server sent it to a consumer of ours, as far as can be seen.
+
+        To some control messages nats-py answers, on a subject that they name: `$JS.API.STREAM.DELETE.x`
+        if somebody says so who writes a key with such headers, or sends to the consumer's inbox. What
+        is stored comes with the subject under which it is stored, and is never one; what comes with the
+        subject of the inbox is nothing else.
+        """
+        headers = message.headers or {}
+        if message.subject != feed._sub.subject:
+            headers.pop(Header.STATUS.value, None)
+            return True
+        if not self._is_control_message(message.data, headers):
+            return False
+        answered = (message.reply, headers.get(Header.CONSUMER_STALLED, ""))
+        last = headers.get(Header.LAST_CONSUMER, "0")
+        return last.isdecimal() and all(not a or a.startswith(FLOW_CONTROL) for a in answered)
 
     async def _process_pong(self) -> None:
         # The answer to a flush that was given up ends nats-py's reading, too.

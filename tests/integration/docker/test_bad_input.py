@@ -271,7 +271,7 @@ OUTSIDE = [
 ]
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(94)
 async def test_the_socket_and_volumes_that_are_not_listed_are_refused(
     allowing: Dockyard, tmp_path: Path
 ) -> None:

@@ -33,11 +33,19 @@ async def _reconcile(app: App, id: str | None) -> None:
         from nexthos_cli.output import ReconcileOutput
         from nexthos_cli.render import structured
         from nexthos_cli.selection import check_key
-        from nexthos_shared.models import DEFAULT_TIMEOUT, ReconcileRequest
+        from nexthos_shared.models import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, ReconcileRequest
 
         timeout = DEFAULT_TIMEOUT if app.timeout is None else app.timeout
-        request = ReconcileRequest(id=check_key(id, write=False) if id else None, timeout=timeout)
-        reply = await ask(link, app.names, "reconcile", request, ReconcileOutput, timeout + MARGIN)
+        key, left = check_key(id, write=False) if id else None, timeout
+        while True:  # the controller waits for some minutes at once
+            within = min(left, LONGEST_TIMEOUT)
+            request = ReconcileRequest(id=key, timeout=within)
+            reply = await ask(
+                link, app.names, "reconcile", request, ReconcileOutput, within + MARGIN
+            )
+            left -= within
+            if not reply.unsettled or left <= 0:
+                break
     if not structured(app, reply):
         _show(app, reply)
     _judge(reply, timeout)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from typing import Any
 
 from nexthos_controller.controller import Controller
-from nexthos_controller.endpoint import SHORT, Endpoint
+from nexthos_controller.endpoint import SHORT, Asker, Endpoint
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.feeds import Feeds
 from nexthos_controller.handout import Handout
@@ -17,7 +18,7 @@ from nexthos_controller.selection import all_keys, existing, known_name
 from nexthos_controller.site import Site, missing_bucket
 from nexthos_controller.summaries import page_of, summary
 from nexthos_controller.usage import UsagePages
-from nexthos_shared.errors import NexthosError, NotFound
+from nexthos_shared.errors import NexthosError, NotFound, TooManyRequests
 from nexthos_shared.models import (
     ControllerReply,
     ExecutorReport,
@@ -38,8 +39,23 @@ from nexthos_shared.models import (
 from nexthos_shared.reading import read_definition
 from nexthos_shared.reasons import Problem
 
+MOST_AWAITED = 50_000  # outcomes, by all requests together; one request alone may wait for more
 LISTED_OUTCOMES = 500  # a reply must stay below NATS's 1 MiB; `unsettled` counts all
 ON_THEIR_WAY = {Phase.STARTING, Phase.STOPPING, Phase.UNKNOWN}
+
+
+async def _until_one_ends(seconds: float, *awaited: Coroutine[Any, Any, None]) -> None:
+    """Wait for the first of these, and not for ever; the others are cancelled. Raises what it raised."""
+    tasks = [asyncio.create_task(one) for one in awaited]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result
 
 
 class Answers:
@@ -55,6 +71,7 @@ class Answers:
         self._logs = LogStreams(controller)
         self._usage = UsagePages(controller)
         self._handout = Handout(site.store.configs)
+        self._awaited = 0  # outcomes, by all requests together
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Everything that can be asked."""
@@ -67,7 +84,7 @@ class Answers:
                 waiting=SHORT,
             ),
             Endpoint("list", ListRequest, (ListReply,), self.page, waiting=SHORT),
-            Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), self.reconcile),
+            Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), slow_answer=self.reconcile),
             Endpoint("logs", LogsRequest, (LogsReply,), stream=self._logs.stream),
             Endpoint("usage", UsageRequest, (UsageReply,), self._usage.page, at_once=8, waiting=64),
             self._handout.endpoint,
@@ -93,30 +110,36 @@ class Answers:
         """A page of summaries in order of id."""
         return page_of(self._summaries(), request)
 
-    async def reconcile(self, request: ReconcileRequest) -> ReconcileReply:
+    async def reconcile(self, request: ReconcileRequest, asker: Asker) -> ReconcileReply:
         """Look again at one pipeline or at all, and wait for what comes of it."""
         one = known_name(request.id) if request.id is not None else None
         keys = all_keys(self._controller) if one is None else [one]
         if one is not None and not self._is_known(one):
             raise NotFound(f"no pipeline {one!r}")
-        deadline = asyncio.get_running_loop().time() + request.timeout
-        outcomes = await asyncio.gather(*(self._outcome(key, deadline) for key in keys))
-        outcomes.sort(key=lambda o: (o.settled, o.id))
+        if self._awaited and self._awaited + len(keys) > MOST_AWAITED:
+            raise TooManyRequests(f"{self._awaited} outcomes are waited for already")
+        self._awaited += len(keys)
+        try:
+            await _until_one_ends(request.timeout, self._settling(keys), asker.left())
+        finally:
+            self._awaited -= len(keys)
+        outcomes = sorted(map(self._outcome, keys), key=lambda o: (o.settled, o.id))
         return ReconcileReply(
             outcomes=outcomes[:LISTED_OUTCOMES],
             unsettled=sum(1 for o in outcomes if not o.settled),
         )
 
-    async def _outcome(self, key: str, deadline: float) -> Outcome:
-        book = self._controller.book
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._controller.queue.look(key)
-                while not self._settled(key):
-                    await book.changed(key)
-        except TimeoutError:
-            pass
-        status = book.status(key)
+    async def _settling(self, keys: Iterable[str]) -> None:
+        """Look at each, and return when all are settled."""
+        await asyncio.gather(*(self._settle(key) for key in keys))
+
+    async def _settle(self, key: str) -> None:
+        await self._controller.queue.look(key)
+        while not self._settled(key):
+            await self._controller.book.changed(key)
+
+    def _outcome(self, key: str) -> Outcome:
+        status = self._controller.book.status(key)
         complaint = status.complaint if status else None
         return Outcome(
             id=key,

@@ -24,7 +24,7 @@ from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
 from nexthos_controller.metrics import SiteMetrics
 from nexthos_controller.reply import Replies
-from nexthos_controller.settings import Settings
+from nexthos_controller.settings import Settings, read_token
 from nexthos_controller.site import Factories, Site
 from nexthos_controller.standby import standing_by
 from nexthos_controller.term import Term, lead
@@ -179,6 +179,7 @@ async def running_controller(
                 registry,
                 lambda: any(p.site.is_ready for p in parts),
                 discovery.routes(settings.namespace, lambda: _acting(parts)),
+                read_token(settings.http_token_file) if settings.http_token_file else None,
             )
         )
         name = f"{settings.namespace} controller"

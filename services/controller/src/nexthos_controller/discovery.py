@@ -58,7 +58,7 @@ def routes(namespace: str, acting: Callable[[], Controller | None]) -> list[Rout
         return Answer(text.encode(), content_type=CONTENT_TYPE)
 
     return [
-        Route(re.compile("/sd"), sd),
+        Route(re.compile("/sd"), sd, at_once=1),
         Route(re.compile(r"/pipelines/(?P<id>[^/]+)/(?P<replica>[0-9]{1,6})/metrics"), metrics),
     ]
 

@@ -47,7 +47,15 @@ class Raw:
     headers: Mapping[str, str]
 
 
+class Asker(Protocol):
+    """Whoever waits for one answer."""
+
+    async def left(self) -> None:
+        """Return when nobody waits any more, as far as can be known. Never raises."""
+
+
 Answer = Callable[[Any], Awaitable[BaseModel]]
+SlowAnswer = Callable[[Any, Asker], Awaitable[BaseModel]]
 Stream = Callable[[Any, Outlet], Awaitable[None]]
 RawAnswer = Callable[[str, Any], Awaitable[Raw]]
 
@@ -58,12 +66,14 @@ class Endpoint:
 
     `raw` gives bytes, and is asked on a subject with one token more, which it is handed: NATS grants
     subjects, so that is how it can tell who may ask for what.
+    `slow_answer` gives one reply too, and ends early where nobody waits for it any more.
     """
 
     name: str
     request: type[BaseModel]
     reply: tuple[type[BaseModel], ...]
     answer: Answer | None = None
+    slow_answer: SlowAnswer | None = None
     stream: Stream | None = None
     raw: RawAnswer | None = None
     at_once: int = 64  # requests that are answered at the same time

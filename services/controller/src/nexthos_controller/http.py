@@ -1,39 +1,36 @@
-"""HTTP on loopback: /livez, /readyz, /metrics (Prometheus), and what else it is given. Knows no more.
+"""HTTP: /livez, /readyz, /metrics (Prometheus), and what else it is given. Knows no more.
 
-Python's own WSGI server, as Prometheus' client library uses it: a thread for each request, and each request
-is answered on the loop, so a loop that hangs is not alive. aiohttp takes 0.15 s of CPU to load at each
-start of a controller, and 10 MB, for a handful of GETs a minute.
+A connection brings one request and is a task on the loop, so a loop that hangs is not alive. What is
+spoken is the little that probes and Prometheus need: aiohttp takes 0.15 s of CPU to load at each start of
+a controller, and 10 MB, for a handful of GETs a minute. How many may be connected is in doorway.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import io
+import hmac
 import re
-import socketserver
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from socket import AF_INET, AF_INET6
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from urllib.parse import unquote
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from nexthos_shared.errors import SettingsError
+from nexthos_controller.doorway import MOST, Doorway, Visitor, listening
 
 ANSWER_WITHIN = 10.0  # seconds; Prometheus gives up after as long
-IDLE_WITHIN = 30.0  # seconds for the other side to ask, and to take what it gets
-
-TRY_AGAIN = 1.0  # seconds
-NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+ASKED_WITHIN = 10.0  # seconds for the other side to ask
+TAKEN_WITHIN = 30.0  # seconds for the other side to take what it gets
+LINE_BYTES = 64 * 1024
+MOST_HEADERS = 100
 
 log = structlog.get_logger(__name__)
+
+_REQUEST = re.compile(r"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +50,30 @@ class Answer:
     content_type: str = "text/plain; charset=utf-8"
 
 
-NOT_ALLOWED = Answer(b"only GET and HEAD\n", 405)
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Paths that match as a whole, and who answers, on the loop."""
+    """Paths that match as a whole, and who answers, on the loop; `open` ones need no token.
+
+    What takes a thread is answered one at a time (`at_once`): there are few, and others need them.
+    """
 
     path: re.Pattern[str]
     answer: Callable[[Request], Awaitable[Answer]]
+    open: bool = False
+    at_once: int = MOST
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    method: str
+    path: str
+    headers: Mapping[str, str]  # names in lower case; the last one of each
+
+
+@dataclass(slots=True)
+class _NoRequest(Exception):
+    status: int
+    words: str
 
 
 @asynccontextmanager
@@ -70,8 +82,12 @@ async def serve_http(
     registry: CollectorRegistry,
     is_ready: Callable[[], bool],
     more: Iterable[Route] = (),
+    token: str | None = None,
 ) -> AsyncIterator[str]:
-    """Serve on `host:port` (port 0 picks one); yields the base URL. Raises SettingsError."""
+    """Serve on `host:port` (port 0 picks one) or `unix:/path`; yields the base URL.
+
+    Without `token` everybody who reaches it is answered. Raises SettingsError.
+    """
 
     async def livez(_: Request) -> Answer:
         return Answer(b"ok\n")
@@ -84,129 +100,103 @@ async def serve_http(
         text = await asyncio.to_thread(generate_latest, registry)
         return Answer(text, content_type=CONTENT_TYPE_LATEST)
 
-    own = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
-    routes = [Route(re.compile(path), answer) for path, answer in own.items()]
-    loop = asyncio.get_running_loop()
-    server = _listening(address, _Application([*routes, *more], loop))
-    taking = asyncio.create_task(server.take_connections(), name="http")
-    try:
-        host = server.server_name
-        yield f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}"
-    finally:
-        taking.cancel()
-        await asyncio.gather(taking, return_exceptions=True)
-        server.server_close()
-
-
-def _listening(address: str, application: _Application) -> _Server:
-    host, _, port = address.rpartition(":")
-    try:
-        server = _Server((host.strip("[]") or "127.0.0.1", int(port)), _Handler)
-    except (OSError, ValueError, OverflowError) as error:
-        raise SettingsError(
-            f"NEXTHOS_HTTP={address}: {error}; choose another address, or port 0", field="http"
-        ) from error
-    server.set_app(application)
-    return server
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Takes one connection at each call of `handle_request`, when the loop says that there is one."""
-
-    daemon_threads = True  # whoever reads slowly keeps no controller from ending
-    timeout = 0.0
-    allow_reuse_port = False  # two controllers would answer on one
-    request_queue_size = 128  # Prometheus asks for thousands of targets at about the same time
-
-    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        self._exhausted = False
-        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
-        super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        # The library's own asks DNS for this machine's name, which may take long where there is none.
-        socketserver.TCPServer.server_bind(self)
-        self.socket.setblocking(False)  # who hangs up before it is accepted must not block the loop
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-    async def take_connections(self) -> None:
-        """For ever."""
-        loop, there = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self.fileno(), there.set)
-        try:
-            while True:
-                await there.wait()
-                there.clear()
-                self.handle_request()
-                if self._exhausted:  # it stays there: each turn of the loop would try again
-                    self._exhausted = False
-                    log.warning("http: no connection can be taken: too many files are open")
-                    loop.remove_reader(self.fileno())
-                    await asyncio.sleep(TRY_AGAIN)
-                    loop.add_reader(self.fileno(), there.set)
-        finally:
-            loop.remove_reader(self.fileno())
-
-    def get_request(self) -> Any:
-        """See socketserver, which tells nobody of an error."""
-        try:
-            return super().get_request()
-        except OSError as error:
-            self._exhausted = error.errno in NOTHING_LEFT
-            raise
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = IDLE_WITHIN
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (TimeoutError, ConnectionError) as error:
-            log.debug("http", error=str(error))
-
-    def get_stderr(self) -> Any:
-        """Nowhere: what it says there is of readers that left, and not in the log's form."""
-        return io.StringIO()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what is asked for each second is no news."""
+    own = [
+        Route(re.compile("/livez"), livez, open=True),
+        Route(re.compile("/readyz"), readyz, open=True),
+        Route(re.compile("/metrics"), metrics, at_once=1),
+    ]
+    with listening(address) as (listener, url):
+        async with Doorway(listener, _Application([*own, *more], url, token).serve):
+            yield url
 
 
 class _Application:
-    """Which route answers, as WSGI asks for it in a thread."""
+    """Which route answers, and whether to whom asks."""
 
-    def __init__(self, routes: Iterable[Route], loop: asyncio.AbstractEventLoop) -> None:
-        self._routes = tuple(routes)
-        self._loop = loop
+    def __init__(self, routes: Iterable[Route], url: str, token: str | None) -> None:
+        self._routes = [(route, asyncio.Semaphore(route.at_once)) for route in routes]
+        self._here = url.partition("://")[2]
+        self._token = f"Bearer {token}".encode() if token else None
 
-    def __call__(
-        self, environ: Mapping[str, Any], start_response: Callable[..., Any]
-    ) -> list[bytes]:
-        method = environ["REQUEST_METHOD"]
-        answer = self._answer(environ) if method in ("GET", "HEAD") else NOT_ALLOWED
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
-        start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
-        return [answer.body] if method != "HEAD" else []
+    async def serve(self, visitor: Visitor) -> None:
+        """Answer one connection's request."""
+        method = "GET"
+        try:
+            async with asyncio.timeout(ASKED_WITHIN):
+                head = await _read(visitor.reader)
+            method = head.method
+            visitor.occupied()
+            answer = await self._answer(head)
+        except _NoRequest as error:
+            answer = Answer(f"{error.words}\n".encode(), error.status)
+        body = answer.body if method != "HEAD" else b""
+        visitor.idle()
+        async with asyncio.timeout(TAKEN_WITHIN):
+            await visitor.say(_head_of(answer) + body)
 
-    def _answer(self, environ: Mapping[str, Any]) -> Answer:
-        host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        for route in self._routes:
-            if found := route.path.fullmatch(environ["PATH_INFO"]):
-                return self._asked(route, Request(found.groupdict(), host))
+    async def _answer(self, head: _Head) -> Answer:
+        if head.method not in ("GET", "HEAD"):
+            return Answer(b"only GET and HEAD\n", 405)
+        for route, places in self._routes:
+            if found := route.path.fullmatch(head.path):
+                if not (route.open or self._knows(head.headers.get("authorization", ""))):
+                    return Answer(b"a token is needed: Authorization: Bearer TOKEN\n", 401)
+                host = head.headers.get("host") or self._here
+                return await _asked(route, places, Request(found.groupdict(), host))
         return Answer(b"not found\n", 404)
 
-    def _asked(self, route: Route, request: Request) -> Answer:
-        async def answer() -> Answer:
-            return await route.answer(request)
+    def _knows(self, authorization: str) -> bool:
+        return self._token is None or hmac.compare_digest(authorization.encode(), self._token)
 
-        asked = asyncio.run_coroutine_threadsafe(answer(), self._loop)
-        try:
-            return asked.result(ANSWER_WITHIN)
-        except (TimeoutError, CancelledError):
-            asked.cancel()
-            return Answer(b"no answer in time\n", 503)
-        except Exception:
-            log.exception("http", path=route.path.pattern)
-            return Answer(b"a defect of nexthos; see the controller's log\n", 500)
+
+async def _asked(route: Route, places: asyncio.Semaphore, request: Request) -> Answer:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN), places:
+            return await route.answer(request)
+    except TimeoutError:
+        return Answer(b"no answer in time\n", 503)
+    except Exception:
+        log.exception("http", path=route.path.pattern)
+        return Answer(b"a defect of nexthos; see the controller's log\n", 500)
+
+
+async def _read(reader: asyncio.StreamReader) -> _Head:
+    """The head of a request. Raises _NoRequest, and EOFError where it ends before."""
+    found = _REQUEST.fullmatch(await _line(reader, HTTPStatus.REQUEST_URI_TOO_LONG))
+    if found is None:
+        raise _NoRequest(400, "this is no request of HTTP/1.1")
+    headers: dict[str, str] = {}
+    size = 0
+    for _ in range(MOST_HEADERS):
+        line = await _line(reader, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if not line:
+            method, target = found.groups()
+            path = unquote(target.partition("?")[0], "iso-8859-1")
+            return _Head(method, path, headers)
+        name, colon, value = line.partition(":")
+        size += len(line)
+        if not colon or size > LINE_BYTES:
+            break
+        headers[name.lower()] = value.strip()
+    else:
+        size = LINE_BYTES + 1
+    raise _NoRequest(431 if size > LINE_BYTES else 400, "these headers are not understood")
+
+
+async def _line(reader: asyncio.StreamReader, too_long: int) -> str:
+    try:
+        line = await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError as error:
+        raise _NoRequest(too_long, f"a line of more than {LINE_BYTES} bytes") from error
+    return line.decode("iso-8859-1").rstrip("\r\n")
+
+
+def _head_of(answer: Answer) -> bytes:
+    lines = [
+        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+        f"Content-Type: {answer.content_type}",
+        f"Content-Length: {len(answer.body)}",
+        "Connection: close",
+        *(["WWW-Authenticate: Bearer"] if answer.status == HTTPStatus.UNAUTHORIZED else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()

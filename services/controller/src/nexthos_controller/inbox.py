@@ -1,4 +1,4 @@
-"""The reply inbox of a streamed answer: where its messages go, and whether somebody still takes them.
+"""Reply inboxes: where a streamed answer's messages go, and whether somebody still waits for an answer.
 
 NATS tells whoever sends a request at once if nobody listens on its subject. So a message that must not
 be sent in vain is a request itself, and its answer says that the lines before it were taken.
@@ -7,17 +7,20 @@ be sent in vain is a request itself, and its answer says that the lines before i
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from nexthos_controller.endpoint import ReaderGone
 
 ANSWER_WITHIN = 1.0  # seconds until we look whether a reader that takes its time is still there
 GIVE_UP = 600.0  # seconds after which one that listens and does not answer any more is gone
+UNHEARD = 5.0  # seconds between looks whether somebody waits for an answer
 FLUSH_EVERY = 512 * 1024  # bytes: more are not handed over before the server has taken them
 FLUSH_WITHIN = 10  # seconds
 
@@ -72,6 +75,37 @@ class Inbox:
             await self.nc.publish(self.subject, b"", headers=dict(headers))
         except (NatsError, TimeoutError, OSError) as error:
             log.debug("end of a stream not sent", error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The `Asker` of one request.
+
+    What is sent to the reply subject itself would be taken for the answer. But clients listen to all
+    their replies by one subscription, `_INBOX.abc.*`, and pass over what they did not ask for: so we
+    send to another token of it. One that listens to this one reply alone counts as gone.
+    """
+
+    nc: Client
+    reply: str  # empty: nobody waits
+
+    async def left(self) -> None:
+        """See Asker."""
+        while await self._waits():
+            pass
+
+    async def _waits(self) -> bool:
+        await asyncio.sleep(UNHEARD)
+        if not self.reply:
+            return False
+        beside = f"{self.reply.rpartition('.')[0]}.{secrets.token_hex(12)}"
+        try:
+            await self.nc.request(beside, b"", timeout=ANSWER_WITHIN)
+        except NoRespondersError:
+            return False
+        except (NatsError, TimeoutError, OSError):
+            return True  # it listens, and says nothing, as it should
+        return True
 
 
 def _mind_cancellation() -> None:

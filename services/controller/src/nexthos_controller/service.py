@@ -25,7 +25,7 @@ from nats.micro.service import Service as MicroService
 from pydantic import BaseModel, ValidationError
 
 from nexthos_controller.endpoint import Endpoint, Offer
-from nexthos_controller.inbox import Inbox
+from nexthos_controller.inbox import Asking, Inbox
 from nexthos_controller.line import Line
 from nexthos_controller.reply import Guarded, Replies
 from nexthos_shared.errors import NexthosError, TemporaryError, TooManyRequests
@@ -200,13 +200,17 @@ class Service:
         if endpoint.stream is not None:
             if _wants_reply(request):
                 await endpoint.stream(asked, Inbox(self.nc, request._msg.reply))
-        elif endpoint.raw is not None:
+            return
+        if endpoint.raw is not None:
             raw = await endpoint.raw(request.subject.rpartition(".")[2], asked)
             await _respond(request, raw.body, dict(raw.headers))
-        elif endpoint.answer is not None:
+            return
+        if endpoint.slow_answer is not None:
+            reply = await endpoint.slow_answer(asked, Asking(self.nc, request._msg.reply))
+        else:
+            assert endpoint.answer is not None
             reply = await endpoint.answer(asked)
-            body = reply.model_dump_json(by_alias=True, exclude_none=True).encode()
-            await _respond(request, body)
+        await _respond(request, reply.model_dump_json(by_alias=True, exclude_none=True).encode())
 
 
 def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:

@@ -22,6 +22,9 @@ from nexthos_shared.urls import has_credentials
 FOREIGN = {"NEXTHOS_CONFIG", "NEXTHOS_FAULT", "NEXTHOS_STORE_URL"}
 
 
+SHORTEST_TOKEN = 16  # characters: what can be guessed keeps nobody out
+
+
 def _namespace(value: str) -> str:
     try:
         return names.check_namespace(value)
@@ -70,7 +73,12 @@ class Settings(Part):
     namespace: Annotated[str, AfterValidator(_namespace)] = names.DEFAULT_NAMESPACE
     executor: str = Field("process", description="default executor")
     state_dir: Path | None = Field(None, description="default: <XDG state>/nexthos/<ns>-<id>")
-    http: str = Field("127.0.0.1:4280", description="health and metrics; port 0 picks one")
+    http: str = Field(
+        "127.0.0.1:4280", description="health and metrics: host:port (0 picks one), or unix:/path"
+    )
+    http_token_file: Path | None = Field(
+        None, description="file of a token, without which nobody reads metrics over HTTP"
+    )
     engine: Path | None = Field(None, description="path of the default engine")
     log_format: str = Field("", pattern="^(|console|json)$")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
@@ -92,6 +100,7 @@ FROM_ENVIRONMENT = (
     "executor",
     "state_dir",
     "http",
+    "http_token_file",
     "engine",
     "log_format",
     "log_level",
@@ -145,6 +154,25 @@ def _explained(error: ValidationError, file: str | None) -> SettingsError:
     where = f"NEXTHOS_{str(name).upper()}" if name in FROM_ENVIRONMENT else file
     return SettingsError(
         f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}", field=field, file=file
+    )
+
+
+def read_token(path: Path) -> str:
+    """The token in a file, in one line. Raises SettingsError, which does not tell it."""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        words = error.strerror if isinstance(error, OSError) else "holds more than ASCII"
+        raise _token_unusable(path, words or str(error)) from None
+    if not token.isprintable() or " " in token or len(token) < SHORTEST_TOKEN:
+        words = f"must hold a token of at least {SHORTEST_TOKEN} printable characters in one line"
+        raise _token_unusable(path, words)
+    return token
+
+
+def _token_unusable(path: Path, words: str) -> SettingsError:
+    return SettingsError(
+        f"NEXTHOS_HTTP_TOKEN_FILE={path}: {words}", field="http_token_file", file=str(path)
     )
 
 

@@ -105,7 +105,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(93)
 def test_no_variable_of_a_definition_is_one_of_the_container():
     mine, none = (plan({"env": env}, creds=CREDS).environment() for env in (HOSTILE, {}))
     assert json.loads(mine.pop("NEXTHOS_ENV")) == HOSTILE

@@ -139,8 +139,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "x.so").read_bytes()
 
 
-@pytest.mark.fault(89)
-@pytest.mark.fault(89)
+@pytest.mark.fault(93)
 @pytest.mark.parametrize("lifecycle", ["service", "job"])
 async def test_no_variable_and_no_file_of_an_author_is_obeyed_before_the_engine(
     guarded: DockerRig, library: bytes, lifecycle: str
@@ -167,7 +166,7 @@ async def test_no_variable_and_no_file_of_an_author_is_obeyed_before_the_engine(
     assert not [name for name, value in ENV.items() if there.get(name) == value]
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(93)
 async def test_what_an_author_puts_in_place_of_our_files_is_neither_read_nor_written_through(
     guarded: DockerRig,
 ) -> None:
@@ -196,6 +195,7 @@ async def test_what_an_author_puts_in_place_of_our_files_is_neither_read_nor_wri
         assert names.digest_of(config) == spec.digest
 
 
+@pytest.mark.fault(93)
 async def test_metrics_that_are_no_file_or_have_no_end_are_none(guarded: DockerRig) -> None:
     spec = guarded.spec(behaviour="puppet")
     execution = await guarded.executor.start(spec, 0)

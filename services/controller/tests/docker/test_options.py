@@ -85,7 +85,7 @@ def test_what_is_no_port_is_refused_with_the_form(text):
     assert len(message) < 500
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("text", "setting"),
     [
@@ -133,7 +133,7 @@ def test_volumes_are_names_or_host_paths_that_are_listed():
     assert [v.bind for v in found][:2] == ["data:/data:rw", "/srv/data/in:/in/a:ro"]
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     "name",
     [
@@ -158,7 +158,7 @@ def test_an_anonymous_volume_is_its_containers_whatever_is_listed():
     assert "volumes.names" in refusal(settings, volumes=[f"{'0a' * 32}:/data"])
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     "text",
     [
@@ -190,7 +190,7 @@ def test_below_a_root_nothing_is_written_since_a_link_there_would_lead_anywhere(
         assert "only with :ro" in refusal(volumes=[f"{source}:/in"])
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     "target",
     [
@@ -237,7 +237,7 @@ def test_nothing_is_mounted_over_what_the_runner_needs_whatever_is_listed(target
         assert "absolute path" in message or "nothing is mounted there" in message
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize("target", ["/data2", "/deep/er", "/Deep", "/srv", "/home/x", "/in2"])
 def test_a_path_that_is_not_listed_is_refused_with_what_is(target):
     message = refusal(volumes=[f"data:{target}"])

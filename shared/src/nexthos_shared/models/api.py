@@ -23,6 +23,7 @@ from nexthos_shared.reasons import Problem, Reason
 
 MAX_REQUEST_BYTES = 256 * 1024
 DEFAULT_TIMEOUT = 4.0  # seconds; the `nats` CLI gives up after 5
+LONGEST_TIMEOUT = 300.0  # seconds
 LOGS_END_HEADER = "Nexthos-Logs-End"
 LOGS_MESSAGE_BYTES = 64 * 1024
 LOGS_HEARTBEAT = 5.0  # seconds
@@ -46,10 +47,14 @@ class ListRequest(Strict):
 
 
 class ReconcileRequest(Strict):
-    """Without id: every pipeline. Waits for the outcome for at most `timeout`."""
+    """Without id: every pipeline. Waits for the outcome for at most `timeout`.
+
+    From 5 seconds on the answer comes earlier where nobody seems to wait for it: NATS knows whether
+    somebody listens beside the reply subject, as clients do that have one subscription for all replies.
+    """
 
     id: str | None = None
-    timeout: Duration = DEFAULT_TIMEOUT
+    timeout: Annotated[Duration, Field(le=LONGEST_TIMEOUT)] = DEFAULT_TIMEOUT
 
 
 class LogsRequest(Strict):
