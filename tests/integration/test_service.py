@@ -27,9 +27,11 @@ async def test_the_service_answers_ping_info_and_stats(field: Field) -> None:
 
 async def test_each_endpoint_has_its_schemas_and_a_subject_of_the_namespace(field: Field) -> None:
     endpoints = {e["name"]: e for e in (await info(field))["endpoints"]}  # type: ignore[attr-defined]
-    assert set(endpoints) == {"status", "list", "reconcile", "logs", "usage"}
+    assert set(endpoints) == {"status", "list", "reconcile", "logs", "usage", "config"}
+    assert endpoints["config"].pop("subject") == f"{field.names.config_subject('*')}"
     for name, endpoint in endpoints.items():
-        assert endpoint["subject"] == f"{field.names.namespace}.svc.{name}"
+        if name != "config":
+            assert endpoint["subject"] == f"{field.names.namespace}.svc.{name}"
         for kind in ("request_schema", "response_schema"):
             assert "$defs" in (schema := json.loads(endpoint["metadata"][kind])) or schema
 

@@ -27,6 +27,7 @@ def models() -> dict[str, type[BaseModel]]:
         "logs-request": shared.LogsRequest,
         "logs-reply": shared.LogsReply,
         "usage-request": shared.UsageRequest,
+        "config-request": shared.ConfigRequest,
         "usage-reply": shared.UsageReply,
         "error-reply": shared.ErrorReply,
         "output-apply": output.ApplyOutput,

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from nexthos_shared.names import digest_of
+from nexthos_shared.nats_client import ConnectOptions
+from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually
 
@@ -149,10 +151,11 @@ async def alone(tmp_path: Path) -> AsyncIterator[Rig]:
 
 @pytest.fixture
 async def rig(nats_server: NatsServer, namespace: str, tmp_path: Path) -> AsyncIterator[Rig]:
-    """Runners on the shared server, in a namespace of their own."""
+    """Runners on the shared server, in a namespace of their own, whose configurations are handed out."""
     rig = Rig(nats_server.url, namespace, tmp_path)
-    yield rig
-    await rig.close()
+    async with handing_out(ConnectOptions(nats_server.url), namespace):
+        yield rig
+        await rig.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
 from nexthos_testing.credentials import Operator
+from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer
 
 PASSWORD = "p@ss:w/rd"
@@ -23,7 +24,10 @@ IN_URL = "p%40ss%3Aw%2Frd"
 
 @asynccontextmanager
 async def stored(options, namespace, content):
-    async with connect(options, name="test", daemon=False) as link:
+    async with (
+        connect(options, name="test", daemon=False) as link,
+        handing_out(options, namespace),
+    ):
         store = await Store.open(link, Names(namespace), create=True)
         await store.configs.put("orders", "1", content)
         yield store

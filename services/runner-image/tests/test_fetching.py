@@ -19,6 +19,7 @@ from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.objects import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Reason
 from nexthos_shared.stores import Store
+from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer, free_port
 
 OTHER = b"input: {generate: {mapping: root = 2, interval: 10ms}}\noutput: {drop: {}}\n"
@@ -135,8 +136,12 @@ async def test_a_nats_that_comes_late_is_waited_for(alone, tick, namespace):
     run = await alone.start(NEXTHOS_FETCH_WITHIN="30")
     await run.says("tried again")
     async with NatsServer(alone.tmp_path / "late", port=port) as server:
-        await run.says("no bucket")  # the server is there, the bucket is not yet
-        async with connect(ConnectOptions(server.url), name="test", daemon=False) as link:
+        await run.says("no controller answers")  # the server is there, the controller is not yet
+        async with (
+            connect(ConnectOptions(server.url), name="test", daemon=False) as link,
+            handing_out(ConnectOptions(server.url), namespace),
+        ):
+            await run.says("does not exist")  # nor is the bucket
             store = await Store.open(link, Names(namespace), create=True)
             await store.configs.put("orders", "1", tick)
             await run.engine()
@@ -173,15 +178,18 @@ async def test_the_second_of_several_servers_will_do(rig, store, copying, tick):
     assert await run.ended() == 0, run.text()
 
 
-async def test_a_store_in_a_domain_is_asked_by_its_own_subjects(alone, tick, namespace, tmp_path):
+async def test_a_store_in_a_domain_is_the_controllers_business(alone, tick, namespace, tmp_path):
     alone.namespace = namespace
     async with NatsServer(tmp_path / "n", jetstream="domain: hub") as server:
         options = ConnectOptions(server.url, jetstream_domain="hub")
-        async with connect(options, name="test", daemon=False) as link:
+        async with (
+            connect(options, name="test", daemon=False) as link,
+            handing_out(options, namespace),
+        ):
             store = await Store.open(link, Names(namespace), create=True)
             await store.configs.put("orders", "1", tick)
-        run = await alone.start(NATS_URL=server.url, NEXTHOS_STORE_API="$JS.hub.API")
-        await run.engine()
+            run = await alone.start(NATS_URL=server.url)
+            await run.engine()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -233,7 +241,7 @@ async def test_no_secret_is_told(rig, alone, tmp_path):
         await alone.start(NEXTHOS_STORE_URL=url),
         await alone.start(NEXTHOS_STORE_URL=f"http://user:{secret}@127.0.0.1:1"),
         await alone.start(NEXTHOS_STORE_URL=f"user:{secret}@127.0.0.1:none"),
-        await alone.start(NEXTHOS_STORE_URL=url, NEXTHOS_ENV="TOKEN", TOKEN=secret),
+        await alone.start(NEXTHOS_STORE_URL=url, NEXTHOS_ENV=json.dumps({"TOKEN": secret})),
     ]
     for run, code in zip(runs, [69, 64, 64, 69], strict=True):
         assert await run.ended() == code, run.text()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nexthos_runner import files
 from nexthos_runner.failed import Failed
 from nexthos_runner.folder import Folder
 from nexthos_shared.exits import Exit
@@ -45,6 +46,66 @@ def test_a_link_in_its_place_is_not_followed_and_gives_way(folder, tmp_path):
     folder.keep(b"new")
     assert target.read_bytes() == CONFIG
     assert folder.config.read_bytes() == b"new"
+
+
+@pytest.mark.fault(93)
+@pytest.mark.parametrize("name", ["config.yaml", ".config.yaml.new", "metrics.prom", "store.creds"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "hard"])
+def test_what_a_pipeline_left_in_our_place_is_not_read_waited_for_or_written_through(
+    tmp_path, name, kind
+):
+    victim = tmp_path / "victim"
+    victim.write_bytes(CONFIG)
+    (tmp_path / "execution").mkdir()
+    there = tmp_path / "execution" / name
+    match kind:
+        case "link":
+            there.symlink_to(victim)
+        case "dangling":
+            there.symlink_to(tmp_path / "made")
+        case "fifo":
+            os.mkfifo(there)
+        case "hard":
+            there.hardlink_to(victim)
+    folder = Folder(tmp_path / "execution")
+    if kind != "hard":
+        assert folder.kept(digest_of(CONFIG)) is None
+    folder.keep(b"new")
+    folder.drop(folder.path / "store.creds")
+    assert folder.config.read_bytes() == b"new"
+    assert [path.name for path in folder.path.iterdir()] == ["config.yaml"]
+    assert stat.S_ISREG(folder.config.lstat().st_mode)
+    assert victim.read_bytes() == CONFIG
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", ".config.yaml.new", "metrics.prom", "store.creds"])
+def test_a_folder_in_our_place_is_told_and_nothing_starts(tmp_path, name):
+    (tmp_path / name / "sub").mkdir(parents=True)
+
+    def start():
+        folder = Folder(tmp_path)
+        assert folder.kept(digest_of(CONFIG)) is None
+        folder.keep(CONFIG)
+        folder.drop(tmp_path / "store.creds")
+
+    with pytest.raises(Failed) as failed:
+        start()
+    assert failed.value.code is Exit.NO_FOLDER
+    assert (tmp_path / name / "sub").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "/dev/zero", "/dev/tty"])
+def test_a_file_that_is_none_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "x"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path = Path(kind)
+    with pytest.raises(OSError, match=r"regular|directory|device"):
+        files.read(path, 100)
 
 
 def test_what_a_killed_start_left_half_written_is_no_obstacle(folder):

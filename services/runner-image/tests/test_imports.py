@@ -1,6 +1,7 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, no-warn-unreachable
 """The runner starts fast, and in an image that has little more than Python."""
 
+import asyncio
 import json
 import os
 import resource
@@ -50,10 +51,12 @@ def given(tmp_path):
 
 
 async def test_a_fetch_imports_nothing_heavy_and_nothing_that_an_image_lacks(
-    store, nats_server, given, tick
+    store, rig, nats_server, given, tick
 ):
     await store.configs.put("orders", "1", tick)
-    done = run(**given, NATS_URL=nats_server.url, NEXTHOS_NAMESPACE=store.names.namespace)
+    done = await asyncio.to_thread(
+        run, **given, NATS_URL=nats_server.url, NEXTHOS_NAMESPACE=store.names.namespace
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     loaded = set(json.loads(done.stdout))
     assert not loaded & (HEAVY | set(ABSENT))
@@ -86,7 +89,7 @@ def test_the_jobs_parent_is_small():
 
 
 async def test_a_start_takes_less_than_a_tenth_of_a_second_of_cpu(
-    store, nats_server, given, tick, tmp_path
+    store, rig, nats_server, given, tick, tmp_path
 ):
     # CPU and not time, and the best of several: what else the machine does is not ours.
     await store.configs.put("orders", "1", tick)
@@ -100,7 +103,7 @@ async def test_a_start_takes_less_than_a_tenth_of_a_second_of_cpu(
         "NEXTHOS_NAMESPACE": store.names.namespace,
         "NEXTHOS_ENGINE": str(engine),
     }
-    assert min(cpu_of_a_start(environ) for _ in range(7)) < 0.1
+    assert min([await asyncio.to_thread(cpu_of_a_start, environ) for _ in range(7)]) < 0.1
 
 
 def cpu_of_a_start(environ):

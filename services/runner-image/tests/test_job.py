@@ -106,17 +106,21 @@ async def test_nothing_secret_stays_with_the_parent(job, tick):
     run = await job(
         tick,
         NEXTHOS_STORE_URL=f"nats://user:{secret}@127.0.0.1:1",
-        NEXTHOS_ENV="REGION",
-        REGION="eu",
+        NEXTHOS_ENV='{"REGION": "eu"}',
     )
     await run.engine()
     parent, engine = run.pid, child_of(run.pid)
-    assert (
-        Path(f"/proc/{parent}/environ").read_bytes() == Path(f"/proc/{engine}/environ").read_bytes()
-    )
-    assert secret not in Path(f"/proc/{parent}/environ").read_text()
+    theirs, ours = (environ_of(pid) for pid in (engine, parent))
+    assert ours == {f"NEXTHOS_JOB_{name}": value for name, value in theirs.items()}
+    assert theirs["REGION"] == "eu"
+    assert secret not in str(ours)
     pages = int(Path(f"/proc/{parent}/statm").read_text().split()[1])
     assert pages * os.sysconf("SC_PAGESIZE") < 16 * 1024 * 1024
+
+
+def environ_of(pid):
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
 
 
 async def test_the_engine_of_a_job_gets_signals_as_a_shell_gives_them(job, alone):

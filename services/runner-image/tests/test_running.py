@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -50,7 +51,7 @@ def signals_of(pid):
 async def test_a_stored_configuration_runs_and_its_messages_come_out(rig, store, namespace):
     heard = await store.link.nc.subscribe(f"{namespace}.out")
     await store.configs.put("orders", "1", TO_NATS.replace("SUBJECT", f"{namespace}.out").encode())
-    run = await rig.start(NEXTHOS_ENV="REGION", REGION="eu")
+    run = await rig.start(NEXTHOS_ENV='{"REGION": "eu"}')
     assert (await heard.next_msg(timeout=20)).data == b"eu"
     run.signal(signal.SIGTERM)
     assert await run.ended() == 0
@@ -65,9 +66,7 @@ async def test_the_engine_is_this_very_process_and_finds_nothing_of_ours(rig, st
         NEXTHOS_STORE_URL=f"{rig.url}",
         NEXTHOS_STORE_CREDS=str(creds),
         NEXTHOS_REPLICA="2",
-        NEXTHOS_ENV="REGION,TZ",
-        REGION="eu",
-        TZ="UTC",
+        NEXTHOS_ENV='{"REGION": "eu", "TZ": "UTC"}',
         LANG="C",
         SSL_CERT_DIR="/etc/ssl/certs",
         PYTHONDONTWRITEBYTECODE="1",
@@ -135,7 +134,7 @@ async def test_no_secret_stands_in_argv(rig, store, tick):
     await store.configs.put("orders", "1", tick)
     secret = "hunter2secret"
     url = rig.url.replace("nats://", f"nats://user:{secret}@")
-    run = await rig.start(NEXTHOS_STORE_URL=url, NEXTHOS_ENV="TOKEN", TOKEN=secret)
+    run = await rig.start(NEXTHOS_STORE_URL=url, NEXTHOS_ENV=json.dumps({"TOKEN": secret}))
     pid = await run.engine()
     assert secret not in " ".join(argv_of(pid))
     assert [name for name, value in environ_of(pid).items() if secret in value] == ["TOKEN"]

@@ -56,14 +56,12 @@ def test_everything_an_executor_says_is_taken():
         NEXTHOS_HTTP_ADDRESS="0.0.0.0:4195",
         NEXTHOS_HTTP_ROOT="/x1f",
         NEXTHOS_DIGEST="sha256:" + "0" * 64,
-        NEXTHOS_ENV="REGION,TZ",
-        REGION="eu",
-        TZ="UTC",
+        NEXTHOS_ENV='{"REGION": "eu", "TZ": "UTC", "NOTHING": ""}',
     )
     assert (told.replica, told.is_job, told.stop_timeout, told.fetch_within) == (2, True, 12.5, 0.0)
     assert (told.metrics, told.address, told.root_path) == (False, "0.0.0.0:4195", "/x1f")
     assert told.digest == "sha256:" + "0" * 64
-    assert told.env == {"REGION": "eu", "TZ": "UTC"}
+    assert told.env == {"REGION": "eu", "TZ": "UTC", "NOTHING": ""}
 
 
 @pytest.mark.parametrize(
@@ -85,17 +83,18 @@ def test_everything_an_executor_says_is_taken():
         ("NEXTHOS_HTTP_ADDRESS", "4195"),
         ("NEXTHOS_HTTP_ADDRESS", "a:1,b:2"),
         ("NEXTHOS_HTTP_ROOT", "x1f"),
-        ("NEXTHOS_STORE_API", "$JS.*"),
-        ("NEXTHOS_ENV", "NOT SET"),
-        ("NEXTHOS_ENV", "MISSING"),
-        ("NEXTHOS_ENV", "NEXTHOS_STORE_URL"),
+        ("NEXTHOS_ENV", "REGION"),
+        ("NEXTHOS_ENV", "[" * 100_000),
+        ("NEXTHOS_ENV", '["REGION"]'),
+        ("NEXTHOS_ENV", '{"REGION": 1}'),
+        ("NEXTHOS_ENV", '{"NOT SET": ""}'),
+        ("NEXTHOS_ENV", '{"A": "\\u0000"}'),
+        ("NEXTHOS_ENV", '{"A": "\\ud800"}'),
+        ("NEXTHOS_ENV", '{"NEXTHOS_STORE_URL": "nats://other:1"}'),
+        ("NEXTHOS_ENV", '{"NEXTHOS_JOB_PATH": "/x"}'),
     ],
 )
 def test_what_is_wrong_is_named(name, value):
     with pytest.raises(Failed, match=f"^{name}: ") as failed:
         read(**{name: value})
     assert failed.value.code is Exit.USAGE
-
-
-def test_a_listed_variable_may_be_empty():
-    assert read(NEXTHOS_ENV="NOTHING,", NOTHING="").env == {"NOTHING": ""}

@@ -40,17 +40,20 @@ ENV_GC_HEADROOM = "NEXTHOS_GC_HEADROOM"  # bytes; a host's only, see engine/gc.g
 ENV_NAMESPACE = "NEXTHOS_NAMESPACE"
 ENV_STORE_URL = "NEXTHOS_STORE_URL"  # NATS that holds the configuration
 ENV_STORE_CREDS = "NEXTHOS_STORE_CREDS"  # credentials file for it
-ENV_STORE_API = "NEXTHOS_STORE_API"  # what JetStream's subjects begin with there
 ENV_DIGEST = "NEXTHOS_DIGEST"  # sha256:<hex>, the only bytes that may run
 ENV_LIFECYCLE = "NEXTHOS_LIFECYCLE"  # service | job
 ENV_STOP_TIMEOUT = "NEXTHOS_STOP_TIMEOUT"  # seconds between SIGTERM and SIGKILL
 ENV_HTTP_ADDRESS = "NEXTHOS_HTTP_ADDRESS"  # host:port of the engine's own HTTP
 ENV_HTTP_ROOT = "NEXTHOS_HTTP_ROOT"  # a root path that nobody else has
 ENV_METRICS = "NEXTHOS_METRICS"  # yes | no: whether the file leaves metrics to the overlay
-ENV_PASS = "NEXTHOS_ENV"  # names of the definition's variables, with commas between
+ENV_ENGINE_ENV = "NEXTHOS_ENV"  # the definition's variables, as a JSON object
 ENV_DIR = "NEXTHOS_DIR"  # folder of this execution: configuration, metrics, credentials
 ENV_FETCH_WITHIN = "NEXTHOS_FETCH_WITHIN"  # seconds to go on asking a NATS that is away
 ENV_ENGINE = "NEXTHOS_ENGINE"  # path of the engine
+
+# Headers of the endpoint `config`, about the whole of which a reply holds a part.
+DIGEST_HEADER = "Nexthos-Digest"  # sha256:<hex>
+SIZE_HEADER = "Nexthos-Size"  # bytes
 
 
 def check_id(value: str) -> str:
@@ -172,3 +175,7 @@ class Names:
     def endpoint(self, name: str) -> str:
         """Subject of an endpoint of the micro service."""
         return f"{self.namespace}.svc.{name}"
+
+    def config_subject(self, pipeline_id: str) -> str:
+        """Where a pipeline's runner asks for its configuration: NATS grants it that subject alone."""
+        return self.endpoint(f"config.{pipeline_id}")

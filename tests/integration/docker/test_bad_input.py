@@ -206,8 +206,8 @@ async def test_an_image_that_can_not_be_had_is_told_waited_for_and_the_old_versi
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"ports": ["8080:8080"]}, "executors.docker.allow"),
-    ({"volumes": ["data:/data"]}, "executors.docker.allow"),
+    ({"ports": ["8080:8080"]}, "executors.docker.ports"),
+    ({"volumes": ["data:/data"]}, "executors.docker.volumes"),
     ({"privileged": True}, "no such option"),
 ]
 
@@ -243,7 +243,14 @@ async def allowing(
     """Ports and volumes are allowed, and host paths below one folder."""
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
-    settings = {"allow": ["ports", "volumes"], "volume_roots": [str(shared)]}
+    settings = {
+        "volumes": {
+            "names": [f"{namespace}-*"],
+            "roots": [str(shared)],
+            "targets": ["/data", "/in"],
+        },
+        "ports": {"addresses": ["127.0.0.1"], "ranges": ["1024-65535"]},
+    }
     async with dockyard(open_nats, namespace, tmp_path, settings) as there:
         yield there
 
@@ -252,14 +259,20 @@ OUTSIDE = [
     "/var/run/docker.sock:/var/run/docker.sock",
     "/:/host",
     "/etc:/etc2:ro",
-    "{root}/../../etc:/etc2",
-    "{root}/docker.sock:/s",
-    "{root}:/run/nexthos",
-    "{root}:/run",
+    "{root}/../../etc:/data:ro",
+    "{root}/docker.sock:/data:ro",
+    "{root}:/data",
+    "{root}:/run/nexthos:ro",
+    "{root}:/run:ro",
+    "{root}:/opt/nexthos:ro",
+    "{root}://opt//nexthos/:ro",
+    "nexthos_nats-data:/data",
+    "nexthos_controller-state:/data",
 ]
 
 
-async def test_the_socket_and_paths_outside_of_the_roots_are_refused(
+@pytest.mark.fault(94)
+async def test_the_socket_and_volumes_that_are_not_listed_are_refused(
     allowing: Dockyard, tmp_path: Path
 ) -> None:
     await allowing.field.echo("orders")

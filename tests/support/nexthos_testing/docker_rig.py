@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -23,6 +23,7 @@ from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
 from nexthos_testing.docker import RUNNER, SOCKET, Hands, need_docker, puppet_image
+from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.rig import Rig
 from nexthos_testing.wire import Wire
@@ -55,12 +56,17 @@ class DockerRig(Rig):
         await self.nats.start()
         self._link = connect(ConnectOptions(self.nats.url), name="rig", daemon=False)
         link = await self._link.__aenter__()
+        self._handed = AsyncExitStack()
         for namespace in ("ns", "other"):
+            await self._handed.enter_async_context(
+                handing_out(ConnectOptions(self.nats.url), namespace)
+            )
             self.stores.append(await Store.open(link, Names(namespace), create=True))
         return await super().__aenter__()
 
     async def __aexit__(self, *reason: object) -> None:
         await super().__aexit__(*reason)
+        await self._handed.aclose()
         await self._link.__aexit__(None, None, None)
         await self.nats.kill()
         self._patch.undo()

@@ -12,6 +12,7 @@ from nexthos_controller.controller import Controller
 from nexthos_controller.endpoint import SHORT, Asker, Endpoint
 from nexthos_controller.eventlog import EventLog
 from nexthos_controller.feeds import Feeds
+from nexthos_controller.handout import Handout
 from nexthos_controller.log_stream import LogStreams
 from nexthos_controller.selection import all_keys, existing, known_name
 from nexthos_controller.site import Site, missing_bucket
@@ -69,6 +70,7 @@ class Answers:
         self._event_log = event_log
         self._logs = LogStreams(controller)
         self._usage = UsagePages(controller)
+        self._handout = Handout(site.store.configs)
         self._awaited = 0  # outcomes, by all requests together
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -85,6 +87,7 @@ class Answers:
             Endpoint("reconcile", ReconcileRequest, (ReconcileReply,), slow_answer=self.reconcile),
             Endpoint("logs", LogsRequest, (LogsReply,), stream=self._logs.stream),
             Endpoint("usage", UsageRequest, (UsageReply,), self._usage.page, at_once=8, waiting=64),
+            self._handout.endpoint,
         )
 
     async def status(self, request: StatusRequest) -> PipelineReply | ControllerReply:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+_BYTES = '{"type": "string", "format": "binary"}'
 SHORT = 20_000  # requests that may wait where each is answered within a moment
 
 
@@ -38,6 +39,14 @@ class Outlet(Protocol):
         """Say that this was all. Never raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A reply that is no JSON."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Asker(Protocol):
     """Whoever waits for one answer."""
 
@@ -48,12 +57,15 @@ class Asker(Protocol):
 Answer = Callable[[Any], Awaitable[BaseModel]]
 SlowAnswer = Callable[[Any, Asker], Awaitable[BaseModel]]
 Stream = Callable[[Any, Outlet], Awaitable[None]]
+RawAnswer = Callable[[str, Any], Awaitable[Raw]]
 
 
 @dataclass(slots=True)
 class Endpoint:
     """One endpoint: `answer` gives its one reply, or `stream` sends what there is to send.
 
+    `raw` gives bytes, and is asked on a subject with one token more, which it is handed: NATS grants
+    subjects, so that is how it can tell who may ask for what.
     `slow_answer` gives one reply too, and ends early where nobody waits for it any more.
     """
 
@@ -63,6 +75,7 @@ class Endpoint:
     answer: Answer | None = None
     slow_answer: SlowAnswer | None = None
     stream: Stream | None = None
+    raw: RawAnswer | None = None
     at_once: int = 64  # requests that are answered at the same time
     waiting: int = 0  # more that wait for it; what is beyond is refused (429)
     requests: int = 0
@@ -73,7 +86,8 @@ class Endpoint:
     @property
     def metadata(self) -> dict[str, str]:
         """JSON Schemas of request and reply, as `nats micro info` shows them."""
-        return {"request_schema": _schema(self.request), "response_schema": _schema(*self.reply)}
+        reply = _schema(*self.reply) if self.reply else _BYTES
+        return {"request_schema": _schema(self.request), "response_schema": reply}
 
 
 @cache  # making them takes 3 ms each, at every term

@@ -43,6 +43,7 @@ _CODES = {
     Reason.INVALID_REQUEST: 400,
     Reason.INVALID_DEFINITION: 400,
     Reason.TIMED_OUT: 408,
+    Reason.CONFIG_MISSING: 404,
     Reason.TOO_MANY_REQUESTS: 429,
 }
 
@@ -104,7 +105,7 @@ class Service:
             await self._micro.add_endpoint(
                 EndpointConfig(
                     name=endpoint.name,
-                    subject=self.names.endpoint(endpoint.name),
+                    subject=self._subject(endpoint),
                     handler=self._handler(endpoint),
                 )
             )
@@ -140,6 +141,10 @@ class Service:
                 await subscription.unsubscribe()
             self.nc._remove_sub(subscription._id)
             subscription._stop_processing()
+
+    def _subject(self, endpoint: Endpoint) -> str:
+        subject = self.names.endpoint(endpoint.name)
+        return subject if endpoint.raw is None else f"{subject}.*"
 
     @property
     def id(self) -> str:
@@ -196,6 +201,10 @@ class Service:
             if _wants_reply(request):
                 await endpoint.stream(asked, Inbox(self.nc, request._msg.reply))
             return
+        if endpoint.raw is not None:
+            raw = await endpoint.raw(request.subject.rpartition(".")[2], asked)
+            await _respond(request, raw.body, dict(raw.headers))
+            return
         if endpoint.slow_answer is not None:
             reply = await endpoint.slow_answer(asked, Asking(self.nc, request._msg.reply))
         else:
@@ -232,9 +241,9 @@ def _refusal(error: Exception) -> _Refusal:
             return _Refusal(500, Reason.INTERNAL_ERROR, words)
 
 
-async def _respond(request: Request, body: bytes) -> None:
+async def _respond(request: Request, body: bytes, headers: dict[str, str] | None = None) -> None:
     if _wants_reply(request):
-        await request.respond(body)
+        await request.respond(body, headers)
 
 
 async def _respond_error(request: Request, refusal: _Refusal) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nexthos_controller.endpoint import SHORT, Endpoint
+from nexthos_controller.handout import Handout
 from nexthos_controller.selection import known_name
 from nexthos_controller.service import Service
 from nexthos_controller.site import Site
@@ -46,7 +47,7 @@ async def standing_by(site: Site) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class StandbyAnswers:
-    """`status` and `list` from the store."""
+    """`status`, `list` and `config` from the store."""
 
     site: Site
 
@@ -61,6 +62,7 @@ class StandbyAnswers:
                 waiting=SHORT,
             ),
             Endpoint("list", ListRequest, (ListReply,), self.page, waiting=SHORT),
+            Handout(self.site.store.configs).endpoint,
         )
 
     async def status(self, request: StatusRequest) -> PipelineReply | ControllerReply:

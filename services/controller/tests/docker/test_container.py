@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,6 @@ def test_without_a_limit_of_its_own_it_gets_that_of_the_settings_or_none():
 def test_the_runner_is_told_everything_and_no_secret():
     env = plan({"env": {"B": "2", "A": "1"}, "lifecycle": "job"}, creds=CREDS).environment()
     assert env == {
-        "A": "1",
-        "B": "2",
         "NATS_URL": "nats://nats:4222",
         "NATS_CREDS": "/run/nexthos/nats.creds",
         "NEXTHOS_PIPELINE": "orders",
@@ -87,14 +86,31 @@ def test_the_runner_is_told_everything_and_no_secret():
         "NEXTHOS_HTTP_ADDRESS": "0.0.0.0:4195",
         "NEXTHOS_HTTP_ROOT": "/xabc",
         "NEXTHOS_METRICS": "yes",
-        "NEXTHOS_ENV": "A,B",
+        "NEXTHOS_ENV": '{"A":"1","B":"2"}',
         "NEXTHOS_DIR": "/run/nexthos",
     }
 
 
-def test_a_definition_may_name_another_nats_for_its_engine_but_not_for_the_runner():
-    env = plan({"env": {"NATS_URL": "nats://mine:1"}}, creds=CREDS).environment()
-    assert (env["NATS_URL"], env["NEXTHOS_STORE_URL"]) == ("nats://mine:1", "nats://store:4222")
+HOSTILE = {
+    "LD_PRELOAD": "/run/nexthos/x.so",
+    "PATH": "/run/nexthos",
+    "PYTHONPATH": "/run/nexthos",
+    "HOME": "/run/nexthos",
+    "TMPDIR": "/run/nexthos",
+    "HTTPS_PROXY": "http://mine:1",
+    "SSL_CERT_FILE": "/run/nexthos/ca",
+    "GODEBUG": "http2debug=2",
+    "NATS_URL": "nats://mine:1",
+    "NATS_CREDS": "/run/nexthos/store.creds",
+}
+
+
+@pytest.mark.fault(93)
+def test_no_variable_of_a_definition_is_one_of_the_container():
+    mine, none = (plan({"env": env}, creds=CREDS).environment() for env in (HOSTILE, {}))
+    assert json.loads(mine.pop("NEXTHOS_ENV")) == HOSTILE
+    assert none.pop("NEXTHOS_ENV") == "{}"
+    assert mine == none
 
 
 def test_on_the_hosts_network_the_engine_listens_on_loopback_only():
@@ -105,7 +121,11 @@ def test_on_the_hosts_network_the_engine_listens_on_loopback_only():
 
 def test_ports_and_volumes_are_passed_on_and_the_engines_own_port_where_it_must_be_reached():
     options = {"ports": ["127.0.0.1:8080:80/udp"], "volumes": ["data:/data:ro"]}
-    settings = {"allow": ["ports", "volumes"], "reach": "loopback"}
+    settings = {
+        "volumes": {"names": ["data"], "targets": ["/data"]},
+        "ports": {"addresses": ["127.0.0.1"], "ranges": ["8080"]},
+        "reach": "loopback",
+    }
     config = plan({"executor_options": options}, settings).config()
     assert config["ports"] == [(80, "udp"), 4195]
     assert config["host_config"]["binds"] == ["data:/data:ro"]
@@ -192,9 +212,24 @@ def test_one_that_somebody_made_otherwise_is_altered(change):
         ({"nework": "x"}, "executors.docker.nework"),
         ({"user": "0"}, "executors.docker.user"),
         ({"user": "root"}, "executors.docker.user"),
-        ({"allow": ["privileged"]}, "executors.docker.allow.0"),
-        ({"volume_roots": ["/"]}, "executors.docker.volume_roots.0"),
-        ({"volume_roots": ["relative"]}, "executors.docker.volume_roots.0"),
+        ({"allow": ["volumes"]}, "executors.docker.allow"),
+        ({"volumes": {"privileged": []}}, "executors.docker.volumes.privileged"),
+        ({"volumes": {"names": ["../x"]}}, "executors.docker.volumes.names.0"),
+        ({"volumes": {"names": ["[a-z]"]}}, "executors.docker.volumes.names.0"),
+        ({"volumes": {"roots": ["/"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"roots": ["relative"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"roots": ["/srv/../run"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"roots": ["/var"]}}, "executors.docker.volumes.roots.0"),
+        ({"volumes": {"folders": ["//Run/user"]}}, "executors.docker.volumes.folders.0"),
+        ({"volumes": {"roots": ["/srv"], "folders": ["/srv/out"]}}, "executors.docker.volumes"),
+        ({"volumes": {"roots": ["/srv/a"], "folders": ["/srv"]}}, "executors.docker.volumes"),
+        ({"volumes": {"targets": ["/data", "/opt"]}}, "executors.docker.volumes.targets.1"),
+        ({"volumes": {"targets": ["/"]}}, "executors.docker.volumes.targets.0"),
+        ({"ports": {"ranges": ["0-80"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"ranges": ["80-70"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"ranges": ["1-65536"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"ranges": ["http"]}}, "executors.docker.ports.ranges.0"),
+        ({"ports": {"addresses": ["localhost"]}}, "executors.docker.ports.addresses.0"),
         ({"store": {"url": "nats://x", "token": "t"}}, "executors.docker.store.token"),
         ({"pids": 1}, "executors.docker.pids"),
         ({"log_size": "10"}, "executors.docker.log_size"),

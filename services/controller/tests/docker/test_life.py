@@ -25,7 +25,7 @@ LABELS = Labels(
     spec_hash="hash",
     stop_timeout=12.5,
 )
-ENV = {"A": "hidden", "NEXTHOS_ENV": "A"}
+ENV = {"A": "shown", "NEXTHOS_ENV": '{"A":"hidden"}'}
 ENDED = Life("c" * 64, "n", LABELS, "stopped", started=1, finished=2, code=1, env=ENV)
 
 
@@ -39,9 +39,8 @@ def inspected(status="running", *, networks=None, ports=None, mode="bridge", **s
             "Env": [
                 "NEXTHOS_HTTP_ADDRESS=0.0.0.0:4195",
                 "NEXTHOS_HTTP_ROOT=/x1",
-                "A=s=t",
                 "ODD",
-                "NEXTHOS_ENV=A,GONE",
+                'NEXTHOS_ENV={"A":"s=t"}',
             ],
         },
         "State": {**known, "ExitCode": 0, "OOMKilled": False, **state},

@@ -2,9 +2,10 @@
 
     settings      what it was told, by its environment
     folder        the execution's folder: kept bytes, credentials that are dropped
-    wire          one connection to NATS, blocking, and the one thing asked over it: direct gets
+    files         files that a pipeline may have put there
+    wire          one connection to NATS, blocking, and what is asked over it
     credentials   what NATS is shown: credentials files, users in URLs, certificates
-    fetch         the configuration's bytes, as long as NATS may be away
+    fetch         the configuration's bytes, from the controller, as long as it may be away
     launch        argv and environment of the engine, and the step into it
     job           the parent of an engine whose end counts
     asked         signals before there is an engine

@@ -1,4 +1,4 @@
-"""`python -I -m nexthos_runner`: no variable of a definition (PYTHONPATH, ...) reaches this Python."""
+"""`python -I -m nexthos_runner`: neither a variable nor a file of the working folder is obeyed."""
 
 import sys
 

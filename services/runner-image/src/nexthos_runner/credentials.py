@@ -12,12 +12,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nexthos_runner import files
 from nexthos_runner.failed import Failed
 from nexthos_shared.exits import Exit
 
 if TYPE_CHECKING:
     import ssl
 
+MAX_CREDS = 64 * 1024  # bytes
 _JWT = re.compile(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-+END")
 _SEED = re.compile(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END")
 
@@ -35,7 +37,7 @@ def fields(
 
 def _signed(creds: Path, nonce: str) -> dict[str, str]:
     try:
-        text = creds.read_text()
+        text = files.read(creds, MAX_CREDS).decode()
     except (OSError, UnicodeDecodeError) as error:
         words = error.strerror if isinstance(error, OSError) else "not text"
         raise Failed(Exit.SETTINGS, f"credentials file {creds}: {words}") from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nexthos_runner import files
 from nexthos_runner.failed import Failed
 from nexthos_shared import names
 from nexthos_shared.exits import Exit
@@ -38,8 +39,7 @@ class Folder:
     def kept(self, digest: str) -> bytes | None:
         """The bytes that are here already, if they are exactly those; whatever else is here is not."""
         try:
-            with open(os.open(self.config, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                content = file.read(MAX_CONFIG_BYTES + 1)
+            content = files.read(self.config, MAX_CONFIG_BYTES + 1, links=False)
         except OSError:
             return None
         return content if names.digest_of(content) == digest else None

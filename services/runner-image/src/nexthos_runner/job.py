@@ -4,6 +4,8 @@
 
 The engine ends with 0 when it finished and when it was asked to end. The runner execs this program, so
 nothing of what it knew (the store's URL, credentials) stays in memory or in /proc while the job runs.
+The engine's variables come under other names, which neither the loader nor Python obeys here: a
+definition's LD_PRELOAD is loaded into its engine, and into nothing of ours.
 It comes in with the asking signals blocked: one that was sent during the exec is not lost.
 """
 
@@ -12,10 +14,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
+SEAL = "NEXTHOS_JOB_"  # before the name of each of the engine's variables
 ASKED = 143
 ASKS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python, not to be by the engine
+
+
+def sealed(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this program, which holds that of its engine."""
+    return {f"{SEAL}{name}": value for name, value in env.items()}
 
 
 def run(argv: list[str]) -> int:
@@ -38,13 +47,9 @@ def run(argv: list[str]) -> int:
 
 
 def _given() -> dict[bytes, bytes]:
-    """The environment as it was given: Python itself adds LC_CTYPE where it finds no locale."""
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            pairs = file.read().split(b"\0")
-    except OSError:
-        return dict(os.environb)
-    return dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
+    """The engine's environment. What has no seal is not for it, such as LC_CTYPE, which Python adds."""
+    seal = SEAL.encode()
+    return {n.removeprefix(seal): v for n, v in os.environb.items() if n.startswith(seal)}
 
 
 def _reaped(engine: int) -> int | None:
@@ -73,7 +78,9 @@ def main() -> int:
         from nexthos_runner import log
         from nexthos_shared.exits import Exit
 
-        log.label({name: os.environ.get(f"NEXTHOS_{name.upper()}", "") for name in log.LABELS})
+        log.label(
+            {name: os.environ.get(f"{SEAL}NEXTHOS_{name.upper()}", "") for name in log.LABELS}
+        )
         log.error(f"{sys.argv[1]}: {error.strerror or error}")
         return Exit.NO_ENGINE
 

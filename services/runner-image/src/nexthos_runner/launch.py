@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from nexthos_runner import asked
+from nexthos_runner import asked, job
 from nexthos_runner.failed import Failed
 from nexthos_runner.folder import Folder
 from nexthos_runner.settings import Settings
@@ -118,8 +118,8 @@ def become(argv: list[str], env: Mapping[str, str], folder: Path, *, is_job: boo
     except OSError as error:
         raise Failed(Exit.NO_FOLDER, f"{folder}: {error.strerror}") from error
     if is_job:
-        # Isolated: no PYTHONPATH of a definition reaches it. Signals stay blocked until it waits for them.
-        argv = [sys.executable, "-I", "-m", "nexthos_runner.job", *argv]
+        # Signals stay blocked until it waits for them. No variable of a definition reaches it.
+        argv, env = [sys.executable, "-I", "-m", "nexthos_runner.job", *argv], job.sealed(env)
     else:
         asked.as_found()
     try:

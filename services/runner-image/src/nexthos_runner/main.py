@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from nexthos_runner import asked, launch, log, settings
+from nexthos_runner import asked, files, launch, log, settings
 from nexthos_runner.failed import Failed
 from nexthos_runner.folder import Folder
 from nexthos_shared import names
@@ -51,10 +51,10 @@ def start(environ: Mapping[str, str]) -> NoReturn:
     engine = launch.find(environ)
     folder = Folder(told.folder)
     content = _content(told, folder)
+    if told.store_creds != told.nats_creds:
+        folder.drop(told.store_creds)  # before anything of the definition counts
     argv = launch.engine_argv(engine, told, folder, content)
     env = launch.engine_environment(told, environ)
-    if told.store_creds != told.nats_creds:
-        folder.drop(told.store_creds)
     launch.become(argv, env, folder.path, is_job=told.is_job)
 
 
@@ -74,7 +74,7 @@ def _check_readable(told: settings.Settings) -> None:
     if creds is None or names.ENV_NATS_CREDS in told.env:
         return
     try:
-        creds.open("rb").close()
+        files.read(creds, 0)
     except OSError as error:
         raise Failed(Exit.SETTINGS, f"credentials file {creds}: {error.strerror}") from error
 

@@ -6,6 +6,7 @@ shows a value that may be secret. Must not know NATS, files or processes.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -27,10 +28,13 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     (names.ENV_PIPELINE, "required", "id of the pipeline"),
     (names.ENV_VERSION, "required", "version of its configuration"),
     (names.ENV_REPLICA, "0", "number of this replica"),
-    (names.ENV_NAMESPACE, names.DEFAULT_NAMESPACE, "the configuration is in <namespace>-configs"),
-    (names.ENV_STORE_URL, "NATS_URL", "NATS that holds the configuration"),
+    (
+        names.ENV_NAMESPACE,
+        names.DEFAULT_NAMESPACE,
+        "it is asked for on <namespace>.svc.config.<id>",
+    ),
+    (names.ENV_STORE_URL, "NATS_URL", "NATS where the controller hands out the configuration"),
     (names.ENV_STORE_CREDS, "NATS_CREDS, if both are one NATS", "credentials file for it"),
-    (names.ENV_STORE_API, "$JS.API", "what JetStream's subjects begin with: a domain has another"),
     (names.ENV_FETCH_WITHIN, "30", "seconds to go on asking a NATS that is away"),
     (names.ENV_DIGEST, "none pinned", "sha256:<hex>, the only bytes that may run"),
     (names.ENV_DIR, "a new one in TMPDIR", "folder of this execution, and where the engine runs"),
@@ -40,22 +44,15 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     (names.ENV_HTTP_ROOT, "/<pipeline>-<replica>", "a root path that nobody else has"),
     (names.ENV_METRICS, "by the bytes", "yes or no: whether they leave metrics to us"),
     (names.ENV_ENGINE, "nexthos-engine", "path or name of the engine"),
-    (names.ENV_PASS, "none", "names of variables that the engine gets too, with commas"),
+    (names.ENV_ENGINE_ENV, "none", "variables that the engine gets too, as a JSON object"),
     (names.ENV_NATS_URL, DEFAULT_URL, "NATS that the engine gets"),
     (names.ENV_NATS_CREDS, "none", "credentials file that the engine gets"),
     (NATS_CA, "the system's", "authorities that sign the store's certificate"),
     (f"{NATS_CERT}, {NATS_KEY}", "none", "certificate to show to the store, and its key"),
 )
-_OURS = {name for row in VARIABLES for name in row[0].split(", ")} - {
-    names.ENV_NATS_URL,
-    names.ENV_NATS_CREDS,
-    NATS_CA,
-    NATS_CERT,
-    NATS_KEY,
-}
+_RESERVED = "NEXTHOS_"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*):\d{1,5}")
-_SUBJECT = re.compile(r"[A-Za-z0-9$_-]+(\.[A-Za-z0-9$_-]+)*")
 _ROOT = re.compile(r"(/[A-Za-z0-9._-]+)+")
 
 
@@ -69,7 +66,6 @@ class Settings:
     namespace: str
     store_url: str
     store_creds: Path | None
-    store_api: str
     store_ca: Path | None
     store_cert: Path | None
     store_key: Path | None
@@ -83,7 +79,7 @@ class Settings:
     metrics: bool | None  # None: nobody has looked
     nats_url: str
     nats_creds: Path | None
-    env: Mapping[str, str]  # the definition's
+    env: Mapping[str, str]  # the definition's, for the engine alone
 
     @property
     def labels(self) -> dict[str, str]:
@@ -114,7 +110,6 @@ def read(environ: Mapping[str, str]) -> Settings:
         namespace=told.named(names.ENV_NAMESPACE, names.check_namespace, names.DEFAULT_NAMESPACE),
         store_url=elsewhere or nats_url,
         store_creds=told.path(names.ENV_STORE_CREDS) or (None if elsewhere else nats_creds),
-        store_api=told.matching(names.ENV_STORE_API, _SUBJECT, "such as $JS.hub.API", "$JS.API"),
         store_ca=told.path(NATS_CA),
         store_cert=told.path(NATS_CERT),
         store_key=told.path(NATS_KEY),
@@ -130,7 +125,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         metrics=told.one_of(names.ENV_METRICS, {"yes": True, "no": False, "": None}, None),
         nats_url=nats_url,
         nats_creds=nats_creds,
-        env=told.passed(),
+        env=told.engine_env(),
     )
 
 
@@ -180,19 +175,31 @@ class _Told:
             raise _wrong(name, f"{text!r}: must be {' or '.join(c for c in choices if c)}")
         return choices[text] if text else default
 
-    def passed(self) -> dict[str, str]:
-        """The definition's variables, by the names that the executor lists."""
-        listed = [n for n in self.text(names.ENV_PASS).split(",") if n]
-        for name in listed:
+    def engine_env(self) -> dict[str, str]:
+        """The definition's variables. None of them is ever one of this process."""
+        name = names.ENV_ENGINE_ENV
+        try:
+            given = json.loads(self.text(name, "{}"))
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict) or not all(_is_value(value) for value in given.values()):
+            raise _wrong(name, "must be a JSON object of texts")
+        for key in given:
             try:
-                names.check_env_name(name)
+                names.check_env_name(key)
             except InvalidName as error:
-                raise _wrong(names.ENV_PASS, str(error)) from error
-            if name in _OURS:
-                raise _wrong(names.ENV_PASS, f"{name} is the runner's own")
-            if name not in self._environ:
-                raise _wrong(names.ENV_PASS, f"{name} is listed and not set")
-        return {name: self._environ[name] for name in listed}
+                raise _wrong(name, str(error)) from error
+            if key.startswith(_RESERVED):
+                raise _wrong(name, f"{key} is the runner's own")
+        return given
+
+
+def _is_value(value: object) -> bool:
+    """Whether an environment can hold it: `execve` takes no NUL, and no half of a surrogate pair."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _wrong(name: str, words: str) -> Failed:

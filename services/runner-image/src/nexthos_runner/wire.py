@@ -1,4 +1,4 @@
-"""One connection to a NATS server, blocking, for a handful of direct gets. Then it is closed for good.
+"""One connection to a NATS server, blocking, for a handful of requests. Then it is closed for good.
 
 Comes in: URL, credentials, a time limit per step. Goes out: answers. Raises `Away` for what may pass, and
 `Failed` for what will not (77 refused, 78 files). Must not know what is read.

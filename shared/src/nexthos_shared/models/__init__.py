@@ -1,6 +1,7 @@
 """What users and the wire bring: definitions, statuses, requests and replies, as pydantic models."""
 
 from nexthos_shared.models.api import (
+    CONFIG_PART_BYTES,
     DEFAULT_TIMEOUT,
     LOGS_END_HEADER,
     LOGS_HEARTBEAT,
@@ -8,6 +9,7 @@ from nexthos_shared.models.api import (
     LONGEST_TIMEOUT,
     MAX_REQUEST_BYTES,
     MOST_LINES,
+    ConfigRequest,
     ControllerReply,
     ErrorReply,
     ExecutionUsage,
@@ -60,6 +62,7 @@ from nexthos_shared.models.status import (
 )
 
 __all__ = [
+    "CONFIG_PART_BYTES",
     "DEFAULT_TIMEOUT",
     "LISTED_EXECUTIONS",
     "LOGS_END_HEADER",
@@ -72,6 +75,7 @@ __all__ = [
     "Accepted",
     "Condition",
     "ConditionType",
+    "ConfigRequest",
     "ControllerReply",
     "Entry",
     "ErrorReply",

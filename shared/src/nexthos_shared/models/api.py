@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nexthos_shared.models.event import Event
-from nexthos_shared.models.pipeline import Strict
+from nexthos_shared.models.pipeline import Digest, Strict
 from nexthos_shared.models.quantities import Duration
 from nexthos_shared.models.status import Phase, PipelineStatus, Stored
 from nexthos_shared.reasons import Problem, Reason
@@ -28,6 +28,7 @@ LOGS_END_HEADER = "Nexthos-Logs-End"
 LOGS_MESSAGE_BYTES = 64 * 1024
 LOGS_HEARTBEAT = 5.0  # seconds
 MOST_LINES = 10_000  # of one answer that is not followed
+CONFIG_PART_BYTES = 256 * 1024  # of one reply, less where the server lets less through
 
 
 class StatusRequest(Strict):
@@ -76,6 +77,17 @@ class UsageRequest(Strict):
     labels: dict[str, str] = Field(default_factory=dict)
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     cursor: str | None = None
+
+
+class ConfigRequest(Strict):
+    """A part of a pipeline's configuration, asked on `<ns>.svc.config.<id>`; the reply is bytes.
+
+    Its headers `Nexthos-Digest` and `Nexthos-Size` are those of the whole.
+    """
+
+    version: str
+    digest: Digest | None = Field(None, description="no other bytes: sha256:<hex>")
+    offset: Annotated[int, Field(ge=0, le=1024 * 1024)] = Field(0, description="of the first byte")
 
 
 class PipelineReply(Stored):

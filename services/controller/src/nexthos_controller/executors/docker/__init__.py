@@ -9,7 +9,9 @@ so a controller that knows nothing finds everything: there is no handle of ours 
 
     executor    the contract, in terms of the rest
     settings    what `executors.docker` of the controller's settings may say
+    allowed     which volumes and ports the settings let a definition ask for
     options     `executor_options` of a definition, and what is refused
+    variables   `env` of a definition, on its way to the engine alone
     labels      what a container says of itself
     container   what a container is created with
     life        one life of it, read from the daemon's answer

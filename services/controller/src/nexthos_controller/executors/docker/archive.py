@@ -23,10 +23,17 @@ def packed(files: Mapping[str, bytes], user: str) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(tar: bytes) -> bytes:
-    """The content of the one file in it; empty if it holds none."""
-    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        for entry in archive:
-            if entry.isfile() and (file := archive.extractfile(entry)) is not None:
-                return file.read()
-    return b""
+def unpacked(tar: bytes, most: int) -> bytes:
+    """The content of the one file in it; empty if it holds none, or one of more than `most` bytes.
+
+    Never raises: what is in it is a pipeline's. No link is followed.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+            entry = archive.next()
+            if entry is None or not entry.isreg() or entry.issparse() or entry.size > most:
+                return b""
+            file = archive.extractfile(entry)
+            return file.read() if file is not None else b""
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        return b""

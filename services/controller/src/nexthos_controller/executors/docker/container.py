@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nexthos_controller.executors.base import Connection, Spec
+from nexthos_controller.executors.docker import variables
 from nexthos_controller.executors.docker.labels import MADE, PREFIX, Labels
 from nexthos_controller.executors.docker.life import PORT
 from nexthos_controller.executors.docker.options import FOLDER, ports_of, volumes_of
@@ -47,11 +48,14 @@ class Plan:
     takes_metrics: bool
 
     def environment(self) -> dict[str, str]:
-        """What the runner finds; of this it hands the engine what an engine is given."""
+        """What the runner finds; of this it hands the engine what an engine is given.
+
+        The definition's variables are one of them, as text: the loader, Python and TLS of the runner
+        obey theirs (LD_PRELOAD, PYTHONPATH, SSL_CERT_FILE, ...), and it holds the store's credentials.
+        """
         definition = self.spec.definition
         address = "127.0.0.1" if self.settings.network == "host" else "0.0.0.0"
         env = {
-            **definition.env,
             names.ENV_PIPELINE: self.spec.id,
             names.ENV_VERSION: definition.version or "",
             names.ENV_REPLICA: str(self.replica),
@@ -63,19 +67,19 @@ class Plan:
             names.ENV_HTTP_ADDRESS: f"{address}:{self.port}",
             names.ENV_HTTP_ROOT: self.token,
             names.ENV_METRICS: "yes" if self.takes_metrics else "no",
-            names.ENV_PASS: ",".join(sorted(definition.env)),
+            names.ENV_ENGINE_ENV: variables.packed(definition.env),
             names.ENV_DIR: FOLDER,
+            names.ENV_NATS_URL: self.connection.url,
         }
-        env.setdefault(names.ENV_NATS_URL, self.connection.url)
         if self.connection.creds is not None:
-            env.setdefault(names.ENV_NATS_CREDS, f"{FOLDER}/{ENGINE_CREDS}")
+            env[names.ENV_NATS_CREDS] = f"{FOLDER}/{ENGINE_CREDS}"
         if self.store.creds is not None:
             env[names.ENV_STORE_CREDS] = f"{FOLDER}/{STORE_CREDS}"
         return env
 
     def config(self) -> dict[str, Any]:
         """As `Daemon.create` takes it."""
-        ports = ports_of(self.spec.definition)
+        ports = ports_of(self.spec.definition, self.settings)
         env = [f"{name}={value}" for name, value in sorted(self.environment().items())]
         host, labels, image = self._host_config(), self.labels.to_docker(), self.image
         identity = (image.reference, image.id, self.settings.user)
@@ -105,10 +109,8 @@ class Plan:
         if settings.runtime:
             limits["runtime"] = settings.runtime
         published: dict[str, Any] = {}
-        for port in ports_of(definition):
-            published[f"{port.port}/{port.kind}"] = (
-                (port.address, port.host) if port.address else port.host
-            )
+        for port in ports_of(definition, settings):
+            published[f"{port.port}/{port.kind}"] = (port.address, port.host)
         if self._published:
             published[f"{PORT}/tcp"] = ("127.0.0.1", None)
         return {

@@ -25,6 +25,7 @@ from nexthos_controller.executors.docker.settings import DockerSettings
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 
 THREADS = 16
+HEADERS = 8 * 1024  # bytes that a tar has before and behind a file
 LATEST = 10_000  # items that a slow reader of a stream may lag; the oldest go first
 _AWAY = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -112,12 +113,21 @@ class Daemon:
 
         return await self._ask(f"read the log of {container}", ask)
 
-    async def get(self, container: str, path: str) -> bytes:
-        """A tar with that file. Raises Gone."""
+    async def get(self, container: str, path: str, most: int) -> bytes:
+        """The beginning of a tar with that file, some more than `most` bytes of it. Raises Gone.
+
+        What is there is the pipeline's: a folder, or a file without an end that takes no room.
+        """
 
         def ask(api: docker.APIClient) -> bytes:
             chunks, _ = api.get_archive(container, path)
-            return b"".join(chunks)
+            tar = bytearray()
+            with contextlib.closing(chunks):
+                for chunk in chunks:
+                    tar += chunk
+                    if len(tar) > most + HEADERS:
+                        break
+            return bytes(tar)
 
         return await self._ask(f"read {path} of {container}", ask)
 

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import structlog
@@ -23,7 +23,7 @@ from nexthos_controller.executors.base import (
     LogLine,
     Spec,
 )
-from nexthos_controller.executors.docker import ending, logs, options
+from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
 from nexthos_controller.executors.docker.container import ENGINE_CREDS, STORE_CREDS, Plan
 from nexthos_controller.executors.docker.daemon import Daemon, Gone, Refused
@@ -37,6 +37,7 @@ from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.ports import free_port
 from nexthos_shared import engine, names
 from nexthos_shared.errors import (
+    CannotRunHere,
     EngineMissing,
     ExecutorUnreachable,
     NameConflict,
@@ -44,9 +45,11 @@ from nexthos_shared.errors import (
     StillRunning,
 )
 from nexthos_shared.models import Pipeline
+from nexthos_shared.objects import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.urls import is_loopback
 
+MOST_METRICS = 16 * 1024 * 1024  # bytes of what an engine left when it ended
 OPEN_WITHIN = 5.0  # seconds to hear of a daemon; one that is away then is heard later
 CONFIG, METRICS = f"{options.FOLDER}/config.yaml", f"{options.FOLDER}/metrics.prom"
 
@@ -110,6 +113,7 @@ class DockerExecutor(Executor):
             problems.append(given.unknown_connection(definition.connection))
         if is_loopback(self._store().url) and self.settings.network != "host":
             problems.append(given.cannot("executor", self._out_of_reach()))
+        problems += variables.problems_of(definition.env)
         return [*problems, *options.problems_of(definition, self.settings)]
 
     def _out_of_reach(self) -> str:
@@ -164,11 +168,12 @@ class DockerExecutor(Executor):
             return life
         config = await self._fetch(spec)
         plan = await self._plan(spec, replica, config)
+        created = self._created(plan)
         self._guard()
         try:
             if life is not None:  # it keeps running under another name until it is replaced
                 await self.daemon.rename(life.container, f"{name}.altered-{secrets.token_hex(3)}")
-            await self.daemon.create(name, plan.config())
+            await self.daemon.create(name, created)
         except Gone as error:
             raise StartFailed(f"docker: {error}") from error
         except Refused as error:
@@ -179,6 +184,15 @@ class DockerExecutor(Executor):
         if life is None:
             raise NameConflict(f"container {name} is there and is not ours: it is left alone")
         return life
+
+    @staticmethod
+    def _created(plan: Plan) -> dict[str, Any]:
+        """What it is created with. Raises CannotRunHere: settings may allow less than they did."""
+        try:
+            return plan.config()
+        except options.Refused as error:
+            words = f"executor_options: {error}"
+            raise CannotRunHere(words, field="executor_options") from error
 
     async def _named(self, name: str, spec: Spec) -> Life | None:
         """Ours of that name, if there is one. Raises NameConflict if it is of another specification."""
@@ -266,7 +280,8 @@ class DockerExecutor(Executor):
     async def _have_bytes(self, life: Life, spec: Spec) -> None:
         """The kept bytes are there and intact, or the store still has them for the runner to fetch."""
         with contextlib.suppress(Gone):
-            kept = unpacked(await self.daemon.get(life.container, CONFIG))
+            tar = await self.daemon.get(life.container, CONFIG, MAX_CONFIG_BYTES)
+            kept = unpacked(tar, MAX_CONFIG_BYTES)
             if names.digest_of(kept) == spec.digest:
                 return
         await self._fetch(spec)
@@ -349,8 +364,8 @@ class DockerExecutor(Executor):
             return ""
         if not life.running:
             with contextlib.suppress(Gone):
-                tar = await self.daemon.get(life.container, METRICS)
-                return unpacked(tar).decode("utf-8", "replace")
+                tar = await self.daemon.get(life.container, METRICS, MOST_METRICS)
+                return unpacked(tar, MOST_METRICS).decode("utf-8", "replace")
             return ""
         ours = ("ready", "not-ready")
         if life.endpoint and await engine.is_ready(life.endpoint, life.token) in ours:

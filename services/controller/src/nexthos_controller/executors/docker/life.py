@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nexthos_controller.executors.base import State
+from nexthos_controller.executors.docker import variables
 from nexthos_controller.executors.docker.labels import Labels, read_labels
 from nexthos_shared import names
 
@@ -55,8 +56,7 @@ class Life:
     @property
     def secrets(self) -> dict[str, str]:
         """The definition's own variables, whose values are shown to nobody."""
-        given = self.env.get(names.ENV_PASS, "").split(",")
-        return {name: self.env[name] for name in given if name in self.env}
+        return variables.unpacked(self.env.get(names.ENV_ENGINE_ENV, ""))
 
 
 def read_life(inspected: Mapping[str, Any], loopback: bool) -> Life | None:

@@ -4,31 +4,37 @@
     volumes: ["data:/data", "/srv/in:/in:ro"]             NAME or host path : path in the container [:ro]
 
 Comes in: a definition and the settings. Goes out: what to create the container with, or problems that
-name the field. A host path reaches no further than the settings' `volume_roots`, links are not followed
-here (the host is the daemon's, not ours), so a root must hold no link that leads out of it.
+name the field and the setting. Links of the host are not followed here (the host is the daemon's, not
+ours), so a root must hold no link that leads out of it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from nexthos_controller.executors import given
+from nexthos_controller.executors.docker.allowed import is_reserved, plain, touches
 from nexthos_controller.executors.docker.settings import DockerSettings
 from nexthos_shared.models import Pipeline
-from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.reasons import Problem
 
 FOLDER = "/run/nexthos"
 KNOWN = ("ports", "volumes")
+SHOWN = 200  # characters of what a definition says
 _PORT = re.compile(
-    r"(?:(?P<address>[\d.]+|\[[\da-fA-F:]+\]):)?(?P<host>\d+):(?P<port>\d+)(?:/(?P<kind>tcp|udp))?"
+    r"(?:(?P<address>[0-9.]+|\[[0-9a-fA-F:.]+\]):)?"
+    r"(?P<host>[0-9]{1,5}):(?P<port>[0-9]{1,5})(?:/(?P<kind>tcp|udp))?"
 )
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
+_EVERY = "0.0.0.0"
 _NEVER = (
-    "never allowed are the Docker socket, privileged containers, and host paths outside the "
-    "controller's executors.docker.volume_roots"
+    "never allowed are sockets such as Docker's, privileged containers, and host paths outside the "
+    "controller's executors.docker.volumes.roots and .folders"
 )
 
 
@@ -39,7 +45,7 @@ class Port:
     host: int
     port: int
     kind: str = "tcp"
-    address: str = ""  # empty: every address of the host
+    address: str = _EVERY  # every one of IPv4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +66,27 @@ class Refused(ValueError):
     """What is wrong with one entry."""
 
 
-def ports_of(definition: Pipeline) -> list[Port]:
+def ports_of(definition: Pipeline, settings: DockerSettings) -> list[Port]:
     """Raises Refused."""
-    return [_port(text) for text in _texts(definition.executor_options.get("ports", []))]
+    texts = _texts(definition.executor_options.get("ports", []))
+    ports = [_port(text, settings) for text in texts]
+    for taken in ([(p.port, p.kind) for p in ports], [(p.address, p.host, p.kind) for p in ports]):
+        if len(set(taken)) < len(taken):
+            raise Refused("two of them have the same port")
+    return ports
 
 
 def volumes_of(definition: Pipeline, settings: DockerSettings) -> list[Volume]:
     """Raises Refused."""
     texts = _texts(definition.executor_options.get("volumes", []))
     volumes = [_volume(text, settings) for text in texts]
-    targets = [v.target for v in volumes]
-    if len(set(targets)) < len(targets):
-        raise Refused("two of them have the same path in the container")
+    targets = [PurePosixPath(v.target) for v in volumes]
+    for n, target in enumerate(targets):
+        # A link in the outer one would lead the inner one anywhere.
+        if touches(target, targets[:n]):
+            raise Refused(
+                "two of them have the same path in the container, or one within the other"
+            )
     return volumes
 
 
@@ -82,16 +97,11 @@ def problems_of(definition: Pipeline, settings: DockerSettings) -> Iterator[Prob
             yield _cannot(
                 option, f"the docker executor knows no such option (it knows: {', '.join(KNOWN)})"
             )
-        elif option not in settings.allow:
-            yield _cannot(
-                option,
-                f"not allowed by the controller's settings (executors.docker.allow); {_NEVER}",
-            )
-        else:
-            try:
-                ports_of(definition) if option == "ports" else volumes_of(definition, settings)
-            except Refused as error:
-                yield _cannot(option, str(error))
+            continue
+        try:
+            (ports_of if option == "ports" else volumes_of)(definition, settings)
+        except Refused as error:
+            yield _cannot(option, str(error))
     if definition.executor_options.get("ports") and _overlaps(definition):
         words = "one container at a time can have a port of the host: one replica, and no rolling update"
         yield _cannot("ports", words)
@@ -104,8 +114,7 @@ def _overlaps(definition: Pipeline) -> bool:
 
 
 def _cannot(option: str, words: str) -> Problem:
-    field = f"executor_options.{option}"
-    return Problem(Reason.CANNOT_RUN_HERE, f"{field}: {words}", field=field)
+    return given.cannot(f"executor_options.{option}", words)
 
 
 def _texts(value: Any) -> list[str]:
@@ -114,38 +123,77 @@ def _texts(value: Any) -> list[str]:
     return value
 
 
-def _port(text: str) -> Port:
+def _listed(text: str, what: str, setting: str, allowed: Iterable[str]) -> Refused:
+    """What is said of a value that the settings do not list."""
+    there = ", ".join(allowed) or "nothing"
+    return Refused(f"{_shown(text)}: {what} is not in executors.docker.{setting} ({there})")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+
+
+def _port(text: str, settings: DockerSettings) -> Port:
     match = _PORT.fullmatch(text)
-    if match is None:
-        raise Refused(f"{text!r}: must be [ADDRESS:]PORT:PORT[/tcp|udp], such as 8080:8080")
-    port = Port(
-        int(match["host"]), int(match["port"]), match["kind"] or "tcp", match["address"] or ""
-    )
+    try:
+        if match is None:
+            raise ValueError
+        address = str(ipaddress.ip_address((match["address"] or _EVERY).strip("[]")))
+    except ValueError:
+        words = f"{_shown(text)}: must be [ADDRESS:]PORT:PORT[/tcp|udp], such as 8080:8080"
+        raise Refused(words) from None
+    port = Port(int(match["host"]), int(match["port"]), match["kind"] or "tcp", address)
     if not (0 < port.host < 65536 and 0 < port.port < 65536):
-        raise Refused(f"{text!r}: a port is a number from 1 to 65535")
+        raise Refused(f"{_shown(text)}: a port is a number from 1 to 65535")
+    allowed = settings.ports
+    if not allowed.takes_port(port.host):
+        raise _listed(text, f"port {port.host}", "ports.ranges", allowed.ranges)
+    if not allowed.takes_address(address):
+        what = address if match["address"] else f"every address ({_EVERY})"
+        raise _listed(text, what, "ports.addresses", allowed.addresses)
     return port
 
 
 def _volume(text: str, settings: DockerSettings) -> Volume:
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
-    path = PurePosixPath(target)
     if not source or mode not in ("", "ro", "rw"):
-        raise Refused(f"{text!r}: must be SOURCE:PATH[:ro], such as data:/data")
-    if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
-        raise Refused(f"{text!r}: {target!r} must be an absolute path in the container")
-    if path.is_relative_to(FOLDER) or PurePosixPath(FOLDER).is_relative_to(path):
-        raise Refused(f"{text!r}: {FOLDER} is the execution's own")
+        raise Refused(f"{_shown(text)}: must be SOURCE:PATH[:ro], such as data:/data")
+    where = _target(text, target, settings)
     if source.startswith("/"):
-        _check_root(text, PurePosixPath(source), settings)
+        source = _host_path(text, source, settings, read_only=mode == "ro")
     elif not _NAME.fullmatch(source):
-        raise Refused(f"{text!r}: {source!r} is neither a volume's name nor an absolute path")
-    return Volume(source, target, mode == "ro")
+        raise Refused(
+            f"{_shown(text)}: {_shown(source)} is neither a volume's name nor an absolute path"
+        )
+    elif not settings.volumes.takes_name(source):
+        raise _listed(text, f"volume {_shown(source)}", "volumes.names", settings.volumes.names)
+    return Volume(source, where, mode == "ro")
 
 
-def _check_root(text: str, source: PurePosixPath, settings: DockerSettings) -> None:
-    if ".." in source.parts or source.name == "docker.sock":
-        raise Refused(f"{text!r}: {_NEVER}")
-    if not any(source.is_relative_to(root) for root in settings.volume_roots):
-        roots = ", ".join(str(root) for root in settings.volume_roots) or "none"
-        raise Refused(f"{text!r}: {_NEVER} ({roots})")
+def _target(text: str, target: str, settings: DockerSettings) -> str:
+    try:
+        path = plain(target)
+    except ValueError as error:
+        raise Refused(f"{_shown(text)}: {_shown(target)} {error}, in the container") from None
+    if is_reserved(path):
+        words = "the runner's own, the engine's or the system's: nothing is mounted there"
+        raise Refused(f"{_shown(text)}: {_shown(target)} is {words}")
+    if not settings.volumes.takes_target(path):
+        raise _listed(text, f"path {_shown(target)}", "volumes.targets", settings.volumes.targets)
+    return str(path)
+
+
+def _host_path(text: str, source: str, settings: DockerSettings, *, read_only: bool) -> str:
+    allowed = settings.volumes
+    there = ", ".join((*allowed.roots, *allowed.folders)) or "none"
+    refused = Refused(f"{_shown(text)}: {_NEVER} ({there})")
+    try:
+        path = plain(source)
+    except ValueError:
+        raise refused from None
+    if path.suffix.casefold() == ".sock" or not allowed.takes_host(path, read_only=True):
+        raise refused
+    if not allowed.takes_host(path, read_only=read_only):
+        raise Refused(f"{_shown(text)}: below executors.docker.volumes.roots only with :ro")
+    return str(path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from nexthos_controller.executors.docker.allowed import Ports, Volumes
 from nexthos_controller.settings import ConnectionSettings
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.models.quantities import MemoryBytes
@@ -19,12 +19,6 @@ _USER = re.compile(r"\d+(:\d+)?")
 def _unprivileged(value: str) -> str:
     if not _USER.fullmatch(value) or int(value.partition(":")[0]) == 0:
         raise ValueError("must be a numeric user (or user:group) other than 0")
-    return value
-
-
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute() or value == Path("/") or ".." in value.parts:
-        raise ValueError("must be an absolute path below /")
     return value
 
 
@@ -42,12 +36,8 @@ class DockerSettings(BaseModel):
         description="how engines are asked whether they are ready: at the container's address, or, "
         "where that can't be reached (Docker Desktop), at a port published on the host's loopback",
     )
-    allow: frozenset[Literal["ports", "volumes"]] = Field(
-        default_factory=frozenset, description="executor_options that definitions may use"
-    )
-    volume_roots: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = Field(
-        (), description="host folders below which `volumes` may name paths; named volumes need none"
-    )
+    volumes: Volumes = Field(Volumes(), description="which volumes definitions may ask for")
+    ports: Ports = Field(Ports(), description="which ports of the host definitions may ask for")
     store: ConnectionSettings | None = Field(
         None, description="where the runner fetches; default: connection default"
     )
