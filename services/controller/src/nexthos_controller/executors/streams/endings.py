@@ -46,6 +46,7 @@ from nexthos_shared.reasons import Problem, Reason
 log = structlog.get_logger(__name__)
 
 KILL_WITHIN = 5.0  # seconds for a stream to end that was told to end at once
+_SERVING = "http: panic serving "  # what Go notes of a call that it broke off, with who asked
 INSIST_FIRST = 0.05  # seconds until it is told again, doubling
 
 
@@ -183,17 +184,29 @@ class Endings:
 
     # ---- with their host
 
+    async def put_down(self, host: Host) -> None:
+        """Kill a host that does not answer any more. Raises StillRunning, and what the guard raises."""
+        self._guard()
+        host.hung = True
+        log.warning("a host that does not answer is killed", host=host.handle.number)
+        await self.hosts.end(host, 0.0, self._guard)
+
     async def host_died(self, host: Host) -> None:
         """Note the end of all that lived in it, before anybody can start them again."""
+        pending = {r.handle.name for r in self._stock.on(host.id) if not r.running}
         lives = self.lives_in(host.id)
-        exit = await asyncio.to_thread(_exit_of, host)
+        exit = await asyncio.to_thread(_hung if host.hung else _exit_of, host)
         when = _died_at(host)
         inmates = [
             suspicion.Inmate(r.handle.name, r.handle.party, max(when - life.started_at, 0.0))
             for r, life in lives
         ]
         killed = exit.problem is not None and exit.problem.reason is Reason.KILLED
-        verdicts = {} if exit.signalled or not inmates else suspicion.judge(inmates, killed)
+        verdicts: dict[str, suspicion.Verdict] = {}
+        if inmates and host.hung:
+            verdicts = suspicion.judge_silent(inmates, host.broken or pending or None)
+        elif inmates and not exit.signalled:
+            verdicts = suspicion.judge(inmates, killed)
         if not host.starting and (lives or not exit.signalled):
             words = exit.problem.message if exit.problem else "it was asked to"
             log.warning("a host ended", host=host.handle.number, streams=len(lives), why=words)
@@ -266,6 +279,19 @@ def _exit_of(host: Host) -> Exit:
         f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
     )
     return Exit(code, False, Problem(Reason.EXITED, words))
+
+
+def _hung(host: Host) -> Exit:
+    """What is said of one that was killed for its silence, whatever its shim noted."""
+    del host
+    return Exit(None, False, Problem(Reason.KILLED, "did not answer any more, and was killed"))
+
+
+def broken_off(host: Host) -> str:
+    """What is said of a stream that its host broke off creating, with the engine's own words for it."""
+    lines = [line for line in tail_of(host.log, 0).splitlines() if _SERVING in line]
+    words = f": {lines[-1].partition(_SERVING)[2].partition(': ')[2][:500]}" if lines else ""
+    return f"the engine broke off creating it{words}"
 
 
 def _panic(tail: str) -> str:

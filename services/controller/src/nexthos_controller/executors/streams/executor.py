@@ -26,6 +26,7 @@ from nexthos_controller.executors.machine.folders import replace_file, sweep, un
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import Session, leads
 from nexthos_controller.executors.streams import reading
+from nexthos_controller.executors.streams.body import Body
 from nexthos_controller.executors.streams.creating import Creator
 from nexthos_controller.executors.streams.endings import Endings
 from nexthos_controller.executors.streams.handle import CONFIG, Handle, HostId, Life
@@ -232,7 +233,7 @@ class StreamsExecutor(Executor):
             raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
         return None
 
-    async def _sources(self, spec: Spec, replica: int) -> tuple[bytes, bytes]:
+    async def _sources(self, spec: Spec, replica: int) -> tuple[bytes, Body]:
         """Its bytes, and what of them a host is sent."""
         await engine.profile_of(binary_of(self._context, spec.definition))
         config = await self._fetch(spec)

@@ -18,7 +18,8 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class HostHandle:
     first: str = ""  # the first stream that it was given
     shared: bool = False  # it was given another one, too
     retired: bool = False  # it gets no more
+    metrics: Mapping[str, str] = field(default_factory=dict)  # that it has, see `shares`
 
     @property
     def id(self) -> HostId:

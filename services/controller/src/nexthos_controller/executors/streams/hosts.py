@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Set
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -43,6 +43,7 @@ from nexthos_controller.executors.streams.handle import HostId
 from nexthos_controller.executors.streams.host import HostHandle
 from nexthos_controller.executors.streams.metrics import Shared
 from nexthos_controller.executors.streams.settings import StreamsSettings
+from nexthos_controller.executors.streams.shares import Metrics, agree
 from nexthos_controller.executors.streams.suspicion import CLEARED
 from nexthos_shared.engine import last_error
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
@@ -68,6 +69,8 @@ class Host:
         self.silent = False  # for long enough to count
         self.unanswered = False  # at the last look
         self.answered = False  # ever since it is known here
+        self.broken: set[str] = set()  # names that it broke off creating: it may hold a lock since
+        self.hung = False  # it is killed for its silence
         self.empty_since = time.monotonic()
         self.given = 0
         self.starting = False
@@ -94,6 +97,17 @@ class Host:
             stored.save(self.folder, self.handle)
         except OSError as error:
             log.warning("a host can't be noted", folder=str(self.folder), error=error.strerror)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A stream that looks for a host."""
+
+    name: str
+    binary: Path
+    engine: str  # identity of the binary
+    party: int
+    metrics: Metrics
 
 
 class Hosts:
@@ -192,39 +206,45 @@ class Hosts:
                 del host.placing[name]
 
     async def place(
-        self, name: str, binary: Path, engine: str, party: int, guard: Callable[[], None]
+        self, wanted: Wanted, guard: Callable[[], None]
     ) -> contextlib.AbstractContextManager[Host]:
         """A host with room, held for this stream as long as the context lasts. Raises StartFailed."""
-        host = self._with_room(engine, party)
-        if host is None:
+        while (host := self._with_room(wanted)) is None:
             async with self._starting:  # who waited finds the one that was started meanwhile
-                host = self._with_room(engine, party)
-                if host is None:
+                if self._with_room(wanted) is None:
                     guard()
-                    host = await self._start(binary, engine, party)
+                    await self._start(wanted.binary, wanted.engine, wanted.party)
         host.given += 1
+        name = wanted.name
+        changes: dict[str, object] = {}
         if not host.handle.first:
-            host.note(first=name)
+            changes["first"] = name
         elif host.handle.first != name and not host.handle.shared:
-            host.note(shared=True)
+            changes["shared"] = True
+        if wanted.metrics.keys() - host.handle.metrics.keys():
+            changes["metrics"] = {**host.handle.metrics, **wanted.metrics}
         if host.given >= WORN_OUT * self._settings.cap and not host.handle.retired:
-            host.note(retired=True)
+            changes["retired"] = True
+        if changes:
+            host.note(**changes)
         return self._placing(host, name)
 
     def count(self, host: Host) -> int:
         """How many live in it, or are about to."""
         return len(self._lodgers(host.id) | host.placing.keys())
 
-    def _with_room(self, engine: str, party: int) -> Host | None:
+    def _with_room(self, wanted: Wanted) -> Host | None:
+        party = wanted.party
         limit = min(party, self._settings.cap) if party else self._settings.cap
         fitting = [
             h
             for h in self.all()
-            if h.handle.engine == engine
+            if h.handle.engine == wanted.engine
             and h.party == party
             and h.answered
             and not (h.handle.retired or h.silent or h.starting)
             and self.count(h) < limit
+            and agree(wanted.metrics, h.handle.metrics)
         ]
         return min(fitting, key=lambda h: (self.count(h), h.handle.number), default=None)
 
