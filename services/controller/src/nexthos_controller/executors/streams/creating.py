@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from nexthos_controller import faultpoints
 from nexthos_controller.executors import given
@@ -111,7 +112,8 @@ class Creator:
                 host=host.id,
                 count=starts,
                 started_at=time.time(),
-                log_offset=host.log.stat().st_size if host.log.exists() else 0,
+                log_offset=_size_of(host.log),
+                output_offset=_size_of(host.output),
                 made_with=made_with(self._context, definition.engine, definition.connection),
             )
             self._guard()
@@ -205,3 +207,10 @@ async def _until_over(host: Host) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(DEAD_WITHIN):
             await host.over.wait()
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

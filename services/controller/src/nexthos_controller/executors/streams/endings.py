@@ -23,7 +23,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -36,7 +37,7 @@ from nexthos_controller.executors.machine.shim import EXIT, KILLED, noted, tail_
 from nexthos_controller.executors.streams import lines, suspicion
 from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.handle import HostId, Life
-from nexthos_controller.executors.streams.hosts import Host, Hosts
+from nexthos_controller.executors.streams.hosts import Host, Hosts, words_of
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
 from nexthos_shared.engine import last_error
@@ -242,33 +243,32 @@ class Endings:
 def _keep_lines(lives: list[tuple[Record, Life]], host: Host) -> None:
     if not lives:
         return
-    offset = min(life.log_offset for _, life in lives)
-    raw, _ = lines.written_since(host.log, offset)
-    sole = not host.handle.shared
-    for record, mine in lives_of(raw, lives, sole):
-        with contextlib.suppress(OSError):
-            lines.keep(mine, lines.Sieve(record.handle.name, sole), record.log)
+    raw, _ = lines.written_since(host.log, min(life.log_offset for _, life in lives))
+    keep_of([record for record, _ in lives], raw)
+    if not host.handle.shared:
+        for record, life in lives:
+            printed, _ = lines.written_since(host.output, life.output_offset)
+            with contextlib.suppress(OSError):
+                lines.keep(printed, record.output)
 
 
-def lives_of(
-    raw: list[bytes], lives: list[tuple[Record, Life]], sole: bool
-) -> list[tuple[Record, list[bytes]]]:
-    """Each one's lines, in one pass over all."""
-    if len(lives) == 1:
-        return [(lives[0][0], raw)]
-    by_name: dict[bytes, list[bytes]] = {}
+def keep_of(records: list[Record], raw: Iterable[bytes]) -> None:
+    """Keep each one's lines of those of a host's log, in one pass over all. Blocks."""
+    found = {r.handle.name: deque[bytes](maxlen=lines.KEPT) for r in records}
     for line in raw:
-        _, found, rest = line.partition(b'"stream":"')
-        if found:
-            by_name.setdefault(rest.partition(b'"')[0], []).append(line)
-    return [(r, by_name.get(r.handle.name.encode(), [])) for r, _ in lives]
+        for name in lines.named_in(line):
+            if name in found and lines.read(line, name) is not None:
+                found[name].append(line)
+    for record in records:
+        with contextlib.suppress(OSError):
+            lines.keep(found[record.handle.name], record.log)
 
 
 def _exit_of(host: Host) -> Exit:
     """How a host ended, from what it left behind."""
     note = noted(host.folder)
     code = note.code if note else None
-    tail = tail_of(host.log, 0)
+    tail = tail_of(host.errors, 0)
     if (note is not None and note.signalled) or code == 0:  # a host never ends by itself with 0
         return Exit(code, True)
     if code is None or code == KILLED:
@@ -289,7 +289,7 @@ def _hung(host: Host) -> Exit:
 
 def broken_off(host: Host) -> str:
     """What is said of a stream that its host broke off creating, with the engine's own words for it."""
-    lines = [line for line in tail_of(host.log, 0).splitlines() if _SERVING in line]
+    lines = [line for line in tail_of(host.errors, 0).splitlines() if _SERVING in line]
     words = f": {lines[-1].partition(_SERVING)[2].partition(': ')[2][:500]}" if lines else ""
     return f"the engine broke off creating it{words}"
 
@@ -316,6 +316,6 @@ def _with_its_host(host: Host, exit: Exit) -> Problem:
 
 def _of_its_own(host: Host, problem: Problem, record: Record) -> Problem:
     if problem.reason is Reason.EXITED:
-        found = last_error(tail_of(host.log, 0), record.handle.env)
+        found = last_error(words_of(host), record.handle.env)
         return found or Problem(problem.reason, f"its engine {problem.message}")
     return Problem(problem.reason, f"its engine, which it shared with no other, {problem.message}")

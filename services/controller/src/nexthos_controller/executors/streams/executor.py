@@ -28,7 +28,7 @@ from nexthos_controller.executors.machine.processes import Session, leads
 from nexthos_controller.executors.streams import reading
 from nexthos_controller.executors.streams.body import Body
 from nexthos_controller.executors.streams.creating import Creator
-from nexthos_controller.executors.streams.endings import Endings
+from nexthos_controller.executors.streams.endings import Endings, keep_of
 from nexthos_controller.executors.streams.handle import CONFIG, Handle, HostId, Life
 from nexthos_controller.executors.streams.hosts import Host, Hosts
 from nexthos_controller.executors.streams.record import Record
@@ -95,7 +95,9 @@ class StreamsExecutor(Executor):
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
-        self._tending = asyncio.create_task(tend(self._hosts, self._guard), name="streams executor")
+        self._tending = asyncio.create_task(
+            tend(self._hosts, self._guard, self._keep_lines), name="streams executor"
+        )
         return self
 
     async def __aexit__(
@@ -112,6 +114,9 @@ class StreamsExecutor(Executor):
         await self._watches.close()
         await self._endings.close()
         await self._hosts.close()
+
+    def _keep_lines(self, host: Host, raw: Iterable[bytes]) -> None:
+        keep_of(self._stock.on(host.id), raw)
 
     # ---- what can run, and what does
 

@@ -2,7 +2,9 @@
 
 handle.json    whose it is, what shaped it, its last life
 config.yaml    the pinned bytes
-engine.log     its lines, once it has ended; metrics.prom: its last metrics
+engine.log     the engine's lines of it, of lives that have ended and of what its host's log no longer has
+output.log     what it printed, of lives that have ended, where it had its host to itself
+metrics.prom   its last metrics
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ HANDLE = "handle.json"
 PREPARED = "prepared.json"
 CONFIG = "config.yaml"
 LOG = "engine.log"
+OUTPUT = "output.log"
 METRICS = "metrics.prom"
 
 
@@ -46,6 +49,7 @@ class Life:
     count: int  # which of this execution's lives it is
     started_at: float  # seconds since the epoch
     log_offset: int  # bytes of the host's log when it began
+    output_offset: int = 0  # bytes of what the host had printed then
     made_with: Mapping[str, str] = field(default_factory=dict)
     stopping: bool = False  # somebody asked it to end
     exit: Exit | None = None

@@ -62,6 +62,8 @@ class Host:
         self.handle = handle
         self.folder = folder
         self.log = folder / stored.LOG
+        self.output = folder / stored.OUTPUT
+        self.errors = folder / stored.ERRORS
         self.api = Api(handle.port, handle.token, handle.password)
         self.metrics = Shared(self.api.metrics)
         self.over = asyncio.Event()  # set when it has ended, and that was dealt with
@@ -261,7 +263,8 @@ class Hosts:
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
                 cwd=folder,
-                log=folder / stored.LOG,
+                log=folder / stored.OUTPUT,
+                errors=folder / stored.ERRORS,
             )
         except OSError as error:
             raise StartFailed(f"a host can't be started: {error.strerror or error}") from error
@@ -309,7 +312,7 @@ class Hosts:
                 if logfile.could_not_bind(host.log, port, 0) or time.monotonic() > deadline:
                     break
                 await asyncio.sleep(ASK_AGAIN)
-            cause = last_error(tail_of(host.log, 0))
+            cause = last_error(words_of(host))
             words = cause.message if cause else "it does not answer"
             raise StartFailed(f"host {host.handle.number} can't be started: {words}")
         except BaseException:
@@ -338,6 +341,11 @@ class Hosts:
         await self.deaths.close()
         for host in self.all():
             await host.api.close()
+
+
+def words_of(host: Host) -> str:
+    """What the engine said last, in its log and in its crash; never what its streams printed."""
+    return f"{tail_of(host.log, 0)}\n{tail_of(host.errors, 0)}"
 
 
 def _session_in(root: Path, folder: Path) -> tuple[int, int] | None:

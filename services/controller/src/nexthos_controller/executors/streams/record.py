@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from nexthos_controller.executors.base import Execution, Exit
-from nexthos_controller.executors.streams.handle import HANDLE, LOG, METRICS, Handle
+from nexthos_controller.executors.streams.handle import HANDLE, LOG, METRICS, OUTPUT, Handle
 from nexthos_shared.reasons import Problem
 
 Stamp = tuple[int, int]
@@ -19,7 +19,8 @@ class Record:
     def __init__(self, handle: Handle, folder: Path) -> None:
         self.handle = handle
         self.folder = folder
-        self.log = folder / LOG  # lines of lives that have ended
+        self.log = folder / LOG  # lines that the host's log does not have, or not for long
+        self.output = folder / OUTPUT
         self.metrics_file = folder / METRICS
         self.stamp: Stamp | None = None
         self.ready: bool | None = None
