@@ -40,13 +40,15 @@ def session_argv(exit_file: Path, label: bytes, argv: Sequence[str]) -> list[str
     return [SHELL, "-c", SCRIPT, str(exit_file), (_LABEL + label).decode(), *argv]
 
 
-def label_of(argv: Sequence[bytes], root: Path) -> bytes | None:
-    """The label that a session's argv carries, if its exit file stands in a folder below `root`."""
-    if len(argv) < 6 or not argv[4].startswith(_LABEL):
+def label_of(argv: Sequence[bytes]) -> bytes | None:
+    """The label that a session's argv carries; None if it is no session of a shim.
+
+    It says whose it is, wherever its folder stands or stood: a controller with other settings, or after
+    its folders were deleted, must still find what an earlier one started.
+    """
+    if len(argv) < 6 or argv[1:3] != [b"-c", SCRIPT.encode()]:
         return None
-    if Path(os.fsdecode(argv[3])).parent.parent != root:
-        return None
-    return argv[4].removeprefix(_LABEL)
+    return argv[4].removeprefix(_LABEL) if argv[4].startswith(_LABEL) else None
 
 
 def spawn(

@@ -161,6 +161,8 @@ class StreamsExecutor(Executor):
         self._stock.refresh(pipeline_id)
         await self._refresh_hosts()
         records = self._stock.of(pipeline_id)
+        if not any(r.running for r in records):
+            self._hosts.refuse_untold()
         if any(self._is_silent(r) for r in records):
             raise ExecutorUnreachable(f"the host of {pipeline_id} runs, and does not answer")
         return self._listing(records)
@@ -198,7 +200,7 @@ class StreamsExecutor(Executor):
         seen = tuple(
             self._seen(r, self._outdated(r)) for r in ordered if not self._is_silent(r, strict)
         )
-        complete = len(seen) == len(ordered)
+        complete = len(seen) == len(ordered) and not self._hosts.untold
         return Listing(seen, frozenset({self._place} if complete else ()))
 
     def _seen(self, record: Record, outdated: str = "") -> Execution:
@@ -275,6 +277,8 @@ class StreamsExecutor(Executor):
         """See base.py. A stream that its host refuses has begun and ended at once, with exit code 1."""
         name = given.name_of(self._context, spec, replica)
         async with self._lock(name):
+            await self._hosts.refresh()
+            self._hosts.refuse_untold()
             record = self._known(name, spec)
             if record is None:
                 config, body = await self._sources(spec, replica)

@@ -38,6 +38,7 @@ from nexthos_controller.executors.machine.processes import (
 from nexthos_controller.executors.machine.shim import EXIT, label_of, session_argv, spawn, tail_of
 from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.streams import host as stored
+from nexthos_controller.executors.streams import lost
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent
 from nexthos_controller.executors.streams.handle import HostId
 from nexthos_controller.executors.streams.host import HostHandle
@@ -72,6 +73,9 @@ class Host:
         self.unanswered = False  # at the last look
         self.answered = False  # ever since it is known here
         self.broken: set[str] = set()  # names that it broke off creating: it may hold a lock since
+        self.strays: set[str] = (
+            set()
+        )  # it has them, and no folder tells of them: they are being ended
         self.hung = False  # it is killed for its silence
         self.empty_since = time.monotonic()
         self.given = 0
@@ -133,6 +137,7 @@ class Hosts:
         self._starting = asyncio.Lock()
         self._stamp = 0
         self.found: Callable[[Host], None] = lambda _: None
+        self.lost = lost.Lost(owner, self._sessions)
 
     def all(self) -> list[Host]:
         """Those that run."""
@@ -141,6 +146,21 @@ class Hosts:
     def get(self, host: HostId) -> Host | None:
         """That life of a host, if it runs."""
         return self._hosts.get(host)
+
+    @property
+    def untold(self) -> str:
+        """What runs and no folder tells of, in words: any pipeline may be in it, until it has ended."""
+        strays = sorted(name for host in self.all() for name in host.strays)
+        return ", ".join(filter(None, (self.lost.told, *strays)))
+
+    def refuse_untold(self) -> None:
+        """Raises ExecutorUnreachable while there is any."""
+        if untold := self.untold:
+            words = f"{untold}: it runs, and no folder tells of it: it is being ended"
+            raise ExecutorUnreachable(words)
+
+    def _sessions(self) -> list[tuple[int, int]]:
+        return [(host.pid, host.ticks) for host in self._hosts]
 
     # ---- finding
 
@@ -162,10 +182,21 @@ class Hosts:
             if not handle.pid and self._starting.locked():
                 continue  # it is ours, and is being started
             await self._adopt(handle, folder)
+        self._restore()
+        await self.lost.look()
+
+    def _restore(self) -> None:
+        """Folders of what runs that were deleted: for the next controller. They get no more streams."""
+        for host in self.all():
+            if host.handle.pid and not host.over.is_set() and not host.folder.exists():
+                log.warning("the folder of a host was deleted", folder=str(host.folder))
+                with contextlib.suppress(OSError):
+                    stored.publish(self._root, replace(host.handle, shared=True, retired=True))
+                    host.note(shared=True, retired=True)
 
     async def _adopt(self, handle: HostHandle, folder: Path) -> None:
         if not handle.pid:  # somebody died between spawning it and noting that
-            found = await asyncio.to_thread(_session_in, self._root, folder)
+            found = await asyncio.to_thread(_session_in, folder)
             if found is None:
                 if time.time() - handle.started_at > STARTS_WITHIN:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -258,7 +289,7 @@ class Hosts:
             folder = self._root / str(handle.number)
             faultpoints.reach("streams.host.spawning")
             argv = [str(binary), "-c", str(folder / stored.ROOT), "streams"]
-            label = f"host {handle.number} of {handle.owner.namespace}".encode()
+            label = lost.label(handle.owner, handle.number)
             pid = spawn(
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
@@ -339,6 +370,7 @@ class Hosts:
     async def close(self) -> None:
         """Let go of everything; nothing is ended by this."""
         await self.deaths.close()
+        await self.lost.close()
         for host in self.all():
             await host.api.close()
 
@@ -348,12 +380,12 @@ def words_of(host: Host) -> str:
     return f"{tail_of(host.log, 0)}\n{tail_of(host.errors, 0)}"
 
 
-def _session_in(root: Path, folder: Path) -> tuple[int, int] | None:
+def _session_in(folder: Path) -> tuple[int, int] | None:
     """PID and start of the session that runs in that folder."""
     for one in processes():
         if one.dead or one.pid != one.session:
             continue
         argv = argv_of(one.pid)
-        if label_of(argv, root) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
+        if label_of(argv) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
             return one.pid, one.ticks
     return None

@@ -32,9 +32,10 @@ async def tend(hosts: Hosts, guard: Callable[[], None], keep: Keep) -> None:
             continue
         last = time.monotonic()
         try:
+            await hosts.lost.end_all(guard)
             await hosts.end_the_empty(guard)
         except NexthosError as error:
-            log.info("an empty host is not ended now", error=str(error))
+            log.info("a host is not ended now", error=str(error))
 
 
 async def cut_logs(hosts: Hosts, growth: logfile.Growth, keep: Keep) -> None:

@@ -104,6 +104,8 @@ class Watch:
         calm = time.monotonic() - self._since
         if self._silent_since is not None:
             return SILENT_AFTER / 4
+        if self._host.strays:
+            return FIRST_PAUSE
         if all(r.ready for r in self._stock.on(self._host.id)) and not self._host.placing:
             return LAST_PAUSE * random.uniform(0.9, 1.1)
         return min(max(calm / 20, FIRST_PAUSE), LAST_PAUSE)
@@ -199,6 +201,7 @@ class Watch:
 
     async def _unwanted(self, there: dict[str, bool]) -> None:
         strays: set[str] = set()
+        untold: set[str] = set()
         for name, active in there.items():
             record = self._stock.named(name)
             if record is not None and self._is_at_home(record):
@@ -210,12 +213,14 @@ class Watch:
                 continue
             if record is None:
                 lost = not (self._stock.is_foreign(name) or self._stock.is_damaged(name))
+                if lost:
+                    untold.add(name)
                 if name in self._strays and lost:
                     await self._delete(name)
                 strays.add(name)
             elif not self._is_at_home(record):
                 await self._unexpected(record, active)
-        self._strays = strays
+        self._strays, self._host.strays = strays, untold
 
     def _is_at_home(self, record: Record) -> bool:
         life = record.handle.life
