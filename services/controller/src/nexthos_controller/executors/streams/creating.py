@@ -21,6 +21,7 @@ from nexthos_controller.executors import given
 from nexthos_controller.executors.base import ExecutorContext, Exit, Spec
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.binaries import binary_of, identity_of, made_with
+from nexthos_controller.executors.machine.folders import replace_file
 from nexthos_controller.executors.streams.api import Exists, NotOurs, Refused, Silent
 from nexthos_controller.executors.streams.body import Body, body_of, is_cheap
 from nexthos_controller.executors.streams.endings import broken_off
@@ -121,6 +122,7 @@ class Creator:
 
     async def _create_in(self, host: Host, record: Record, body: Body) -> None:
         faultpoints.reach("streams.creating")
+        await _note_base(host, record)
         problem = await self._post_in(host, record, body)
         faultpoints.reach("streams.created")
         if (life := record.handle.creating) is not None:  # else its host has died, and it with it
@@ -214,3 +216,14 @@ def _size_of(file: Path) -> int:
         return file.stat().st_size
     except OSError:
         return 0
+
+
+async def _note_base(host: Host, record: Record) -> None:
+    """Keep what its host has counted already under its name, which is not this life's."""
+    name = record.handle.name
+    with suppress(Silent, NotOurs, OSError):
+        text = await host.counted_before(name)
+        if text:
+            replace_file(record.base_file, text.encode())
+        else:
+            record.base_file.unlink(missing_ok=True)

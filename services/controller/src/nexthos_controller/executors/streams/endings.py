@@ -161,7 +161,7 @@ class Endings:
         with contextlib.suppress(Silent, NotOurs, OSError):
             text = await host.metrics.of(record.handle.name, fresh=0.2)
             if text:
-                replace_file(record.metrics_file, text.encode())
+                replace_file(record.metrics_file, record.since_it_began(text).encode())
 
     def _note(self, record: Record, life: Life, exit: Exit, party: int | None) -> None:
         now = record.handle.life

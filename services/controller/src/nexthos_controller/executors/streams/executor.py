@@ -25,7 +25,7 @@ from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import Session, leads
-from nexthos_controller.executors.streams import reading
+from nexthos_controller.executors.streams import reading, refusals
 from nexthos_controller.executors.streams.body import Body
 from nexthos_controller.executors.streams.creating import Creator
 from nexthos_controller.executors.streams.endings import Endings, keep_of
@@ -127,14 +127,8 @@ class StreamsExecutor(Executor):
             problems.append(given.unknown_engine(definition.engine))
         if definition.connection not in self._context.connections:
             problems.append(given.unknown_connection(definition.connection))
-        for option in definition.executor_options:
-            words = "the streams executor knows no options: its streams share a process"
-            problems.append(given.cannot(f"executor_options.{option}", words))
-        for limit in ("cpu", "memory"):
-            if getattr(definition.resources, limit) is not None:
-                words = "the streams executor can't enforce limits: its streams share a process"
-                problems.append(given.cannot(f"resources.{limit}", words))
-        return problems
+        limits = [m for m in ("cpu", "memory") if getattr(definition.resources, m) is not None]
+        return problems + refusals.of_fields(definition.executor_options, limits)
 
     async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
         """See base.py."""

@@ -5,6 +5,7 @@ config.yaml    the pinned bytes
 engine.log     the engine's lines of it, of lives that have ended and of what its host's log no longer has
 output.log     what it printed, of lives that have ended, where it had its host to itself
 metrics.prom   its last metrics
+base.prom      what its host had counted under its name before its last life
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CONFIG = "config.yaml"
 LOG = "engine.log"
 OUTPUT = "output.log"
 METRICS = "metrics.prom"
+BASE = "base.prom"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from nexthos_controller.executors.streams import lost
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent
 from nexthos_controller.executors.streams.handle import HostId
 from nexthos_controller.executors.streams.host import HostHandle
-from nexthos_controller.executors.streams.metrics import Shared
+from nexthos_controller.executors.streams.metrics import Shared, split
 from nexthos_controller.executors.streams.settings import StreamsSettings
 from nexthos_controller.executors.streams.shares import Metrics, agree
 from nexthos_controller.executors.streams.suspicion import CLEARED
@@ -80,6 +80,18 @@ class Host:
         self.empty_since = time.monotonic()
         self.given = 0
         self.starting = False
+        self._had: set[str] | None = (
+            None if handle.first else set()
+        )  # names of all its streams ever
+
+    async def counted_before(self, name: str) -> str:
+        """Its metrics of that name, if it has had a stream of it; that it has one is noted. Raises Silent."""
+        if self._had is None:  # another controller started it
+            self._had = set(split(await self.api.metrics()))
+        if name in self._had:
+            return await self.metrics.of(name, fresh=0.0)
+        self._had.add(name)
+        return ""
 
     @property
     def id(self) -> HostId:

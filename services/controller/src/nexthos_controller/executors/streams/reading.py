@@ -63,7 +63,9 @@ async def metrics_of(record: Record, host: Host | None) -> str:
     """Its metrics as its host says them; those that were kept, if it has ended."""
     if record.running:
         try:
-            return await host.metrics.of(record.handle.name) if host is not None else ""
+            if host is None:
+                return ""
+            return record.since_it_began(await host.metrics.of(record.handle.name))
         except (Silent, NotOurs):
             return ""
     try:
