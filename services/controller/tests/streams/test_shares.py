@@ -222,3 +222,26 @@ pipeline:
         root.kind = if this.a == 1 { "a" }
 """
     assert body_of(config, {}).metrics == {}
+
+
+@pytest.mark.fault(91)
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("input: {http_server: {}}", "give it one"),
+        ("input: {http_server: {path: ../../streams}}", "give it one"),
+        ("output: {http_server: {address: '', path: /ready}}", "give it one"),
+        ("input: {broker: {inputs: [{http_server: {path: /x}}]}}", "give it one"),
+        ("input: {dynamic: {inputs: {}, prefix: ../..}}", "another executor"),
+        ("output: {dynamic: {outputs: {a: {drop: {}}}}}", "another executor"),
+    ],
+)
+def test_what_listens_on_the_shared_engines_http_is_refused_with_its_line(part, words):
+    with pytest.raises(CannotRunHere, match=words) as raised:
+        body_of(f"# mine\n{part}\n".encode(), {})
+    assert raised.value.problem.line == 2
+
+
+def test_an_http_server_with_an_address_of_its_own_is_not():
+    config = b"input: {http_server: {address: '127.0.0.1:1'}}\noutput: {drop: {}}\n"
+    assert body_of(config, {}).content == config

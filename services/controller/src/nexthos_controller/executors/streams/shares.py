@@ -2,13 +2,15 @@
 
 Comes in: a configuration's text, variables substituted. Goes out: the metrics that it would register, or
 CannotRunHere with the line. The engine keeps each of these once for its process (docs/executors.md has
-the whole list, and engine/shared-state the state that it was made from):
+the whole list, made with scripts/shared_state.go):
 
 - `inproc` pipes, by name: one stream's messages would leave by another one's output;
 - the counters of the mapping function `count`, by name;
 - metrics, by name. Where a name is there already with another type or other labels, the engine panics, or
   writes one stream's values under another one's labels. So a host is given no two that disagree (`hosts`),
   and what disagrees with the engine's own names, or with itself, is refused;
+- paths of its HTTP, which an `http_server` without an address and a `dynamic` add to: `../..` in one of
+  them takes the place of the API itself, and of another stream's;
 - the field `stream` of a line of the log, by which it is known whose that line is.
 
 Most configurations hold none of the words, and are read by no parser. A key is judged wherever it stands:
@@ -29,7 +31,9 @@ from nexthos_shared.errors import CannotRunHere
 Metrics = Mapping[str, str]  # by name: type and labels, as they can't differ within an engine
 
 # A key may be written with escapes, and then no word is there to be found.
-_OF_INTEREST = re.compile(rb"metric|inproc|\blog\b|count\s*\(|\\[xuU]|\\\s*\n")
+_OF_INTEREST = re.compile(
+    rb"metric|inproc|\blog\b|http_server|\bdynamic\b|count\s*\(|\\[xuU]|\\\s*\n"
+)
 _COUNT = re.compile(r"""(?<![\w.$])count\(\s*(?:name\s*:\s*)?(["'`]|this\b|root\b|@|\$|meta\b)""")
 # Names that the engine registers itself, and those that it makes of a timing's.
 _OWN = re.compile(
@@ -63,13 +67,7 @@ def shared_of(text: bytes, environment: Mapping[str, str]) -> Metrics:
             _judge_text(node, environment)
         elif isinstance(node, MappingNode):
             for name, key, value in _components(node):
-                if name == "inproc":
-                    words = "inproc: its pipes are the shared engine's, and another pipeline's may have "
-                    raise _refused(key, words + "the same name: name another executor")
-                if name == "log":
-                    _judge_log(value)
-                elif name == "metric":
-                    _judge_metric(key, value, metrics)
+                _judge(name, key, value, metrics)
     return metrics
 
 
@@ -140,6 +138,23 @@ def _refused(node: Node, words: str) -> CannotRunHere:
 
 
 # ---- judging
+
+
+def _judge(name: str, key: Node, value: Node, metrics: dict[str, str]) -> None:
+    """What may be a component of that name."""
+    if name == "inproc":
+        words = "inproc: its pipes are the shared engine's, and another pipeline's may have the same name"
+        raise _refused(key, f"{words}: name another executor")
+    if name == "dynamic":
+        words = "dynamic: it is changed by way of the engine's own HTTP, which is shared: "
+        raise _refused(key, words + "name another executor")
+    if name == "http_server" and not _text(_fields(value).get("address")):
+        words = "http_server: without an `address` it listens on the engine's own HTTP, which is shared: "
+        raise _refused(key, words + "give it one")
+    if name == "log":
+        _judge_log(value)
+    elif name == "metric":
+        _judge_metric(key, value, metrics)
 
 
 def _judge_text(node: ScalarNode, environment: Mapping[str, str]) -> None:
