@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ async def test_metrics_that_would_break_their_host_break_nothing(field: Field) -
         await field.reaches(key, "Running")
     for key in ("bad", "counter", "gauge", "labelled"):
         await field.delete(key)
-        await eventually(lambda key=key: _is_gone(field, key))
+        await eventually(partial(_is_gone, field, key))
     assert (await field.reaches("good", "Running")).executions[0].uid == before
     assert await field.says("good") == "v1 hello"
 
@@ -100,7 +101,7 @@ async def test_a_state_folder_that_is_deleted_while_no_controller_runs_has_nothi
     await eventually(lambda: not (before & set(pids_below(controller.state_dir))))
     assert await field.says("good") == "v1 hello"
     await field.delete("good")
-    await eventually(lambda: _is_gone(field, "good"))
+    await eventually(partial(_is_gone, field, "good"))
     assert await field.is_silent("good")
 
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from nexthos_controller.executors.base import LogLine
 from nexthos_controller.executors.machine import logfile
-from nexthos_controller.executors.streams import lines, tending
-from nexthos_controller.executors.streams.hosts import Host
+from nexthos_controller.executors.streams import StreamsExecutor, lines, tending
 from nexthos_testing.streams_rig import StreamsRig
 from nexthos_testing.wait import eventually
 
@@ -22,6 +22,12 @@ output: {stdout: {}}
 def line_of(name: str, message: str) -> str:
     entry = {"@service": "bento", "level": "error", "msg": message, "stream": name}
     return json.dumps(entry, separators=(",", ":"))
+
+
+async def cut(rig: StreamsRig, growth: logfile.Growth) -> None:
+    """As it is done each second, with another limit."""
+    assert isinstance(rig.executor, StreamsExecutor)
+    await tending.cut_logs(rig.executor._hosts, growth, rig.executor._keep_lines)
 
 
 async def texts(rig: StreamsRig, execution) -> list[str]:
@@ -78,11 +84,10 @@ async def test_a_flood_of_one_streams_lines_costs_another_none_of_its_last(strea
     rig.say(quiet, "mine", "log")
     await eventually(partial(heard, quiet, "mine"))
     growth = logfile.Growth(limit=10_000)
-    executor = rig.executor
     for _ in range(3):
         with (folder / "engine.log").open("a") as log:
             log.write(f"{line_of(loud.name, 'x' * 100)}\n" * 200)
-        await tending.cut_logs(executor._hosts, growth, executor._keep_lines)
+        await cut(rig, growth)
         assert (folder / "engine.log").stat().st_size < growth.limit
     assert await heard(quiet, "mine")
     assert len([t for t in await texts(rig, loud) if "xxx" in t]) == 100
@@ -103,10 +108,7 @@ async def test_output_and_crashes_of_a_host_are_kept_small_too(streams_rig: Stre
     growth = logfile.Growth(limit=1000)
     for name in ("output.log", "errors.log"):
         (folder / name).write_bytes(b"x\n" * 2000)
-    hosts = rig.executor._hosts
-    [host] = hosts.all()
-    assert isinstance(host, Host)
-    await tending.cut_logs(hosts, growth, rig.executor._keep_lines)
+    await cut(rig, growth)
     assert [(folder / n).stat().st_size for n in ("output.log", "errors.log")] == [0, 0]
 
 
@@ -133,8 +135,8 @@ def test_a_line_is_its_whose_field_says_so():
 
 
 def test_a_flood_of_output_leaves_half_of_a_tail_to_the_log():
-    logged = [lines.LogLine(str(n), "log") for n in range(10)]
-    out = [lines.LogLine(str(n), "output") for n in range(1000)]
+    logged = [LogLine(str(n), "log") for n in range(10)]
+    out = [LogLine(str(n), "output") for n in range(1000)]
     both = lines.together(logged, out, 100)
     assert len(both) == 100
     assert [line for line in both if line.stream == "log"] == logged

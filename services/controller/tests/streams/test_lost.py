@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 
 from nexthos_controller.executors.base import Execution, Spec
 from nexthos_controller.executors.machine.processes import process
+from nexthos_controller.executors.machine.shim import session_argv
+from nexthos_controller.executors.streams.lost import label
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_testing.process_rig import ProcessRig, pids_below
 from nexthos_testing.streams_rig import StreamsRig
@@ -115,6 +120,21 @@ async def test_folders_that_are_deleted_under_a_controller_are_made_anew_and_not
     assert (await rig.seen(spec)).state == "stopped"
     again = await rig.executor.start(spec, 0)
     assert rig.alive(again.name) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's program: needs root")
+async def test_a_command_line_that_another_user_made_up_stops_nothing(streams_rig: StreamsRig):
+    rig = streams_rig
+    argv = session_argv(Path("/nowhere/hosts/1/exit"), label(rig.owner, 1), ["sleep", "60"])
+    forged = await asyncio.create_subprocess_exec(*argv, user=65534, start_new_session=True)
+    try:
+        await rig.reopen()
+        assert (await rig.executor.find("orders")).executions == ()
+        assert (await rig.executor.start(rig.spec(), 0)).state == "running"
+        assert forged.returncode is None
+    finally:
+        os.killpg(forged.pid, signal.SIGKILL)
+        await forged.wait()
 
 
 @pytest.mark.fault(93)

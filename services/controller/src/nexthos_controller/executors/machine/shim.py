@@ -46,9 +46,9 @@ def label_of(argv: Sequence[bytes]) -> bytes | None:
     It says whose it is, wherever its folder stands or stood: a controller with other settings, or after
     its folders were deleted, must still find what an earlier one started.
     """
-    if len(argv) < 6 or argv[1:3] != [b"-c", SCRIPT.encode()]:
+    if len(argv) < 6 or not argv[4].startswith(_LABEL):
         return None
-    return argv[4].removeprefix(_LABEL) if argv[4].startswith(_LABEL) else None
+    return argv[4].removeprefix(_LABEL)
 
 
 def spawn(

@@ -30,12 +30,10 @@ from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
     Session,
-    argv_of,
     boot_id,
     process,
-    processes,
 )
-from nexthos_controller.executors.machine.shim import EXIT, label_of, session_argv, spawn, tail_of
+from nexthos_controller.executors.machine.shim import EXIT, session_argv, spawn, tail_of
 from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.streams import host as stored
 from nexthos_controller.executors.streams import lost
@@ -208,7 +206,7 @@ class Hosts:
 
     async def _adopt(self, handle: HostHandle, folder: Path) -> None:
         if not handle.pid:  # somebody died between spawning it and noting that
-            found = await asyncio.to_thread(_session_in, folder)
+            found = await asyncio.to_thread(lost.session_in, folder)
             if found is None:
                 if time.time() - handle.started_at > STARTS_WITHIN:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -390,14 +388,3 @@ class Hosts:
 def words_of(host: Host) -> str:
     """What the engine said last, in its log and in its crash; never what its streams printed."""
     return f"{tail_of(host.log, 0)}\n{tail_of(host.errors, 0)}"
-
-
-def _session_in(folder: Path) -> tuple[int, int] | None:
-    """PID and start of the session that runs in that folder."""
-    for one in processes():
-        if one.dead or one.pid != one.session:
-            continue
-        argv = argv_of(one.pid)
-        if label_of(argv) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
-            return one.pid, one.ticks
-    return None

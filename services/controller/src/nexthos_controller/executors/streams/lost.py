@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import structlog
 
@@ -19,13 +21,14 @@ from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
+    PROC,
     Session,
     argv_of,
     boot_id,
     leads,
     processes,
 )
-from nexthos_controller.executors.machine.shim import label_of
+from nexthos_controller.executors.machine.shim import EXIT, label_of
 from nexthos_controller.executors.streams.host import SHUTDOWN_TIMEOUT
 
 log = structlog.get_logger(__name__)
@@ -90,9 +93,18 @@ def _sessions_of(owner: Owner) -> set[Session]:
         if one.dead or one.pid != one.session:
             continue
         said = label_of(argv_of(one.pid))
-        if said is not None and _is_host_of(owner, said):
+        if said is not None and _is_host_of(owner, said) and _is_ours(one.pid):
             found.add(Session(one.pid, one.ticks, boot_id()))
     return found
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether we run it: everybody may give a program of his own the same command line."""
+    try:
+        status = (PROC / str(pid) / "status").read_bytes()
+    except OSError:
+        return False
+    return int(status.partition(b"\nUid:")[2].split(None, 1)[0]) == os.geteuid()
 
 
 def _is_host_of(owner: Owner, said: bytes) -> bool:
@@ -106,3 +118,14 @@ def _is_host_of(owner: Owner, said: bytes) -> bool:
         owner.namespace,
         owner.installation,
     )
+
+
+def session_in(folder: Path) -> tuple[int, int] | None:
+    """PID and start of the session that runs in that folder."""
+    for one in processes():
+        if one.dead or one.pid != one.session:
+            continue
+        argv = argv_of(one.pid)
+        if label_of(argv) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
+            return one.pid, one.ticks
+    return None
