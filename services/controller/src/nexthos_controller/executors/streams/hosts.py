@@ -370,7 +370,7 @@ class Hosts:
         """End hosts that have been empty for a while, at once those that get no more streams."""
         now = time.monotonic()
         for host in self.all():
-            if self.count(host):
+            if self.count(host) or host.starting:
                 host.empty_since = now
             elif host.handle.retired or now - host.empty_since > self._settings.idle:
                 guard()
