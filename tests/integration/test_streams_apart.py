@@ -46,7 +46,7 @@ async def field(controller: ControllerProcess) -> AsyncIterator[Field]:
         yield field
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(106)
 async def test_metrics_that_would_break_their_host_break_nothing(field: Field) -> None:
     before = (await field.reaches("good", "Running")).executions[0].uid
     await field.config("bad", BEAT % "{metric: {type: counter, name: a, labels: {path: x}}}")
@@ -68,7 +68,7 @@ async def test_metrics_that_would_break_their_host_break_nothing(field: Field) -
     assert await field.says("good") == "v1 hello"
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(109)
 @pytest.mark.timeout(120)
 async def test_a_state_folder_that_is_deleted_while_no_controller_runs_has_nothing_run_twice(
     field: Field, controller: ControllerProcess
@@ -105,7 +105,7 @@ async def test_a_state_folder_that_is_deleted_while_no_controller_runs_has_nothi
     assert await field.is_silent("good")
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(109)
 async def test_a_state_folder_that_is_deleted_under_a_controller_changes_nothing(
     field: Field, controller: ControllerProcess
 ) -> None:

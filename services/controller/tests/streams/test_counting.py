@@ -25,7 +25,7 @@ async def received(rig: StreamsRig, execution: Execution) -> int:
     return int(figures.count.received or 0) if figures else 0
 
 
-@pytest.mark.fault(94)
+@pytest.mark.fault(110)
 @pytest.mark.parametrize("reopened", [False, True])
 async def test_what_was_deleted_and_is_put_again_begins_at_nothing(
     streams_rig: StreamsRig, reopened: bool

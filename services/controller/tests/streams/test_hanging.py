@@ -65,7 +65,7 @@ async def start_again(rig: StreamsRig, spec: Spec) -> Execution | None:
     return await rig.executor.start(spec, 0) if seen is not None else None
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(106)
 @pytest.mark.usefixtures("unchecked")
 async def test_a_creation_that_is_broken_off_has_ended_and_its_host_gets_no_more(
     streams_rig: StreamsRig,
@@ -88,7 +88,7 @@ async def test_a_creation_that_is_broken_off_has_ended_and_its_host_gets_no_more
     await rig.executor.remove(await rig.seen(good[0]))
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(105)
 async def test_a_host_that_hangs_over_a_creation_is_replaced_and_that_stream_alone_is_apart(
     streams_rig: StreamsRig,
 ):
@@ -116,7 +116,7 @@ async def test_a_host_that_hangs_over_a_creation_is_replaced_and_that_stream_alo
     assert rig.host_of(last)[0] != rig.host_of(again[0])[0]
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(105)
 async def test_a_frozen_host_is_killed_before_its_streams_start_elsewhere(
     streams_rig: StreamsRig, monkeypatch
 ):
@@ -134,7 +134,7 @@ async def test_a_frozen_host_is_killed_before_its_streams_start_elsewhere(
     assert seen.exit is None
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(105)
 async def test_a_host_that_is_frozen_for_a_moment_is_left_alone(streams_rig: StreamsRig):
     rig = streams_rig
     spec = rig.spec()

@@ -34,7 +34,7 @@ async def texts(rig: StreamsRig, execution) -> list[str]:
     return [line.text async for line in rig.executor.logs(execution)]
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(108)
 async def test_a_line_that_a_stream_prints_is_nobodys_line_of_the_log(streams_rig: StreamsRig):
     """A real engine: what it prints and what it logs are in two files, and in one only one of both."""
     rig = streams_rig
@@ -71,7 +71,7 @@ async def test_what_one_prints_that_has_its_host_to_itself_is_output_whatever_it
     assert line.stream == "output"
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(108)
 async def test_a_flood_of_one_streams_lines_costs_another_none_of_its_last(streams_rig: StreamsRig):
     rig = streams_rig
     quiet, loud = [await rig.executor.start(rig.spec(n, "puppet"), 0) for n in ("quiet", "loud")]

@@ -53,7 +53,7 @@ async def start(rig: StreamsRig, spec: Spec) -> Execution | None:
         return None
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(109)
 @pytest.mark.parametrize("way", WAYS)
 async def test_after_folders_were_deleted_nothing_is_started_beside_what_runs(
     streams_rig: StreamsRig, way: str
@@ -81,7 +81,7 @@ async def test_after_folders_were_deleted_nothing_is_started_beside_what_runs(
     assert (await rig.executor.find(new.id)).executions == ()
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(109)
 @pytest.mark.parametrize("way", ["all", "hosts", "a host", "settings", "handles of a host"])
 async def test_while_a_host_runs_of_which_nothing_tells_nothing_is_known_or_started(
     streams_rig: StreamsRig, way: str
@@ -101,7 +101,7 @@ async def test_while_a_host_runs_of_which_nothing_tells_nothing_is_known_or_star
         await rig.executor.list()
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(109)
 @pytest.mark.parametrize("way", ["all", "hosts", "a host"])
 async def test_folders_that_are_deleted_under_a_controller_are_made_anew_and_nothing_else_changes(
     streams_rig: StreamsRig, way: str
@@ -137,7 +137,7 @@ async def test_a_command_line_that_another_user_made_up_stops_nothing(streams_ri
         await forged.wait()
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(109)
 @pytest.mark.parametrize("gone", [True, False])
 async def test_a_process_is_found_with_other_settings_too(process_rig: ProcessRig, gone: bool):
     rig = process_rig

@@ -20,7 +20,7 @@ def with_metric(fields: str) -> bytes:
     return STEADY + (METRIC % fields).encode()
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(106)
 @pytest.mark.parametrize(
     ("processor", "words"),
     [
@@ -91,7 +91,7 @@ def test_metrics_of_one_name_agree_where_type_and_labels_do():
     assert agree({}, other)
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(106)
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -130,7 +130,7 @@ async def test_two_streams_with_the_same_metric_share_a_host_and_count_each_its_
         await eventually(partial(counted, execution))
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(107)
 @pytest.mark.parametrize(
     "part",
     [
@@ -148,7 +148,7 @@ def test_a_pipe_that_all_streams_of_an_engine_would_share_is_refused_with_its_li
     assert raised.value.problem.line == 2
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(107)
 @pytest.mark.parametrize(
     "mapping",
     [
@@ -191,7 +191,7 @@ def test_a_call_of_env_that_is_written_with_escapes_is_refused_as_any_other():
         body_of(config, {"HOME": "x"})
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(107)
 @pytest.mark.parametrize(
     "log",
     [
@@ -224,7 +224,7 @@ pipeline:
     assert body_of(config, {}).metrics == {}
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(107)
 @pytest.mark.parametrize(
     ("part", "words"),
     [
