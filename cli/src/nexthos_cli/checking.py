@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,10 +86,6 @@ def _sort(number: int, manifest: Manifest, problems: list[Problem], checked: Che
 async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> list[Problem]:
     from nexthos_shared import engine
 
-    name = manifest.fields.get("engine") or "default"
-    if name != "default":
-        words = f"engine {name!r} is the controller's; it lints before it starts anything"
-        return [Problem(Reason.NOT_LINTED, words)]
     env = engine.environment(
         nats_url=options.safe_url,
         nats_creds=options.creds,
@@ -100,11 +96,33 @@ async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> li
         base=os.environ,
     )
     assert manifest.content is not None
+    refused = await asyncio.to_thread(_refused, manifest, manifest.content, env)
+    name = manifest.fields.get("engine") or "default"
+    if name != "default":
+        words = f"engine {name!r} is the controller's; it lints before it starts anything"
+        return [*refused, Problem(Reason.NOT_LINTED, words)]
     workdir = (manifest.fields.get("executor_options") or {}).get("workdir")
-    return await engine.lint(
+    found = await engine.lint(
         binary,
         manifest.content,
         env,
         file=manifest.config_file,
         workdir=Path(workdir) if isinstance(workdir, str) and os.path.isdir(workdir) else None,
     )
+    told = {(p.reason, p.field) for p in found}
+    return found + [p for p in refused if (p.reason, p.field) not in told]
+
+
+def _refused(manifest: Manifest, content: bytes, env: Mapping[str, str]) -> list[Problem]:
+    """What the executor that the manifest names can't do, as far as it is known without asking it."""
+    if manifest.fields.get("executor") != "streams":
+        return []
+    from nexthos_controller.executors.streams import refusals
+
+    options, limits = manifest.fields.get("executor_options"), manifest.fields.get("resources")
+    fields = refusals.of_fields(
+        options if isinstance(options, Mapping) else (),
+        [k for k, v in limits.items() if v is not None] if isinstance(limits, Mapping) else (),
+    )
+    file = manifest.config_file
+    return fields + [replace(p, file=file) for p in refusals.of_bytes(content, env)]

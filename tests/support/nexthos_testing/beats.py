@@ -19,7 +19,7 @@ BEAT = """\
 input:
   generate:
     interval: {every}
-    mapping: root = {{"key":"{key}","mark":"${{MARK}}","n":count("beats")}}
+    mapping: root = {{"key":"{key}","mark":"${{MARK}}","n":counter()}}
 output:
   socket: {{network: udp, address: "{address}"}}
 """

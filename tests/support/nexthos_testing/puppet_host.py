@@ -35,7 +35,9 @@ class Host:
     def __init__(self, root: str) -> None:
         self.folder = os.path.dirname(root)
         with open(root) as file:
-            config = json.load(file)["http"]
+            given = json.load(file)
+        config = given["http"]
+        self.logfile = given["logger"]["file"]["path"]
         self.root = config["root_path"]
         self.address, port = config["address"].rsplit(":", 1)
         self.port = int(port)
@@ -45,7 +47,8 @@ class Host:
     def log(self, level: str, message: str, **more: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry = {"@service": "bento", "level": level, "msg": message, **more, "time": now}
-        print(json.dumps(entry, separators=(",", ":")), flush=True)
+        with open(self.logfile, "a") as file:
+            file.write(json.dumps(entry, separators=(",", ":")) + "\n")
 
     def orders(self, name: str) -> list[str]:
         try:

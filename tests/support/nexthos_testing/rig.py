@@ -51,7 +51,9 @@ class Rig(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.owner = Owner("ns", "one")
+        # What runs is found by its command line, and tests beside this one run things, too. The same for
+        # the same folder: a controller that is to be killed has a rig of its own.
+        self.owner = Owner("ns", f"one-{names.digest_of(str(folder).encode())[7:15]}")
         self.configs: dict[str, bytes] = {}
         self.fetches: list[str] = []
         self.fetch_error: NexthosError | None = None
@@ -79,6 +81,8 @@ class Rig(ABC):
         self.guards, self.guard_limit = 0, calls
 
     def context(self, owner: Owner | None = None) -> ExecutorContext:
+        if owner is not None and not owner.installation.endswith(self.owner.installation):
+            owner = Owner(owner.namespace, f"{owner.installation}-{self.owner.installation}")
         return ExecutorContext(
             owner=owner or self.owner,
             fetch=self.fetch,

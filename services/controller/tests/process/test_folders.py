@@ -214,7 +214,7 @@ async def test_what_can_t_be_spawned_names_the_cause(process_rig: ProcessRig, tm
 async def test_the_folder_of_another_owner_is_left_alone(process_rig: ProcessRig):
     """Row 88: two installations, one state folder; also what is on its way in or out."""
     rig = process_rig
-    other = Owner("ns", "two")
+    other = Owner("ns", f"two-{rig.owner.installation}")
     spec = rig.spec()
     name = (await rig.executor.start(spec, 0)).name
     theirs = rig.root / f"{hidden_prefix(other)}being-made"

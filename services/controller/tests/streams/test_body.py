@@ -18,7 +18,7 @@ def read(body: bytes):
 
 
 def test_four_sections_are_handed_on_byte_for_byte():
-    assert body_of(PLAIN, {}) == PLAIN
+    assert body_of(PLAIN, {}).content == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_four_sections_are_handed_on_byte_for_byte():
     ],
 )
 def test_what_is_overridden_anyway_is_dropped_and_lines_stay(config):
-    body = body_of(config.encode(), {})
+    body = body_of(config.encode(), {}).content
     assert read(body) == {"input": {"a": 1}, "output": {"b": 2}}
     assert body.count(b"\n") == config.count("\n")
     line = next(n for n, text in enumerate(config.splitlines()) if "input" in text)
@@ -66,9 +66,8 @@ def test_what_would_be_shared_or_ignored_is_refused_with_its_line(section, field
 
 def test_what_is_not_known_is_left_for_the_engine_to_refuse():
     config = b"input: {a: 1}\nbogus: {x: 1}\n"
-    assert body_of(config, {}) == config
-    assert body_of(b"input: [\n", {}) == b"input: [\n"
-    assert body_of(b"\xff: 1", {}) == b"\xff: 1"
+    assert body_of(config, {}).content == config
+    assert body_of(b"input: [\n", {}).content == b"input: [\n"
 
 
 def test_an_anchor_that_would_be_lost_is_refused():
@@ -117,7 +116,7 @@ def test_what_is_too_large_to_be_taken_apart_is_refused():
     with pytest.raises(CannotRunHere):
         body_of(bomb, {})
     plain = b"input: {a: '" + b"x" * 200_000 + b"'}\n"
-    assert body_of(plain, {}) == plain
+    assert body_of(plain, {}).content == plain
 
 
 @pytest.mark.parametrize(
@@ -133,3 +132,28 @@ def test_settings_are_checked(streams_rig: StreamsRig, options, field):
     with pytest.raises(SettingsError) as raised:
         streams_rig.make()
     assert raised.value.problem.field == field
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        b"input: {a: 1}\n\xff: 1\n",
+        b"\xff\xfe" + PLAIN.decode().encode("utf-16-le"),
+        PLAIN.decode().encode("utf-16"),
+        b"\xfe\xff" + PLAIN.decode().encode("utf-16-be"),
+    ],
+)
+def test_bytes_that_are_no_utf8_are_refused_as_by_every_executor(config):
+    with pytest.raises(InvalidConfig) as raised:
+        body_of(config, {})
+    assert raised.value.problem.reason is Reason.CONFIG_NOT_TEXT
+    assert raised.value.problem.line == 1 + config[: config.find(b"\xff")].count(b"\n")
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["cache_resources: [{label: c, memory: {}}]", "rate_limit_resources: [{label: r, local: {}}]"],
+)
+def test_who_needs_a_resource_is_sent_to_another_executor(section):
+    with pytest.raises(CannotRunHere, match="name another executor"):
+        body_of(f"input: {{a: 1}}\n{section}\n".encode(), {})

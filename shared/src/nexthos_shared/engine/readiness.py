@@ -134,6 +134,11 @@ class Connection:
         connection._host = f"{host}:{port}"
         return connection
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether its other end has closed it."""
+        return self._reader.at_eof()
+
     async def close(self) -> None:
         """Give it back, whatever is under way on it."""
         self._writer.close()

@@ -40,27 +40,38 @@ def session_argv(exit_file: Path, label: bytes, argv: Sequence[str]) -> list[str
     return [SHELL, "-c", SCRIPT, str(exit_file), (_LABEL + label).decode(), *argv]
 
 
-def label_of(argv: Sequence[bytes], root: Path) -> bytes | None:
-    """The label that a session's argv carries, if its exit file stands in a folder below `root`."""
+def label_of(argv: Sequence[bytes]) -> bytes | None:
+    """The label that a session's argv carries; None if it is no session of a shim.
+
+    It says whose it is, wherever its folder stands or stood: a controller with other settings, or after
+    its folders were deleted, must still find what an earlier one started.
+    """
     if len(argv) < 6 or not argv[4].startswith(_LABEL):
-        return None
-    if Path(os.fsdecode(argv[3])).parent.parent != root:
         return None
     return argv[4].removeprefix(_LABEL)
 
 
-def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> int:
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    errors: Path | None = None,
+) -> int:
     """Start a session of its own and return its leader's PID. Raises OSError.
 
+    `log` is what it prints; `errors` what it prints as errors, if that is not to be with the rest.
     subprocess.Popen takes 0.2 ms; asyncio's needs 0.9 ms and a thread for each child.
     """
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    out = err = _appended(log)
     try:
+        err = out if errors is None else _appended(errors)
         child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=out,
+            stderr=err,
             close_fds=True,  # the controller itself may have been given some
             start_new_session=True,
             umask=0o077,
@@ -68,10 +79,15 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) 
             env=dict(env),
         )
     finally:
-        os.close(out)
+        for opened in {out, err}:
+            os.close(opened)
     # Popen would complain at its end, and reap behind our back, of a child that is meant to outlive it.
     child.returncode = 0
     return child.pid
+
+
+def _appended(file: Path) -> int:
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 # ---- what it left behind

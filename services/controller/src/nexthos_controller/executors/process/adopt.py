@@ -37,7 +37,7 @@ def look(root: Path, owner: Owner) -> Found:
     for one in processes():
         if one.dead or not (argv := argv_of(one.pid)):
             continue
-        if one.pid == one.session and (handle := shim_of(one, argv, root, owner)) is not None:
+        if one.pid == one.session and (handle := shim_of(one, argv, owner)) is not None:
             found.shims.setdefault(handle.name, []).append(handle)
         elif (name := _configured(argv, root)) is not None:
             found.engines.setdefault(name, one.session)

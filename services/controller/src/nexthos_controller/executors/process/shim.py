@@ -18,9 +18,9 @@ def shim_argv(exit_file: Path, handle: Handle, engine: Sequence[str]) -> list[st
     return session_argv(exit_file, label, engine)
 
 
-def shim_of(leader: Process, argv: Sequence[bytes], root: Path, owner: Owner) -> Handle | None:
-    """The handle that a shim's argv carries, `life` included, if it is the owner's and below `root`."""
-    label = label_of(argv, root)
+def shim_of(leader: Process, argv: Sequence[bytes], owner: Owner) -> Handle | None:
+    """The handle that a shim's argv carries, `life` included, if it is the owner's."""
+    label = label_of(argv)
     if label is None:
         return None
     try:

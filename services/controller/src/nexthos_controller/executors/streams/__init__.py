@@ -6,16 +6,19 @@ and a session of processes: the shim that notes how the engine ended, and the en
 
 Place: the machine. A host that runs and does not answer says nothing of its streams, so whoever asks for
 a pipeline that has one there is told ExecutorUnreachable (Unknown: nothing is started or removed); all
-other pipelines are answered. A host that has died is known to have died (pidfd, boot id), and so is known
-of all its streams that they ended.
+other pipelines are answered. After a bounded time of silence it is killed. A host that has died is known
+to have died (pidfd, boot id), and so is known of all its streams that they ended.
 
     executor    the contract, in terms of the rest
     settings    what `executors.streams` of the controller's settings may say
     body        from a configuration to a stream: what is dropped, what is refused
+    shares      what an engine has once for all its streams: refused, or told apart
+    refusals    what is known of bytes alone, for whoever asks
     variables   the engine's substitution, done here with each stream's own environment
     api         the REST API of one host
     host        one host as it is stored, and what it is started with
     hosts       all of them: found, started, watched, filled, emptied
+    lost        hosts that run and that no folder tells of
     handle      what is stored of an execution
     record      one execution as it is known here at this moment
     stock       all records, kept equal to their folders

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import re
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ CREATE_WITHIN = 20.0  # seconds; creating holds the host's one lock, and another
 KEPT = 4  # idle connections
 USER = "nexthos"
 _UNCONNECTED = re.compile(r"streams (.*) are not connected\s*")
+_WANTS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
 _FAILURES = (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError)
 
 
@@ -46,7 +48,15 @@ class Exists(Exception):
 
 
 class Silent(Exception):
-    """No answer, or not in time: what was asked for may have been done."""
+    """No answer, or not in time: what was asked for may have been done.
+
+    `cut`: it took the question and hung up. `unasked`: it could not be asked, for want of something here.
+    """
+
+    def __init__(self, words: str, *, cut: bool = False, unasked: bool = False) -> None:
+        super().__init__(words)
+        self.cut = cut
+        self.unasked = unasked
 
 
 class NotOurs(Exception):
@@ -135,7 +145,7 @@ class Api:
     async def _call(
         self, method: str, path: str, body: bytes | None, within: float | None, *, kept: bool = True
     ) -> tuple[int, bytes]:
-        connection = self._idle.pop() if kept and self._idle else None
+        connection = await self._kept() if kept else None
         try:
             async with asyncio.timeout(within):
                 if connection is None:
@@ -146,13 +156,22 @@ class Api:
         except _FAILURES as error:
             if connection is not None:
                 await connection.close()
-            raise Silent(f"{method} {path}: {type(error).__name__}") from error
+            raise _silent(f"{method} {path}", error) from error
         except BaseException:
             if connection is not None:
                 await connection.close()
             raise
         await self._give_back(connection)
         return answer
+
+    async def _kept(self) -> Connection | None:
+        """One that is idle, and was not ended by its host meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.hung_up:
+                return connection
+            await connection.close()
+        return None
 
     async def _open(self) -> Connection:
         connection = await Connection.open("127.0.0.1", self._port)
@@ -170,6 +189,13 @@ class Api:
             await connection.close()
         else:
             self._idle.append(connection)
+
+
+def _silent(asked: str, error: Exception) -> Silent:
+    """What a failed call says of the host: nothing, where this process has no more files or ports."""
+    cut = isinstance(error, EOFError | ConnectionResetError | BrokenPipeError)
+    unasked = isinstance(error, OSError) and error.errno in _WANTS
+    return Silent(f"{asked}: {type(error).__name__}", cut=cut, unasked=unasked)
 
 
 def _messages(text: str) -> list[str]:

@@ -14,16 +14,19 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from nexthos_controller import faultpoints
 from nexthos_controller.executors import given
 from nexthos_controller.executors.base import ExecutorContext, Exit, Spec
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.binaries import binary_of, identity_of, made_with
+from nexthos_controller.executors.machine.folders import replace_file
 from nexthos_controller.executors.streams.api import Exists, NotOurs, Refused, Silent
-from nexthos_controller.executors.streams.body import body_of, is_plain
+from nexthos_controller.executors.streams.body import Body, body_of, is_cheap
+from nexthos_controller.executors.streams.endings import broken_off
 from nexthos_controller.executors.streams.handle import Handle, Life
-from nexthos_controller.executors.streams.hosts import Host, Hosts
+from nexthos_controller.executors.streams.hosts import Host, Hosts, Wanted
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
 from nexthos_shared import engine
@@ -53,7 +56,7 @@ class Creator:
         self._hints = hints
         self._wake = wake
 
-    async def body(self, spec: Spec, replica: int, config: bytes) -> bytes:
+    async def body(self, spec: Spec, replica: int, config: bytes) -> Body:
         """What a host is sent. Raises CannotRunHere, InvalidConfig."""
         connection = given.connection_of(self._context, spec.definition)
         environment = engine.environment(
@@ -65,15 +68,15 @@ class Creator:
             env=spec.definition.env,
             base=os.environ,
         )
-        if len(config) < AT_ONCE and is_plain(config):
+        if len(config) < AT_ONCE and is_cheap(config):
             return body_of(config, environment)  # a thread takes as long
         return await asyncio.to_thread(body_of, config, environment)
 
-    async def create(self, record: Record, spec: Spec, body: bytes) -> None:
+    async def create(self, record: Record, spec: Spec, body: Body) -> None:
         """Find it a host and have it created there. A stream that is refused has ended at once."""
         record.busy += 1
         try:
-            async with self._placed(record.handle, spec) as (host, starting):
+            async with self._placed(record.handle, spec, body) as (host, starting):
                 try:
                     self._stock.save(record, starting)
                     record.metrics_file.unlink(missing_ok=True)
@@ -84,9 +87,9 @@ class Creator:
         finally:
             record.busy -= 1
 
-    async def create_new(self, handle: Handle, spec: Spec, config: bytes, body: bytes) -> Record:
+    async def create_new(self, handle: Handle, spec: Spec, config: bytes, body: Body) -> Record:
         """The same for what has no folder yet, which is made with all that is to be noted first."""
-        async with self._placed(handle, spec) as (host, starting):
+        async with self._placed(handle, spec, body) as (host, starting):
             record = self._stock.publish(starting, config)
             record.busy += 1
             try:
@@ -96,39 +99,43 @@ class Creator:
         return record
 
     @asynccontextmanager
-    async def _placed(self, handle: Handle, spec: Spec) -> AsyncIterator[tuple[Host, Handle]]:
+    async def _placed(
+        self, handle: Handle, spec: Spec, body: Body
+    ) -> AsyncIterator[tuple[Host, Handle]]:
         """A host, and what is to be noted before it is asked."""
         binary = binary_of(self._context, spec.definition)
         identity = identity_of(binary)
-        place = await self._hosts.place(handle.name, binary, identity, handle.party, self._guard)
+        wanted = Wanted(handle.name, binary, identity, handle.party, body.metrics)
+        place = await self._hosts.place(wanted, self._guard)
         with place as host:
             definition, starts = spec.definition, handle.starts + 1
             life = Life(
                 host=host.id,
                 count=starts,
                 started_at=time.time(),
-                log_offset=host.log.stat().st_size if host.log.exists() else 0,
+                log_offset=_size_of(host.log),
+                output_offset=_size_of(host.output),
                 made_with=made_with(self._context, definition.engine, definition.connection),
             )
             self._guard()
             yield host, replace(handle, creating=life, starts=starts)
 
-    async def _create_in(self, host: Host, record: Record, body: bytes) -> None:
+    async def _create_in(self, host: Host, record: Record, body: Body) -> None:
         faultpoints.reach("streams.creating")
+        await _note_base(host, record)
         problem = await self._post_in(host, record, body)
         faultpoints.reach("streams.created")
         if (life := record.handle.creating) is not None:  # else its host has died, and it with it
             self._begin(record, life, problem)
         self._wake(host)
 
-    async def _post_in(self, host: Host, record: Record, body: bytes) -> Problem | None:
+    async def _post_in(self, host: Host, record: Record, body: Body) -> Problem | None:
         """Why its host refuses it, if it does. Raises StartFailed."""
         try:
-            await self._post(host, record.handle.name, body)
+            await self._post(host, record.handle.name, body.content)
         except (Silent, NotOurs) as error:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DEAD_WITHIN):
-                    await host.over.wait()
+            self._wake(host)
+            await _until_over(host)
             if record.handle.creating is not None:
                 words = f"host {host.handle.number} did not take it: {error}"
                 raise StartFailed(words) from error
@@ -155,13 +162,30 @@ class Creator:
 
     async def _post(self, host: Host, name: str, body: bytes) -> None:
         try:
-            await host.api.create(name, body)
+            await self._create_at(host, name, body)
         except Exists:  # it has ended by itself, or was left by a creation that was cut short
             await host.api.delete(name)
             try:
                 await host.api.create(name, body)
             except Exists as error:
                 raise Silent("a stream of that name does not end") from error
+
+    async def _create_at(self, host: Host, name: str, body: bytes) -> None:
+        """As the API does. What a host breaks off, and lives, it has refused; it may hold a lock since."""
+        try:
+            await host.api.create(name, body)
+        except Silent as error:
+            if not error.cut:
+                raise
+            try:
+                if name in await host.api.streams():
+                    return
+            except (Silent, NotOurs):
+                await _until_over(host)
+            if host.over.is_set():
+                raise
+            host.broken.add(name)
+            raise Refused([broken_off(host)], broken=True) from error
 
     async def _refused(self, host: Host, record: Record, error: Refused) -> Problem:
         """Why; and what was built of it before it failed is not left to run for ever where that can be.
@@ -178,3 +202,28 @@ class Creator:
             if alone:
                 await self._hosts.end(host, 0.0, self._guard)
         return problem
+
+
+async def _until_over(host: Host) -> None:
+    """Wait as long as it takes to note that a host has died, which may be why it did not answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DEAD_WITHIN):
+            await host.over.wait()
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+async def _note_base(host: Host, record: Record) -> None:
+    """Keep what its host has counted already under its name, which is not this life's."""
+    name = record.handle.name
+    with suppress(Silent, NotOurs, OSError):
+        text = await host.counted_before(name)
+        if text:
+            replace_file(record.base_file, text.encode())
+        else:
+            record.base_file.unlink(missing_ok=True)

@@ -23,7 +23,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -36,7 +37,7 @@ from nexthos_controller.executors.machine.shim import EXIT, KILLED, noted, tail_
 from nexthos_controller.executors.streams import lines, suspicion
 from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.handle import HostId, Life
-from nexthos_controller.executors.streams.hosts import Host, Hosts
+from nexthos_controller.executors.streams.hosts import Host, Hosts, words_of
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
 from nexthos_shared.engine import last_error
@@ -46,6 +47,7 @@ from nexthos_shared.reasons import Problem, Reason
 log = structlog.get_logger(__name__)
 
 KILL_WITHIN = 5.0  # seconds for a stream to end that was told to end at once
+_SERVING = "http: panic serving "  # what Go notes of a call that it broke off, with who asked
 INSIST_FIRST = 0.05  # seconds until it is told again, doubling
 
 
@@ -159,7 +161,7 @@ class Endings:
         with contextlib.suppress(Silent, NotOurs, OSError):
             text = await host.metrics.of(record.handle.name, fresh=0.2)
             if text:
-                replace_file(record.metrics_file, text.encode())
+                replace_file(record.metrics_file, record.since_it_began(text).encode())
 
     def _note(self, record: Record, life: Life, exit: Exit, party: int | None) -> None:
         now = record.handle.life
@@ -183,17 +185,29 @@ class Endings:
 
     # ---- with their host
 
+    async def put_down(self, host: Host) -> None:
+        """Kill a host that does not answer any more. Raises StillRunning, and what the guard raises."""
+        self._guard()
+        host.hung = True
+        log.warning("a host that does not answer is killed", host=host.handle.number)
+        await self.hosts.end(host, 0.0, self._guard)
+
     async def host_died(self, host: Host) -> None:
         """Note the end of all that lived in it, before anybody can start them again."""
+        pending = {r.handle.name for r in self._stock.on(host.id) if not r.running}
         lives = self.lives_in(host.id)
-        exit = await asyncio.to_thread(_exit_of, host)
+        exit = await asyncio.to_thread(_hung if host.hung else _exit_of, host)
         when = _died_at(host)
         inmates = [
             suspicion.Inmate(r.handle.name, r.handle.party, max(when - life.started_at, 0.0))
             for r, life in lives
         ]
         killed = exit.problem is not None and exit.problem.reason is Reason.KILLED
-        verdicts = {} if exit.signalled or not inmates else suspicion.judge(inmates, killed)
+        verdicts: dict[str, suspicion.Verdict] = {}
+        if inmates and host.hung:
+            verdicts = suspicion.judge_silent(inmates, host.broken or pending or None)
+        elif inmates and not exit.signalled:
+            verdicts = suspicion.judge(inmates, killed)
         if not host.starting and (lives or not exit.signalled):
             words = exit.problem.message if exit.problem else "it was asked to"
             log.warning("a host ended", host=host.handle.number, streams=len(lives), why=words)
@@ -229,33 +243,32 @@ class Endings:
 def _keep_lines(lives: list[tuple[Record, Life]], host: Host) -> None:
     if not lives:
         return
-    offset = min(life.log_offset for _, life in lives)
-    raw, _ = lines.written_since(host.log, offset)
-    sole = not host.handle.shared
-    for record, mine in lives_of(raw, lives, sole):
-        with contextlib.suppress(OSError):
-            lines.keep(mine, lines.Sieve(record.handle.name, sole), record.log)
+    raw, _ = lines.written_since(host.log, min(life.log_offset for _, life in lives))
+    keep_of([record for record, _ in lives], raw)
+    if not host.handle.shared:
+        for record, life in lives:
+            printed, _ = lines.written_since(host.output, life.output_offset)
+            with contextlib.suppress(OSError):
+                lines.keep(printed, record.output)
 
 
-def lives_of(
-    raw: list[bytes], lives: list[tuple[Record, Life]], sole: bool
-) -> list[tuple[Record, list[bytes]]]:
-    """Each one's lines, in one pass over all."""
-    if len(lives) == 1:
-        return [(lives[0][0], raw)]
-    by_name: dict[bytes, list[bytes]] = {}
+def keep_of(records: list[Record], raw: Iterable[bytes]) -> None:
+    """Keep each one's lines of those of a host's log, in one pass over all. Blocks."""
+    found = {r.handle.name: deque[bytes](maxlen=lines.KEPT) for r in records}
     for line in raw:
-        _, found, rest = line.partition(b'"stream":"')
-        if found:
-            by_name.setdefault(rest.partition(b'"')[0], []).append(line)
-    return [(r, by_name.get(r.handle.name.encode(), [])) for r, _ in lives]
+        for name in lines.named_in(line):
+            if name in found and lines.read(line, name) is not None:
+                found[name].append(line)
+    for record in records:
+        with contextlib.suppress(OSError):
+            lines.keep(found[record.handle.name], record.log)
 
 
 def _exit_of(host: Host) -> Exit:
     """How a host ended, from what it left behind."""
     note = noted(host.folder)
     code = note.code if note else None
-    tail = tail_of(host.log, 0)
+    tail = tail_of(host.errors, 0)
     if (note is not None and note.signalled) or code == 0:  # a host never ends by itself with 0
         return Exit(code, True)
     if code is None or code == KILLED:
@@ -266,6 +279,19 @@ def _exit_of(host: Host) -> Exit:
         f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
     )
     return Exit(code, False, Problem(Reason.EXITED, words))
+
+
+def _hung(host: Host) -> Exit:
+    """What is said of one that was killed for its silence, whatever its shim noted."""
+    del host
+    return Exit(None, False, Problem(Reason.KILLED, "did not answer any more, and was killed"))
+
+
+def broken_off(host: Host) -> str:
+    """What is said of a stream that its host broke off creating, with the engine's own words for it."""
+    lines = [line for line in tail_of(host.errors, 0).splitlines() if _SERVING in line]
+    words = f": {lines[-1].partition(_SERVING)[2].partition(': ')[2][:500]}" if lines else ""
+    return f"the engine broke off creating it{words}"
 
 
 def _panic(tail: str) -> str:
@@ -290,6 +316,6 @@ def _with_its_host(host: Host, exit: Exit) -> Problem:
 
 def _of_its_own(host: Host, problem: Problem, record: Record) -> Problem:
     if problem.reason is Reason.EXITED:
-        found = last_error(tail_of(host.log, 0), record.handle.env)
+        found = last_error(words_of(host), record.handle.env)
         return found or Problem(problem.reason, f"its engine {problem.message}")
     return Problem(problem.reason, f"its engine, which it shared with no other, {problem.message}")

@@ -25,9 +25,10 @@ from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import Session, leads
-from nexthos_controller.executors.streams import reading
+from nexthos_controller.executors.streams import reading, refusals
+from nexthos_controller.executors.streams.body import Body
 from nexthos_controller.executors.streams.creating import Creator
-from nexthos_controller.executors.streams.endings import Endings
+from nexthos_controller.executors.streams.endings import Endings, keep_of
 from nexthos_controller.executors.streams.handle import CONFIG, Handle, HostId, Life
 from nexthos_controller.executors.streams.hosts import Host, Hosts
 from nexthos_controller.executors.streams.record import Record
@@ -94,7 +95,9 @@ class StreamsExecutor(Executor):
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
-        self._tending = asyncio.create_task(tend(self._hosts, self._guard), name="streams executor")
+        self._tending = asyncio.create_task(
+            tend(self._hosts, self._guard, self._keep_lines), name="streams executor"
+        )
         return self
 
     async def __aexit__(
@@ -112,6 +115,9 @@ class StreamsExecutor(Executor):
         await self._endings.close()
         await self._hosts.close()
 
+    def _keep_lines(self, host: Host, raw: Iterable[bytes]) -> None:
+        keep_of(self._stock.on(host.id), raw)
+
     # ---- what can run, and what does
 
     def check(self, definition: Pipeline) -> list[Problem]:
@@ -121,14 +127,8 @@ class StreamsExecutor(Executor):
             problems.append(given.unknown_engine(definition.engine))
         if definition.connection not in self._context.connections:
             problems.append(given.unknown_connection(definition.connection))
-        for option in definition.executor_options:
-            words = "the streams executor knows no options: its streams share a process"
-            problems.append(given.cannot(f"executor_options.{option}", words))
-        for limit in ("cpu", "memory"):
-            if getattr(definition.resources, limit) is not None:
-                words = "the streams executor can't enforce limits: its streams share a process"
-                problems.append(given.cannot(f"resources.{limit}", words))
-        return problems
+        limits = [m for m in ("cpu", "memory") if getattr(definition.resources, m) is not None]
+        return problems + refusals.of_fields(definition.executor_options, limits)
 
     async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
         """See base.py."""
@@ -155,6 +155,8 @@ class StreamsExecutor(Executor):
         self._stock.refresh(pipeline_id)
         await self._refresh_hosts()
         records = self._stock.of(pipeline_id)
+        if not any(r.running for r in records):
+            self._hosts.refuse_untold()
         if any(self._is_silent(r) for r in records):
             raise ExecutorUnreachable(f"the host of {pipeline_id} runs, and does not answer")
         return self._listing(records)
@@ -192,7 +194,7 @@ class StreamsExecutor(Executor):
         seen = tuple(
             self._seen(r, self._outdated(r)) for r in ordered if not self._is_silent(r, strict)
         )
-        complete = len(seen) == len(ordered)
+        complete = len(seen) == len(ordered) and not self._hosts.untold
         return Listing(seen, frozenset({self._place} if complete else ()))
 
     def _seen(self, record: Record, outdated: str = "") -> Execution:
@@ -232,7 +234,7 @@ class StreamsExecutor(Executor):
             raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
         return None
 
-    async def _sources(self, spec: Spec, replica: int) -> tuple[bytes, bytes]:
+    async def _sources(self, spec: Spec, replica: int) -> tuple[bytes, Body]:
         """Its bytes, and what of them a host is sent."""
         await engine.profile_of(binary_of(self._context, spec.definition))
         config = await self._fetch(spec)
@@ -269,6 +271,8 @@ class StreamsExecutor(Executor):
         """See base.py. A stream that its host refuses has begun and ended at once, with exit code 1."""
         name = given.name_of(self._context, spec, replica)
         async with self._lock(name):
+            await self._hosts.refresh()
+            self._hosts.refuse_untold()
             record = self._known(name, spec)
             if record is None:
                 config, body = await self._sources(spec, replica)

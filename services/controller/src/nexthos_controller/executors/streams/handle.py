@@ -2,7 +2,10 @@
 
 handle.json    whose it is, what shaped it, its last life
 config.yaml    the pinned bytes
-engine.log     its lines, once it has ended; metrics.prom: its last metrics
+engine.log     the engine's lines of it, of lives that have ended and of what its host's log no longer has
+output.log     what it printed, of lives that have ended, where it had its host to itself
+metrics.prom   its last metrics
+base.prom      what its host had counted under its name before its last life
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ HANDLE = "handle.json"
 PREPARED = "prepared.json"
 CONFIG = "config.yaml"
 LOG = "engine.log"
+OUTPUT = "output.log"
 METRICS = "metrics.prom"
+BASE = "base.prom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Life:
     count: int  # which of this execution's lives it is
     started_at: float  # seconds since the epoch
     log_offset: int  # bytes of the host's log when it began
+    output_offset: int = 0  # bytes of what the host had printed then
     made_with: Mapping[str, str] = field(default_factory=dict)
     stopping: bool = False  # somebody asked it to end
     exit: Exit | None = None

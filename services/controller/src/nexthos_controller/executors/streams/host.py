@@ -4,7 +4,9 @@
                       new.json     the same, as it was before it was started
                       root.yaml    what it is started with: nothing of any pipeline, readable by us alone
                       exit         the shim's note of its end
-                      engine.log   its log: all its streams'
+                      engine.log   the engine's own log: of all its streams
+                      output.log   what it prints: its streams' output, which may look like anything
+                      errors.log   what Go's runtime says of it, when it crashes
 
 Comes in: numbers, a binary. Goes out: values and files. Starts nothing. The password and the root path
 stand in root.yaml and not in argv, because whoever has them can read every stream's values, and can run
@@ -18,7 +20,8 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,8 @@ HANDLE = "host.json"
 COPY = "new.json"
 ROOT = "root.yaml"
 LOG = "engine.log"
+OUTPUT = "output.log"
+ERRORS = "errors.log"
 SHUTDOWN_TIMEOUT = 20.0  # seconds that streams may drain when the host itself is asked to end
 
 
@@ -59,6 +64,7 @@ class HostHandle:
     first: str = ""  # the first stream that it was given
     shared: bool = False  # it was given another one, too
     retired: bool = False  # it gets no more
+    metrics: Mapping[str, str] = field(default_factory=dict)  # that it has, see `shares`
 
     @property
     def id(self) -> HostId:
@@ -120,8 +126,11 @@ def new_handle(
     )
 
 
-def root_config(handle: HostHandle) -> bytes:
-    """What the engine is started with. JSON is YAML."""
+def root_config(handle: HostHandle, log: Path) -> bytes:
+    """What the engine is started with. JSON is YAML.
+
+    Its log is a file of its own: what a stream prints can't be told from a line of it.
+    """
     hashed = base64.b64encode(hashlib.sha256(handle.password.encode()).digest()).decode()
     auth = {"enabled": True, "username": USER, "password_hash": hashed, "algorithm": "sha256"}
     config: dict[str, Any] = {
@@ -132,7 +141,12 @@ def root_config(handle: HostHandle) -> bytes:
             "debug_endpoints": False,
             "basic_auth": auth,
         },
-        "logger": {"level": "INFO", "format": "json", "add_timestamp": True},
+        "logger": {
+            "level": "INFO",
+            "format": "json",
+            "add_timestamp": True,
+            "file": {"path": str(log), "rotate": False},  # it is cut in place, see `tending`
+        },
         "metrics": {"prometheus": {}},
         "shutdown_delay": "0s",
         "shutdown_timeout": f"{SHUTDOWN_TIMEOUT:g}s",
@@ -143,7 +157,11 @@ def root_config(handle: HostHandle) -> bytes:
 def publish(root: Path, handle: HostHandle) -> None:
     """Make its folder. Raises FileExistsError if the number is taken, OSError if it can't be made."""
     content = handle.to_json()
-    files = {HANDLE: content, COPY: content, ROOT: root_config(handle)}
+    files = {
+        HANDLE: content,
+        COPY: content,
+        ROOT: root_config(handle, root / str(handle.number) / LOG),
+    }
     folders.publish(root, handle.owner, str(handle.number), files)
 
 

@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Set
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -30,19 +30,19 @@ from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
     Session,
-    argv_of,
     boot_id,
     process,
-    processes,
 )
-from nexthos_controller.executors.machine.shim import EXIT, label_of, session_argv, spawn, tail_of
+from nexthos_controller.executors.machine.shim import EXIT, session_argv, spawn, tail_of
 from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.streams import host as stored
+from nexthos_controller.executors.streams import lost
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent
 from nexthos_controller.executors.streams.handle import HostId
 from nexthos_controller.executors.streams.host import HostHandle
-from nexthos_controller.executors.streams.metrics import Shared
+from nexthos_controller.executors.streams.metrics import Shared, split
 from nexthos_controller.executors.streams.settings import StreamsSettings
+from nexthos_controller.executors.streams.shares import Metrics, agree
 from nexthos_controller.executors.streams.suspicion import CLEARED
 from nexthos_shared.engine import last_error
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
@@ -61,6 +61,8 @@ class Host:
         self.handle = handle
         self.folder = folder
         self.log = folder / stored.LOG
+        self.output = folder / stored.OUTPUT
+        self.errors = folder / stored.ERRORS
         self.api = Api(handle.port, handle.token, handle.password)
         self.metrics = Shared(self.api.metrics)
         self.over = asyncio.Event()  # set when it has ended, and that was dealt with
@@ -68,9 +70,26 @@ class Host:
         self.silent = False  # for long enough to count
         self.unanswered = False  # at the last look
         self.answered = False  # ever since it is known here
+        self.broken: set[str] = set()  # names that it broke off creating: it may hold a lock since
+        self.strays: set[str] = (
+            set()
+        )  # it has them, and no folder tells of them: they are being ended
+        self.hung = False  # it is killed for its silence
         self.empty_since = time.monotonic()
         self.given = 0
         self.starting = False
+        self._had: set[str] | None = (
+            None if handle.first else set()
+        )  # names of all its streams ever
+
+    async def counted_before(self, name: str) -> str:
+        """Its metrics of that name, if it has had a stream of it; that it has one is noted. Raises Silent."""
+        if self._had is None:  # another controller started it
+            self._had = set(split(await self.api.metrics()))
+        if name in self._had:
+            return await self.metrics.of(name, fresh=0.0)
+        self._had.add(name)
+        return ""
 
     @property
     def id(self) -> HostId:
@@ -96,6 +115,17 @@ class Host:
             log.warning("a host can't be noted", folder=str(self.folder), error=error.strerror)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A stream that looks for a host."""
+
+    name: str
+    binary: Path
+    engine: str  # identity of the binary
+    party: int
+    metrics: Metrics
+
+
 class Hosts:
     """Those of one owner below one root."""
 
@@ -117,6 +147,7 @@ class Hosts:
         self._starting = asyncio.Lock()
         self._stamp = 0
         self.found: Callable[[Host], None] = lambda _: None
+        self.lost = lost.Lost(owner, self._sessions)
 
     def all(self) -> list[Host]:
         """Those that run."""
@@ -125,6 +156,21 @@ class Hosts:
     def get(self, host: HostId) -> Host | None:
         """That life of a host, if it runs."""
         return self._hosts.get(host)
+
+    @property
+    def untold(self) -> str:
+        """What runs and no folder tells of, in words: any pipeline may be in it, until it has ended."""
+        strays = sorted(name for host in self.all() for name in host.strays)
+        return ", ".join(filter(None, (self.lost.told, *strays)))
+
+    def refuse_untold(self) -> None:
+        """Raises ExecutorUnreachable while there is any."""
+        if untold := self.untold:
+            words = f"{untold}: it runs, and no folder tells of it: it is being ended"
+            raise ExecutorUnreachable(words)
+
+    def _sessions(self) -> list[tuple[int, int]]:
+        return [(host.pid, host.ticks) for host in self._hosts]
 
     # ---- finding
 
@@ -146,10 +192,21 @@ class Hosts:
             if not handle.pid and self._starting.locked():
                 continue  # it is ours, and is being started
             await self._adopt(handle, folder)
+        self._restore()
+        await self.lost.look()
+
+    def _restore(self) -> None:
+        """Folders of what runs that were deleted: for the next controller. They get no more streams."""
+        for host in self.all():
+            if host.handle.pid and not host.over.is_set() and not host.folder.exists():
+                log.warning("the folder of a host was deleted", folder=str(host.folder))
+                with contextlib.suppress(OSError):
+                    stored.publish(self._root, replace(host.handle, shared=True, retired=True))
+                    host.note(shared=True, retired=True)
 
     async def _adopt(self, handle: HostHandle, folder: Path) -> None:
         if not handle.pid:  # somebody died between spawning it and noting that
-            found = await asyncio.to_thread(_session_in, self._root, folder)
+            found = await asyncio.to_thread(lost.session_in, folder)
             if found is None:
                 if time.time() - handle.started_at > STARTS_WITHIN:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -192,39 +249,45 @@ class Hosts:
                 del host.placing[name]
 
     async def place(
-        self, name: str, binary: Path, engine: str, party: int, guard: Callable[[], None]
+        self, wanted: Wanted, guard: Callable[[], None]
     ) -> contextlib.AbstractContextManager[Host]:
         """A host with room, held for this stream as long as the context lasts. Raises StartFailed."""
-        host = self._with_room(engine, party)
-        if host is None:
+        while (host := self._with_room(wanted)) is None:
             async with self._starting:  # who waited finds the one that was started meanwhile
-                host = self._with_room(engine, party)
-                if host is None:
+                if self._with_room(wanted) is None:
                     guard()
-                    host = await self._start(binary, engine, party)
+                    await self._start(wanted.binary, wanted.engine, wanted.party)
         host.given += 1
+        name = wanted.name
+        changes: dict[str, object] = {}
         if not host.handle.first:
-            host.note(first=name)
+            changes["first"] = name
         elif host.handle.first != name and not host.handle.shared:
-            host.note(shared=True)
+            changes["shared"] = True
+        if wanted.metrics.keys() - host.handle.metrics.keys():
+            changes["metrics"] = {**host.handle.metrics, **wanted.metrics}
         if host.given >= WORN_OUT * self._settings.cap and not host.handle.retired:
-            host.note(retired=True)
+            changes["retired"] = True
+        if changes:
+            host.note(**changes)
         return self._placing(host, name)
 
     def count(self, host: Host) -> int:
         """How many live in it, or are about to."""
         return len(self._lodgers(host.id) | host.placing.keys())
 
-    def _with_room(self, engine: str, party: int) -> Host | None:
+    def _with_room(self, wanted: Wanted) -> Host | None:
+        party = wanted.party
         limit = min(party, self._settings.cap) if party else self._settings.cap
         fitting = [
             h
             for h in self.all()
-            if h.handle.engine == engine
+            if h.handle.engine == wanted.engine
             and h.party == party
             and h.answered
             and not (h.handle.retired or h.silent or h.starting)
             and self.count(h) < limit
+            and agree(wanted.metrics, h.handle.metrics)
         ]
         return min(fitting, key=lambda h: (self.count(h), h.handle.number), default=None)
 
@@ -236,12 +299,13 @@ class Hosts:
             folder = self._root / str(handle.number)
             faultpoints.reach("streams.host.spawning")
             argv = [str(binary), "-c", str(folder / stored.ROOT), "streams"]
-            label = f"host {handle.number} of {handle.owner.namespace}".encode()
+            label = lost.label(handle.owner, handle.number)
             pid = spawn(
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
                 cwd=folder,
-                log=folder / stored.LOG,
+                log=folder / stored.OUTPUT,
+                errors=folder / stored.ERRORS,
             )
         except OSError as error:
             raise StartFailed(f"a host can't be started: {error.strerror or error}") from error
@@ -289,7 +353,7 @@ class Hosts:
                 if logfile.could_not_bind(host.log, port, 0) or time.monotonic() > deadline:
                     break
                 await asyncio.sleep(ASK_AGAIN)
-            cause = last_error(tail_of(host.log, 0))
+            cause = last_error(words_of(host))
             words = cause.message if cause else "it does not answer"
             raise StartFailed(f"host {host.handle.number} can't be started: {words}")
         except BaseException:
@@ -306,7 +370,7 @@ class Hosts:
         """End hosts that have been empty for a while, at once those that get no more streams."""
         now = time.monotonic()
         for host in self.all():
-            if self.count(host):
+            if self.count(host) or host.starting:
                 host.empty_since = now
             elif host.handle.retired or now - host.empty_since > self._settings.idle:
                 guard()
@@ -316,16 +380,11 @@ class Hosts:
     async def close(self) -> None:
         """Let go of everything; nothing is ended by this."""
         await self.deaths.close()
+        await self.lost.close()
         for host in self.all():
             await host.api.close()
 
 
-def _session_in(root: Path, folder: Path) -> tuple[int, int] | None:
-    """PID and start of the session that runs in that folder."""
-    for one in processes():
-        if one.dead or one.pid != one.session:
-            continue
-        argv = argv_of(one.pid)
-        if label_of(argv, root) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
-            return one.pid, one.ticks
-    return None
+def words_of(host: Host) -> str:
+    """What the engine said last, in its log and in its crash; never what its streams printed."""
+    return f"{tail_of(host.log, 0)}\n{tail_of(host.errors, 0)}"

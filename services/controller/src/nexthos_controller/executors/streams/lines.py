@@ -1,8 +1,9 @@
-"""The lines of one stream, from a log that all streams of a host share.
+"""The lines of one stream, from a log that all streams of a host share, and from what the host prints.
 
-Comes in: raw lines. Goes out: those of one stream. The engine's own carry the field `stream`. What a stream
-prints (an output `stdout`, a program that it calls) carries nothing: it is shown where the host has never
-had another stream, and nowhere else, since nobody can tell whose it is.
+Comes in: raw lines. Goes out: those of one stream. The engine's own log is a file of its own, in which each
+line says in the field `stream` whose it is. What a stream prints (an output `stdout`, a program that it
+calls) says nothing of that, or anything: it is shown where the host has never had another stream, and
+nowhere else, and is never taken for a line of the log.
 """
 
 from __future__ import annotations
@@ -17,66 +18,62 @@ from nexthos_controller.executors.base import LogLine
 from nexthos_controller.executors.lines import seconds_of
 from nexthos_controller.executors.machine import logfile
 
-KEPT = 200  # lines that are kept of a life that has ended
+KEPT = 200  # lines that are kept of a life that has ended, and of each stream when a log is cut
 SEARCHED = (
     4 * 1024 * 1024
 )  # bytes of a host's log, from its end, in which a stream's lines are sought
+_MARK = b'"stream":"'
 
 
-class Sieve:
-    """Tells whose a line is."""
+Source = tuple[
+    Path, int, Callable[[bytes], LogLine | None]
+]  # file, position, what a line of it says
 
-    def __init__(self, name: str, alone: bool) -> None:
-        self._mark = b'"stream":' + json.dumps(name).encode()
-        self._name = name
-        self._alone = alone
 
-    def read(self, raw: bytes) -> LogLine | None:
-        """The line, if it is this stream's."""
-        mine = self._mark in raw
-        if not mine and not self._alone:
-            return None
-        text = raw.decode("utf-8", "replace").rstrip("\r")
-        try:
-            entry = json.loads(text) if text.startswith("{") else None
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict) and {"level", "msg"} <= entry.keys():
-            if entry.get("stream") == self._name:
-                return LogLine(text, "log", seconds_of(entry.get("time")))
-            if "@service" in entry:
-                return None  # the host's own
-        return LogLine(text, "output") if self._alone else None
+def named_in(raw: bytes) -> set[str]:
+    """What may be the name of the stream whose line it is: `read` tells."""
+    return {part.partition(b'"')[0].decode("ascii", "replace") for part in raw.split(_MARK)[1:]}
+
+
+def read(raw: bytes, name: str) -> LogLine | None:
+    """A line of an engine's log, if it is this stream's."""
+    if _MARK + name.encode() + b'"' not in raw:
+        return None
+    text = raw.decode("utf-8", "replace").rstrip("\r")
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("stream") != name:
+        return None
+    return LogLine(text, "log", seconds_of(entry.get("time")))
+
+
+def printed(raw: bytes) -> LogLine:
+    """A line that a stream printed."""
+    return LogLine(raw.decode("utf-8", "replace").rstrip("\r"), "output")
 
 
 def written_since(log: Path, offset: int) -> tuple[list[bytes], int]:
-    """Whole lines of a host's log since `offset`, as far as they are searched, and up to where they go."""
+    """Whole lines since `offset`, as far as they are searched, and up to where they go.
+
+    What was cut off since is not among them: each stream has kept its last lines of that.
+    """
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)
-            lines = [] if offset <= size else _lines_of(logfile.older(log))
             begin = max(offset if offset <= size else 0, size - SEARCHED)
             file.seek(begin)
             read = file.read(size - begin)
     except OSError:
         return [], 0
     *whole, rest = read.split(b"\n")
-    return lines + whole, size - len(rest)
+    return whole, size - len(rest)
 
 
-def _lines_of(log: Path) -> list[bytes]:
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - SEARCHED))
-            return file.read().splitlines()
-    except OSError:
-        return []
-
-
-def keep(raw: Iterable[bytes], sieve: Sieve, file: Path) -> None:
-    """Put the last lines of a life that has ended behind those of earlier ones. Raises OSError."""
-    last = deque((line for line in raw if sieve.read(line) is not None), maxlen=KEPT)
+def keep(raw: Iterable[bytes], file: Path) -> None:
+    """Put the last of these lines behind those that are kept. Raises OSError."""
+    last = deque(raw, maxlen=KEPT)
     if last:
         with open(file, "ab", opener=logfile.private) as kept:
             kept.writelines(line + b"\n" for line in last)
@@ -84,25 +81,28 @@ def keep(raw: Iterable[bytes], sieve: Sieve, file: Path) -> None:
             file.rename(logfile.older(file))
 
 
-def kept(file: Path, name: str, count: int) -> list[LogLine]:
-    """The last lines of lives that have ended."""
-    lines, _ = logfile.last_lines(file, count)
-    sieve = Sieve(name, alone=True)
-    return [line for raw in lines if (line := sieve.read(raw)) is not None]
+def together(logged: list[LogLine], out: list[LogLine], tail: int) -> list[LogLine]:
+    """The last `tail`, of which a flood of output leaves half to the log. Output has no time: it is first."""
+    room = max(tail - len(logged), tail // 2)
+    out = out[-room:] if room else []
+    room = tail - len(out)
+    return [*out, *(logged[-room:] if room else [])]
 
 
 async def follow(
-    log: Path, position: int, sieve: Sieve, lives: Callable[[], bool]
+    sources: Iterable[Source],
+    lives: Callable[[], bool],
 ) -> AsyncIterator[LogLine]:
-    """Lines as they are completed, until the end of the log of what no longer lives."""
-    follower = logfile.Follower(log, position, "")
+    """Lines as they are completed, of files from a position on, until the end of what no longer lives."""
+    followed = [(logfile.Follower(file, position, ""), said) for file, position, said in sources]
     living = True
     while living:
         living = lives()  # asked before the last look
-        while raw := follower.more():
-            for line in raw:
-                if (found := sieve.read(line)) is not None:
-                    yield found
-            await asyncio.sleep(0)
+        for follower, said in followed:
+            while raw := follower.more():
+                for line in raw:
+                    if (found := said(line)) is not None:
+                        yield found
+                await asyncio.sleep(0)
         if living:
             await asyncio.sleep(logfile.FOLLOW_EVERY)

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from nexthos_controller.executors.base import Execution, Exit
-from nexthos_controller.executors.streams.handle import HANDLE, LOG, METRICS, Handle
+from nexthos_controller.executors.streams.handle import BASE, HANDLE, LOG, METRICS, OUTPUT, Handle
+from nexthos_controller.executors.streams.metrics import since
 from nexthos_shared.reasons import Problem
 
 Stamp = tuple[int, int]
@@ -19,8 +20,10 @@ class Record:
     def __init__(self, handle: Handle, folder: Path) -> None:
         self.handle = handle
         self.folder = folder
-        self.log = folder / LOG  # lines of lives that have ended
+        self.log = folder / LOG  # lines that the host's log does not have, or not for long
+        self.output = folder / OUTPUT
         self.metrics_file = folder / METRICS
+        self.base_file = folder / BASE
         self.stamp: Stamp | None = None
         self.ready: bool | None = None
         self.problem: Problem | None = None
@@ -36,6 +39,13 @@ class Record:
     def running(self) -> bool:
         """Whether its last life has not ended, as far as is known."""
         return self.handle.running
+
+    def since_it_began(self, text: str) -> str:
+        """Of its host's metrics of that name what its last life has counted."""
+        try:
+            return since(text, self.base_file.read_text(errors="replace"))
+        except OSError:
+            return text
 
     def begin(self, handle: Handle) -> None:
         """Take up a life that has just begun, or was found."""

@@ -14,9 +14,11 @@ import structlog
 
 from nexthos_controller.executors.base import Execution, Owner
 from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.machine import folders
 from nexthos_controller.executors.machine.folders import HIDDEN, replace_file, unreachable
 from nexthos_controller.executors.streams.handle import (
     CONFIG,
+    HANDLE,
     PREPARED,
     Handle,
     HostId,
@@ -94,7 +96,7 @@ class Stock:
     def _changed(self, names: Iterable[str]) -> set[str]:
         changed = {n for n in names if stamp_of(self._records[n].folder) != self._records[n].stamp}
         try:
-            stamp = os.stat(self._root).st_mtime_ns
+            stamp = self._stamp_of_root()
             if stamp != self._root_stamp:
                 there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
                 self._foreign &= there
@@ -104,6 +106,23 @@ class Stock:
         except OSError as error:
             raise unreachable(self._root, error) from error
         return changed
+
+    def _stamp_of_root(self) -> int:
+        """As last changed. One that was deleted as a whole is made anew, with all that is known."""
+        try:
+            return os.stat(self._root).st_mtime_ns
+        except FileNotFoundError:
+            log.warning("the folder of all streams was deleted", folder=str(self._root))
+            self._root.mkdir(parents=True, mode=0o700)
+        for record in self.all():
+            folders.publish(
+                self._root,
+                self._owner,
+                record.handle.name,
+                {file: record.handle.to_json() for file in (HANDLE, PREPARED)},
+            )
+            record.stamp = stamp_of(record.folder)
+        return os.stat(self._root).st_mtime_ns
 
     def _take(self, name: str) -> None:
         folder, record = self._root / name, self._records.get(name)

@@ -19,6 +19,9 @@ its next host. Pure. The rule:
   kills (once more each with a cap above 256).
 - A new version has another name and is no suspect: a new specification is a new chance. Whoever stores one
   bad version after the other ends its neighbours each time; they trust each other, or share no host.
+- A host that does not answer any more, and is killed for it, is the doing of the stream that it was
+  creating, if it was creating one: its end is that stream's own, and no other is a suspect. Were there
+  several, they are the suspects. Was there none, it is as after any kill.
 - A suspect that has run for ten minutes is none any more: its next start is among all others, and others
   may join its host.
 """
@@ -26,7 +29,7 @@ its next host. Pure. The rule:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 YOUNG = 5.0  # seconds of life before a death that make a suspect
@@ -60,6 +63,19 @@ def judge(inmates: Sequence[Inmate], killed: bool) -> dict[str, Verdict]:
     suspects = young if 0 < 2 * len(young) < len(inmates) else list(inmates)
     blamed = {i.name: _next(i, len(suspects), killed) for i in suspects}
     return {i.name: Verdict(False, blamed.get(i.name, party_of(i))) for i in inmates}
+
+
+def judge_silent(inmates: Sequence[Inmate], asked: Collection[str] | None) -> dict[str, Verdict]:
+    """By name, where the host was killed because it did not answer any more.
+
+    `asked`: those over which it fell silent, which are the only suspects, whether or not they still live
+    there; None: nobody knows, and it is as after any kill.
+    """
+    if asked is None:
+        return judge(inmates, killed=True)
+    suspects = [i for i in inmates if i.name in asked]
+    blamed = {i.name: Verdict(len(suspects) == 1, _next(i, len(suspects), False)) for i in suspects}
+    return {i.name: blamed.get(i.name, Verdict(False, party_of(i))) for i in inmates}
 
 
 def _next(inmate: Inmate, suspects: int, killed: bool) -> int:

@@ -2,6 +2,11 @@
 
 Comes in: the host's answers. Goes out: readiness, ends and finds, noted in the records. Starts nothing.
 
+A host that does not answer says nothing of its streams; one that never does again would hide them for
+ever. So after a bounded time of asking in vain it is killed, frozen or not, and they are known to have
+ended. Only what was asked and not answered counts, and no gap between two looks: neither a controller
+that was frozen itself nor one that has no more files may take that for the host's silence.
+
 The host is asked often while one of its streams is young or not connected, and seldom else. A stream that
 is there and inactive has ended by itself. One that its record says runs here, and that the host does not
 know at two looks, is gone. One that nobody wants here is deleted: a leftover, a twin, or one whose
@@ -36,6 +41,10 @@ LAST_PAUSE = 2.0  # seconds
 SHARE = 4  # times as long as a look takes is the least pause: 250 streams make an answer of 20 kB
 LOOK_WITHIN = 2.0  # seconds
 SILENT_AFTER = 1.0  # seconds without an answer, and more than one look
+DEAD_AFTER = (
+    20.0  # seconds without an answer until a host is killed: a creation may hold it that long
+)
+BROKEN_AFTER = 3.0  # seconds, where it broke off creating a stream, and may have kept its lock
 
 
 class Watch:
@@ -57,6 +66,8 @@ class Watch:
         self._since = time.monotonic()
         self._wake = asyncio.Event()
         self._silent_since: float | None = None
+        self._mute = 0.0  # seconds that it was asked in vain
+        self._looked_at = time.monotonic()
         self._missing: set[str] = set()
         self._strays: set[str] = set()
         self._looking = asyncio.Lock()
@@ -72,6 +83,11 @@ class Watch:
             began = time.monotonic()
             try:
                 await self.look()
+                if self._is_dead():
+                    await self._endings.put_down(self._host)
+            except NexthosError as error:
+                number = self._host.handle.number
+                log.warning("a host that is silent can't be ended", host=number, why=str(error))
             except Exception:
                 log.exception("looking at a host failed", host=self._host.handle.number)
             took = time.monotonic() - began
@@ -86,8 +102,10 @@ class Watch:
 
     def _pause(self) -> float:
         calm = time.monotonic() - self._since
-        if self._silent_since is not None and not self._host.silent:
+        if self._silent_since is not None:
             return SILENT_AFTER / 4
+        if self._host.strays:
+            return FIRST_PAUSE
         if all(r.ready for r in self._stock.on(self._host.id)) and not self._host.placing:
             return LAST_PAUSE * random.uniform(0.9, 1.1)
         return min(max(calm / 20, FIRST_PAUSE), LAST_PAUSE)
@@ -98,14 +116,22 @@ class Watch:
             return
         async with self._looking:
             before = [(r, r.uid) for r in self._stock.on(self._host.id)]
+            since, self._looked_at = self._looked_at, time.monotonic()
             try:
                 async with asyncio.timeout(LOOK_WITHIN):
                     there = await self._host.api.streams()
                     unconnected = await self._unconnected(there)
-            except (Silent, NotOurs, TimeoutError):
-                self._no_answer()
+            except (Silent, NotOurs, TimeoutError) as error:
+                now = time.monotonic()
+                if not (
+                    isinstance(error, NotOurs) or (isinstance(error, Silent) and error.unasked)
+                ):
+                    self._mute += min(now - since, LOOK_WITHIN + SILENT_AFTER)
+                self._looked_at = now
+                self._no_answer(now)
                 return
-            self._silent_since = None
+            self._looked_at = time.monotonic()
+            self._silent_since, self._mute = None, 0.0
             self._host.silent, self._host.unanswered, self._host.answered = False, False, True
             lodgers = [r for r, uid in before if r.uid == uid and r.running and not r.busy]
             await self._ready(lodgers, there, unconnected)
@@ -119,8 +145,12 @@ class Watch:
             found = frozenset([n for n in asked if not (await self._host.api.detail(n))[0]])
         return found
 
-    def _no_answer(self) -> None:
-        now = time.monotonic()
+    def _is_dead(self) -> bool:
+        """Whether it was asked in vain for so long that it is not waited for any more."""
+        bound = BROKEN_AFTER if self._host.broken else DEAD_AFTER
+        return self._host.silent and self._mute >= bound and not self._host.over.is_set()
+
+    def _no_answer(self, now: float) -> None:
         self._host.unanswered = True
         if self._silent_since is None:
             self._silent_since = now
@@ -171,6 +201,7 @@ class Watch:
 
     async def _unwanted(self, there: dict[str, bool]) -> None:
         strays: set[str] = set()
+        untold: set[str] = set()
         for name, active in there.items():
             record = self._stock.named(name)
             if record is not None and self._is_at_home(record):
@@ -182,12 +213,14 @@ class Watch:
                 continue
             if record is None:
                 lost = not (self._stock.is_foreign(name) or self._stock.is_damaged(name))
+                if lost:
+                    untold.add(name)
                 if name in self._strays and lost:
                     await self._delete(name)
                 strays.add(name)
             elif not self._is_at_home(record):
                 await self._unexpected(record, active)
-        self._strays = strays
+        self._strays, self._host.strays = strays, untold
 
     def _is_at_home(self, record: Record) -> bool:
         life = record.handle.life
