@@ -11,9 +11,11 @@ import asyncio
 import importlib
 import random
 import re
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,10 +23,13 @@ from nats import errors as nats_errors
 from nats.aio import transport
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.client import JetStreamContext
+from nats.nuid import NUID
 
-from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
+from nexthos_shared.errors import InvalidName, NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.nats_options import ConnectOptions, resolve
+from nexthos_shared.skips import Skips
 from nexthos_shared.urls import DEFAULT_URL
 
 __all__ = ["DEFAULT_URL", "ConnectOptions", "Link", "connect", "resolve"]
@@ -35,6 +40,14 @@ CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+_NO_SUBJECT = re.compile(
+    r"[\x00-\x20\x7f]|\A\Z"
+)  # white space and controls end a line of the protocol
+_WILDCARD = re.compile(r"(?:\A|\.)[*>](?:\.|\Z)")
+_ACK = re.compile(
+    rb"\$JS\.ACK(?:\.[^.]+){2}(?:\.\d{1,20}){5}|\$JS\.ACK(?:\.[^.]+){4}(?:\.\d{1,20}){5}(?:\..*)?"
+)
+_FLOW = b"$JS.FC."
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +56,21 @@ class _CredentialsUnusable(nats_errors.Error):
     """The credentials file can't be used now; it may be half-way through a rotation."""
 
 
+class _Unguessable(NUID):
+    """Names of inboxes. nats-py counts them up: who was asked one thing could answer what is asked next."""
+
+    def next(self) -> bytearray:
+        return bytearray(secrets.token_hex(11).encode())
+
+
 class _Client(Client):
     """nats-py's client, less the ways in which it stops for good (each was seen)."""
+
+    def __init__(self, skips: Skips) -> None:
+        super().__init__()
+        self._skips = skips
+        self._nuid = _Unguessable()
+        self._stored = False  # what is being read now comes from a stream
 
     async def _process_err(self, err_msg: str) -> None:
         # The server's word on credentials that were revoked or ran out, or on a payload that is too
@@ -65,8 +91,60 @@ class _Client(Client):
         headers: dict[str, str] | None,
     ) -> Any:
         # One key that is not UTF-8, put by anybody, ends nats-py's reading: connected, and deaf.
-        readable = subject.decode(errors="backslashreplace").encode()
-        return super()._build_message(sid, readable, reply, data, headers)
+        return super()._build_message(sid, _readable(subject), _readable(reply), data, headers)
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        # So do headers that are none; and a message of a stream that is not counted comes again for ever.
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)
+        except Exception as error:
+            log.debug("headers of a message can't be read", error=repr(error))
+            return {}
+        if found and "Nats-Sequence" in found:  # got from a stream: a status is its writer's word
+            found.pop("Status", None)
+            found.pop("Description", None)
+        return found
+
+    def _is_control_message(self, data: bytes, header: dict[str, str]) -> str | None:
+        # Whoever writes `Status: 100` into a bucket would have us publish to a subject of their choice.
+        return None if self._stored else super()._is_control_message(data, header)
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        sub = self._subs.get(sid)
+        self._stored = False
+        if sub is not None and sub._jsi is not None:
+            self._stored = subject != sub._subject.encode()
+            if not (_ACK.fullmatch(reply) if self._stored else _is_control(reply, headers)):
+                self._skip(subject, "somebody else than the server sent it to a watch's inbox")
+                return
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except (OSError, nats_errors.ConnectionClosedError):
+            raise  # of the connection, not of the message
+        except Exception as error:
+            self._skip(subject, f"it can't be handled ({type(error).__name__})")
+
+    def _skip(self, subject: bytes, why: str) -> None:
+        told = _readable(subject).decode()
+        if self._skips.note(told, 0, why):
+            log.warning("a message is passed over", subject=told, because=why)
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: Any
+    ) -> None:
+        # The last place before the wire, whoever made the subject of what others wrote.
+        _check_literal(subject)
+        if reply:
+            _check_literal(reply)
+        await super()._send_publish(subject, reply, payload, payload_size, headers)
+
+    async def _send_subscribe(self, sub: Subscription) -> None:
+        for word in (sub._subject, sub._queue or "-"):
+            if _NO_SUBJECT.search(word):
+                raise InvalidName(f"subject {word[:60]!r}: white space or controls are in it")
+        await super()._send_subscribe(sub)
 
     async def _process_pong(self) -> None:
         # The answer to a flush that was given up ends nats-py's reading, too.
@@ -95,6 +173,34 @@ class _Client(Client):
             raise _CredentialsUnusable(f"nats: credentials: {error!r}") from error
 
 
+def _readable(subject: bytes) -> bytes:
+    """The same where it is UTF-8, else with escapes."""
+    return subject.decode(errors="backslashreplace").encode()
+
+
+def _check_literal(subject: str) -> None:
+    """Raise InvalidName unless this is one subject: no white space, no controls, no wildcards."""
+    if _NO_SUBJECT.search(subject):
+        raise InvalidName(
+            f"subject {subject[:60]!r}: it is empty, or white space or controls are in it"
+        )
+    if _WILDCARD.search(subject):
+        raise InvalidName(f"subject {subject[:60]!r}: a wildcard is no subject to write to")
+
+
+def _is_control(reply: bytes, headers: bytes | None) -> bool:
+    """Whether a message under the inbox's own subject can be the server's word to its consumer.
+
+    What is stored comes under its own subject, and what the server has us answer to is flow control.
+    """
+    if not headers or not headers.startswith(b"NATS/1.0 100"):
+        return False
+    stalled = re.search(rb"\r\nNats-Consumer-Stalled:[ \t]*([^\r\n]*)", headers)
+    answers = [reply] if reply else []
+    answers += [stalled[1]] if stalled else []
+    return all(answer.startswith(_FLOW) for answer in answers)
+
+
 @contextmanager
 def _cancelled_for_good() -> Iterator[None]:
     """Let no cancellation be lost inside.
@@ -109,6 +215,14 @@ def _cancelled_for_good() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
+@dataclass(slots=True)
+class Behind:
+    """A watch that does not get on."""
+
+    since: float  # seconds of time.monotonic()
+    why: str
+
+
 class Link:
     """A connection, how often it came back, and what the server refuses.
 
@@ -117,7 +231,9 @@ class Link:
 
     def __init__(self, options: ConnectOptions | None = None, name: str = "") -> None:
         self.name = name  # as the server lists it
-        self.nc: Client = _Client()
+        self.skips = Skips()  # messages that were passed over
+        self.behind: dict[str, Behind] = {}  # watches that do not get on, by bucket and pattern
+        self.nc: Client = _Client(self.skips)
         self.options = options or ConnectOptions()
         self.reconnects = 0
         self.deaf: str | None = None  # the inbox that we may not subscribe to: no reply reaches us
@@ -277,7 +393,7 @@ async def _connect_some_time(link: Link, arguments: dict[str, Any]) -> None:
             log.warning("NATS can't be reached yet", error=str(why), again_in=round(wait, 1))
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, 5.0)
-            link.nc = _Client()
+            link.nc = _Client(link.skips)
     link.nc.options["allow_reconnect"] = True
     link.nc.options["max_reconnect_attempts"] = -1
 
