@@ -10,12 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    M = TypeVar("M", bound=BaseModel)
+from typing import Any
 
 MOST_BYTES = 1024 * 1024  # NATS's own bound of a message, unless its server is told otherwise
 MOST_DEPTH = 64  # brackets inside one another
@@ -52,19 +47,6 @@ def read_object(data: bytes | None, *, most: int = MOST_BYTES) -> dict[str, Any]
     """The same where an object is due, and None where something else stands."""
     value = read_json(data, most=most)
     return value if isinstance(value, dict) else None
-
-
-def read_model(model: type[M], data: bytes | str | None, *, most: int = MOST_BYTES) -> M | None:
-    """The model in `data`; None where it is none. What its own validators raise counts as the data's fault.
-
-    Reads beyond `read_json`'s bounds of depth no field of a model goes; its numbers are the model's to bound.
-    """
-    if not data or len(data) > most:
-        return None
-    try:
-        return model.model_validate_json(data)
-    except (ValueError, TypeError, ArithmeticError, RecursionError):
-        return None
 
 
 def whole(value: object, most: int) -> int | None:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nexthos_shared.foreign import read_model, read_object
+from pydantic import BaseModel
+
+from nexthos_shared.foreign import MOST_BYTES, read_object
 from nexthos_shared.models import PipelineStatus
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry  # whose import loads NATS
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_model(model: type[M], data: bytes | str | None, *, most: int = MOST_BYTES) -> M | None:
+    """The model in `data`; None where it is none. What its own validators raise counts as the data's fault.
+
+    Reads beyond `read_json`'s bounds of depth no field of a model goes; its numbers are the model's to bound.
+    """
+    if not data or len(data) > most:
+        return None
+    try:
+        return model.model_validate_json(data)
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
+        return None
 
 
 def read_status(stored: KvEntry | None) -> PipelineStatus | None:

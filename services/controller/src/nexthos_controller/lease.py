@@ -34,9 +34,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nexthos_controller.holders import is_dead, this_process
 from nexthos_shared.errors import LeaseLost, NexthosError, StoreConflict
-from nexthos_shared.foreign import read_model
 from nexthos_shared.models.quantities import Moment
 from nexthos_shared.names import LEASE_KEY
+from nexthos_shared.reading import read_model
 from nexthos_shared.stores import Bucket, KvEntry
 
 TTL = 3.0  # seconds

@@ -14,11 +14,11 @@ from typing import Annotated
 from pydantic import Field, WrapValidator
 
 from nexthos_controller.observe import Whereabouts, whereabouts_of
-from nexthos_shared.foreign import read_model
 from nexthos_shared.models import Accepted, Phase, PipelineStatus, Place, Wanted
 from nexthos_shared.models.quantities import Count
 from nexthos_shared.models.status import Stored, or_the_current_one
 from nexthos_shared.names import ENV_NATS_URL
+from nexthos_shared.reading import read_model
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import structlog
 
 from nexthos_controller.outline import Outline, outline_of, read_outline
 from nexthos_controller.seals import SEAL, is_sealed
-from nexthos_shared.foreign import read_model
 from nexthos_shared.models import PipelineStatus
+from nexthos_shared.reading import read_model
 
 KEPT = 256  # understood statuses: more than are looked at, or wait for an answer, at one time
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
-from nexthos_shared.foreign import read_model
 from nexthos_shared.models import Event
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import Link
+from nexthos_shared.reading import read_model
 from nexthos_shared.stores.door import door
 from nexthos_shared.stores.feed import Feed, open_feed
 
