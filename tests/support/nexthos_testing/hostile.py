@@ -142,7 +142,17 @@ class RawNats:
         else:
             sizes = [b"%d" % len(head), b"%d" % (len(head) + len(body))]
             line = b"HPUB " + b" ".join([*words, *sizes])
-        self._writer.write(line + b"\r\n" + (head or b"") + body + b"\r\nPING\r\n")
+        self._writer.write(line + b"\r\n" + (head or b"") + body + b"\r\n")
+        await self._read()
+
+    async def publish_many(self, subject: bytes, bodies: list[bytes]) -> None:
+        """One after the other; the server is waited for at the end."""
+        for body in bodies:
+            self._writer.write(b"PUB %s %d\r\n%s\r\n" % (subject, len(body), body))
+        await self._read()
+
+    async def _read(self) -> None:
+        self._writer.write(b"PING\r\n")
         while (said := await self._reader.readline()) != b"PONG\r\n":
             assert not said.startswith(b"-ERR"), said
             assert said, "the server closed the connection"
