@@ -301,7 +301,7 @@ async def clock(store: Store) -> Check:
         told = datetime.fromisoformat(
             str(json.loads(answer.data)["ts"])[:26].rstrip("Z") + "+00:00"
         )
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return warn("clock", "the server does not tell its time", "nothing, if ages look right")
     skew = told.timestamp() - (before + after) / 2
     words = f"{abs(skew):.3f} s {'behind' if skew > 0 else 'ahead of'} the server"

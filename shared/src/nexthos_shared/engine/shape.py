@@ -109,8 +109,9 @@ def parse_bounded(config: bytes) -> Any:
         mark = error.problem_mark or error.context_mark
         where = (mark.line + 1, mark.column + 1) if mark else (None, None)
         raise Unreadable(str(error.problem), *where) from error
-    except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise Unreadable(str(error)) from error
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # Also what the parser stumbles over by a defect of its own.
+        raise Unreadable(str(error) or type(error).__name__) from error
 
 
 def _build(events: Iterator[Any]) -> Any:

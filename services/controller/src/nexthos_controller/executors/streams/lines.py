@@ -16,6 +16,7 @@ from pathlib import Path
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.executors.lines import seconds_of
 from nexthos_controller.executors.machine import logfile
+from nexthos_shared.foreign import read_object
 
 KEPT = 200  # lines that are kept of a life that has ended
 SEARCHED = (
@@ -37,11 +38,8 @@ class Sieve:
         if not mine and not self._alone:
             return None
         text = raw.decode("utf-8", "replace").rstrip("\r")
-        try:
-            entry = json.loads(text) if text.startswith("{") else None
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict) and {"level", "msg"} <= entry.keys():
+        entry = read_object(raw) if text.startswith("{") else None
+        if entry is not None and {"level", "msg"} <= entry.keys():
             if entry.get("stream") == self._name:
                 return LogLine(text, "log", seconds_of(entry.get("time")))
             if "@service" in entry:
