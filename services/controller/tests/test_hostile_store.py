@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from nexthos_controller.feeds import Feeds
 from nexthos_shared import objects
 from nexthos_shared.reasons import Reason
 from nexthos_testing import hostile
@@ -210,3 +211,25 @@ def test_inboxes_can_not_be_told_from_one_another():
     one, two = (nc.new_inbox().removeprefix("_INBOX.") for _ in range(2))
     assert len(one) == len(two) == 22
     assert sum(a == b for a, b in zip(one, two, strict=True)) < 12
+
+
+async def test_a_place_declared_gone_while_a_term_begins_makes_nothing_an_orphan(
+    builder, monkeypatch
+):
+    async with builder.house() as house:
+        await acts_on(house, "orders")
+        names = house.field.names
+        async with raw_nats(builder.url) as raw:
+            await raw.publish(f"$KV.{names.control}.abandoned.elsewhere".encode(), b"{}")
+    entries = Feeds._entries
+
+    async def late(feeds: Feeds) -> None:
+        await eventually(lambda: feeds._controller.abandoned)
+        await eventually(lambda: len(feeds._controller.queue) == 0)
+        await entries(feeds)
+
+    monkeypatch.setattr(Feeds, "_entries", late)
+    async with builder.house() as house:
+        await acts_on(house, "more")
+        told = [event.data.reason for event in await house.field.events("orders")]
+        assert Reason.ORPHANED not in told

@@ -56,6 +56,7 @@ class Feeds:
         self._installation = installation
         self._tasks: list[asyncio.Task[None]] = []
         self._objects_known = asyncio.Event()
+        self._entries_known = False  # before that, whatever runs would look orphaned
         self.caught_up = asyncio.Event()
         self.displaced = asyncio.Event()  # the store says now that it is another one
         self.missing: list[str] = []  # buckets of the store that do not exist at the moment
@@ -88,11 +89,18 @@ class Feeds:
         await self._objects_known.wait()  # or a boot would ask for each object by itself
         async for item in watch(self._store.pipelines, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
-                self._look_first_at(desired.replace(item))
+                changed = desired.replace(item)
+                self._entries_known = True
+                self._look_first_at(changed)
                 await self._look_at_all()
                 self.caught_up.set()
             elif desired.change(item.entry):
                 queue.add(item.entry.key)
+
+    def _look_at(self, key: str, *, live: bool = True) -> None:
+        """Unless the entries are to come yet, with which everything is looked at."""
+        if self._entries_known:
+            self._controller.queue.add(key, live=live)
 
     def _look_first_at(self, keys: Iterable[str]) -> None:
         """Before everything is compared; the first time these are everything."""
@@ -142,7 +150,7 @@ class Feeds:
                 log.warning("places declared gone", places=sorted(now))
                 self._controller.abandoned = now
                 for key in sorted(self._controller.book.keys()):
-                    self._controller.queue.add(key, live=False)
+                    self._look_at(key, live=False)
 
     async def _keep_installation(self) -> None:
         """The key that says which store this is: written again where it was deleted, else never believed.
@@ -187,21 +195,21 @@ class Feeds:
                 await self._store.control.delete(f"{ABANDONED}{place}")
 
     async def _objects(self) -> None:
-        facts, queue = self._controller.facts, self._controller.queue
+        facts = self._controller.facts
         async for item in watch_configs(self._store.configs, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
                 first = not self._objects_known.is_set()
                 changed = facts.replace(item.entries)
                 self._objects_known.set()
                 for key in () if first else changed:
-                    queue.add(key)
+                    self._look_at(key)
             else:
                 facts.change(item.entry)
-                queue.add(item.entry.id)
+                self._look_at(item.entry.id)
 
     async def _hints(self, executor: Executor) -> None:
         async for key in executor.events():
-            self._controller.queue.add(key)
+            self._look_at(key)
 
     async def _for_ever(self, feed: Callable[[], Awaitable[None]]) -> None:
         """A feed that ends by a defect begins again: without it changes would wait for the next resync."""
