@@ -78,7 +78,7 @@ endif
 .PHONY: fuzz
 fuzz: setup ## write and ask anything for FUZZ_SECONDS (default: 600; FUZZ_SEED=N repeats a round)
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) HYPOTHESIS_PROFILE=fuzz \
-	  $(BIN)/pytest tests/integration/test_fuzz.py shared/tests/test_foreign.py services/controller/tests/test_hostile_replies.py
+	  $(BIN)/pytest --timeout 7200 tests/integration/test_fuzz.py shared/tests/test_foreign.py services/controller/tests/test_hostile_replies.py
 
 .PHONY: check
 check: setup ## lint, formatting, types, and which package may import which
