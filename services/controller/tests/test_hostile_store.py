@@ -176,6 +176,7 @@ async def inbox_of(house, bucket: str):
         (b"", None),
         (b"x", None),
         (b"", b"NATS/1.0 100 Idle Heartbeat\r\nNats-Consumer-Stalled: %s\r\n\r\n"),
+        (b"", b"NATS/1.0 100 Idle Heartbeat\r\n Nats-Consumer-Stalled :%s\r\n\r\n"),
         (b"%s", b"NATS/1.0 100 FlowControl Request\r\n\r\n"),
         (b"\xff\xfe", None),
     ],

@@ -11,11 +11,9 @@ import asyncio
 import importlib
 import random
 import re
-import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -25,11 +23,18 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.client import JetStreamContext
-from nats.nuid import NUID
 
-from nexthos_shared.errors import InvalidName, NotPermitted, SettingsError, StoreUnavailable
+from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.nats_options import ConnectOptions, resolve
-from nexthos_shared.skips import Skips
+from nexthos_shared.skips import Behind, Skips
+from nexthos_shared.subjects import (
+    ACK,
+    Unguessable,
+    check_literal,
+    check_printable,
+    is_control,
+    readable,
+)
 from nexthos_shared.urls import DEFAULT_URL
 
 __all__ = ["DEFAULT_URL", "ConnectOptions", "Link", "connect", "resolve"]
@@ -40,14 +45,6 @@ CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
-_NO_SUBJECT = re.compile(
-    r"[\x00-\x20\x7f]|\A\Z"
-)  # white space and controls end a line of the protocol
-_WILDCARD = re.compile(r"(?:\A|\.)[*>](?:\.|\Z)")
-_ACK = re.compile(
-    rb"\$JS\.ACK(?:\.[^.]+){2}(?:\.\d{1,20}){5}|\$JS\.ACK(?:\.[^.]+){4}(?:\.\d{1,20}){5}(?:\..*)?"
-)
-_FLOW = b"$JS.FC."
 
 log = structlog.get_logger(__name__)
 
@@ -56,20 +53,13 @@ class _CredentialsUnusable(nats_errors.Error):
     """The credentials file can't be used now; it may be half-way through a rotation."""
 
 
-class _Unguessable(NUID):
-    """Names of inboxes. nats-py counts them up: who was asked one thing could answer what is asked next."""
-
-    def next(self) -> bytearray:
-        return bytearray(secrets.token_hex(11).encode())
-
-
 class _Client(Client):
     """nats-py's client, less the ways in which it stops for good (each was seen)."""
 
     def __init__(self, skips: Skips) -> None:
         super().__init__()
         self._skips = skips
-        self._nuid = _Unguessable()
+        self._nuid = Unguessable()
         self._stored = False  # what is being read now comes from a stream
 
     async def _process_err(self, err_msg: str) -> None:
@@ -91,7 +81,7 @@ class _Client(Client):
         headers: dict[str, str] | None,
     ) -> Any:
         # One key that is not UTF-8, put by anybody, ends nats-py's reading: connected, and deaf.
-        return super()._build_message(sid, _readable(subject), _readable(reply), data, headers)
+        return super()._build_message(sid, readable(subject), readable(reply), data, headers)
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         # So do headers that are none; and a message of a stream that is not counted comes again for ever.
@@ -116,7 +106,7 @@ class _Client(Client):
         self._stored = False
         if sub is not None and sub._jsi is not None:
             self._stored = subject != sub._subject.encode()
-            if not (_ACK.fullmatch(reply) if self._stored else _is_control(reply, headers)):
+            if not (ACK.fullmatch(reply) if self._stored else is_control(reply, headers)):
                 self._skip(subject, "somebody else than the server sent it to a watch's inbox")
                 return
         try:
@@ -127,7 +117,7 @@ class _Client(Client):
             self._skip(subject, f"it can't be handled ({type(error).__name__})")
 
     def _skip(self, subject: bytes, why: str) -> None:
-        told = _readable(subject).decode()
+        told = readable(subject).decode()
         if self._skips.note(told, 0, why):
             log.warning("a message is passed over", subject=told, because=why)
 
@@ -135,15 +125,14 @@ class _Client(Client):
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: Any
     ) -> None:
         # The last place before the wire, whoever made the subject of what others wrote.
-        _check_literal(subject)
+        check_literal(subject)
         if reply:
-            _check_literal(reply)
+            check_literal(reply)
         await super()._send_publish(subject, reply, payload, payload_size, headers)
 
     async def _send_subscribe(self, sub: Subscription) -> None:
         for word in (sub._subject, sub._queue or "-"):
-            if _NO_SUBJECT.search(word):
-                raise InvalidName(f"subject {word[:60]!r}: white space or controls are in it")
+            check_printable(word)
         await super()._send_subscribe(sub)
 
     async def _process_pong(self) -> None:
@@ -173,34 +162,6 @@ class _Client(Client):
             raise _CredentialsUnusable(f"nats: credentials: {error!r}") from error
 
 
-def _readable(subject: bytes) -> bytes:
-    """The same where it is UTF-8, else with escapes."""
-    return subject.decode(errors="backslashreplace").encode()
-
-
-def _check_literal(subject: str) -> None:
-    """Raise InvalidName unless this is one subject: no white space, no controls, no wildcards."""
-    if _NO_SUBJECT.search(subject):
-        raise InvalidName(
-            f"subject {subject[:60]!r}: it is empty, or white space or controls are in it"
-        )
-    if _WILDCARD.search(subject):
-        raise InvalidName(f"subject {subject[:60]!r}: a wildcard is no subject to write to")
-
-
-def _is_control(reply: bytes, headers: bytes | None) -> bool:
-    """Whether a message under the inbox's own subject can be the server's word to its consumer.
-
-    What is stored comes under its own subject, and what the server has us answer to is flow control.
-    """
-    if not headers or not headers.startswith(b"NATS/1.0 100"):
-        return False
-    stalled = re.search(rb"\r\nNats-Consumer-Stalled:[ \t]*([^\r\n]*)", headers)
-    answers = [reply] if reply else []
-    answers += [stalled[1]] if stalled else []
-    return all(answer.startswith(_FLOW) for answer in answers)
-
-
 @contextmanager
 def _cancelled_for_good() -> Iterator[None]:
     """Let no cancellation be lost inside.
@@ -213,14 +174,6 @@ def _cancelled_for_good() -> Iterator[None]:
     yield
     if task is not None and task.cancelling() > cancelling:
         raise asyncio.CancelledError
-
-
-@dataclass(slots=True)
-class Behind:
-    """A watch that does not get on."""
-
-    since: float  # seconds of time.monotonic()
-    why: str
 
 
 class Link:

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 def read_model(model: type[M], data: bytes | str | None, *, most: int = MOST_BYTES) -> M | None:
     """The model in `data`; None where it is none. What its own validators raise counts as the data's fault.
 
-    Reads beyond `read_json`'s bounds of depth no field of a model goes; its numbers are the model's to bound.
+    pydantic has a bound of depth of its own (200); how large numbers may be is for the model to say.
     """
     if not data or len(data) > most:
         return None

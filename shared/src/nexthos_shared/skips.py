@@ -26,6 +26,14 @@ class Skip:
         return f"{self.subject}{place}: {self.why}"
 
 
+@dataclass(slots=True)
+class Behind:
+    """A watch that does not get on."""
+
+    since: float  # seconds of time.monotonic()
+    why: str
+
+
 class Skips:
     """Of one connection."""
 

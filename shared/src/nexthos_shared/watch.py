@@ -26,7 +26,8 @@ from nats.aio.msg import Msg
 
 from nexthos_shared.errors import NexthosError, StoreMissing
 from nexthos_shared.models import Event
-from nexthos_shared.nats_client import Behind, Link
+from nexthos_shared.nats_client import Link
+from nexthos_shared.skips import Behind
 from nexthos_shared.stores import Bucket, ConfigInfo, Configs, Events, KvEntry
 from nexthos_shared.stores.feed import Feed
 from nexthos_shared.stores.identity import Identity

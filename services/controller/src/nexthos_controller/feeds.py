@@ -21,7 +21,8 @@ from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import census
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.names import ABANDONED, INSTALLATION_KEY
-from nexthos_shared.nats_client import Behind, Link
+from nexthos_shared.nats_client import Link
+from nexthos_shared.skips import Behind
 from nexthos_shared.stores import Store
 from nexthos_shared.watch import Snapshot, watch, watch_configs
 
