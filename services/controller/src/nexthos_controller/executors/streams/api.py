@@ -79,8 +79,8 @@ class Api:
         status, body = await self._get("/streams")
         found = read_object(body, most=MAX_BODY)
         try:
-            return {name: bool(info["active"]) for name, info in (found or {"": {}}).items()}
-        except (TypeError, KeyError) as error:
+            return {name: bool(info["active"]) for name, info in found.items()}  # type: ignore[union-attr]
+        except (AttributeError, TypeError, KeyError) as error:
             raise Silent(f"/streams: {status}, and no list") from error
 
     async def unconnected(self) -> frozenset[str] | None:
