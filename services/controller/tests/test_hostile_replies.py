@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.docker import exits, labels
 from nexthos_controller.executors.docker.life import nanoseconds
 from nexthos_controller.executors.lines import read_line
@@ -69,7 +70,7 @@ def test_no_metrics_raise_anything_else(text):
 @given(st.dictionaries(st.sampled_from(sorted(labels.Labels.__slots__)), st.text(max_size=20)))
 def test_no_labels_raise(found):
     right = labels.Labels(
-        labels.Owner("a", "0123456789ab"), "orders", 0, 1, "1", "sha256:1", "h", 5.0, {}
+        Owner("a", "0123456789ab"), "orders", 0, 1, "1", "sha256:1", "h", 5.0, {}
     ).to_docker()
     assert labels.read_labels(right) is not None
     changed = {f"{labels.PREFIX}{key.replace('_', '-')}": value for key, value in found.items()}
@@ -91,7 +92,7 @@ def test_no_labels_raise(found):
 )
 def test_labels_that_are_none_of_ours_are_none(name, value):
     right = labels.Labels(
-        labels.Owner("a", "0123456789ab"), "orders", 0, 1, "1", "sha256:1", "h", 5.0, {}
+        Owner("a", "0123456789ab"), "orders", 0, 1, "1", "sha256:1", "h", 5.0, {}
     ).to_docker()
     assert labels.read_labels(right | {f"{labels.PREFIX}{name}": value}) is None
 

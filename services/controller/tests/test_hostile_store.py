@@ -33,7 +33,7 @@ async def ready(house) -> tuple[int, str]:
     return await asyncio.to_thread(ask)
 
 
-async def problems(house) -> list[dict]:
+async def problems(house):
     reply = await house.field.request("status")
     return reply.get("problems", [])
 

@@ -23,7 +23,7 @@ from nexthos_shared.exits import Exit
         "",
     ],
 )
-def test_a_subject_that_is_more_than_one_is_never_sent(subject):
+def test_a_subject_that_is_more_than_one_is_never_sent(subject: str) -> None:
     ours, server = socket.socketpair()
     with ours, server, Wire(ours, "_INBOX", "nats://test") as wire:
         with pytest.raises(Failed, match="no subject that may be asked") as failed:
