@@ -29,7 +29,7 @@ def test_rm_deletes_a_pipeline_whose_configurations_are_broken_and_all_of_these(
     assert [info.id for info in left] == ["good"]
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(99)
 def test_doctor_names_what_every_controller_has_to_pass_over(person):
     break_meta(person, "orders/2", b'{"size": 1e999}')
     checks = json.loads(person.types("doctor", "-o", "json").stdout)["checks"]

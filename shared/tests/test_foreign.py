@@ -74,7 +74,7 @@ def test_no_bytes_raise(data):
     assert read_object(data) in (None, value)
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(99)
 @given(hostile.anything(*hostile.META))
 def test_no_meta_raises_and_what_is_taken_is_within_bounds(data):
     info = info_of(Answer(data, 7), "orders", "1")

@@ -24,7 +24,7 @@ async def write_meta(store, name, value):
         await raw.publish(meta_subject(store, name), value)
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(102)
 @pytest.mark.parametrize("subject", NO_SUBJECTS + WILDCARDS)
 async def test_no_such_subject_is_published_to_or_asked_or_answered_at(link, subject):
     for attempt in (

@@ -137,7 +137,7 @@ async def fuzzed(fresh_nats: NatsServer, namespace: str, tmp_path: Path) -> Buil
     return builder
 
 
-@pytest.mark.fault(94)
+@pytest.mark.fault(104)
 @pytest.mark.timeout(max(180.0, 20 * SECONDS))
 async def test_whatever_is_written_and_asked_all_other_pipelines_are_acted_upon(fuzzed):
     until, number = time.monotonic() + SECONDS, FIRST_SEED

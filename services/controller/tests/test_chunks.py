@@ -29,7 +29,7 @@ async def put_in_pieces(house, key: str, content: bytes, chunks: int) -> None:
         await raw.publish(objects.meta_subject(names.configs, f"{key}/1").encode(), meta)
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(102)
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("told", "reason", "words"),

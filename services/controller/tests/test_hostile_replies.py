@@ -32,7 +32,7 @@ DEEP = b'{"msg":"Received SIGTERM","level":' + b"[" * 200_000
 LINES = [DEEP, b'{"level":"error","msg":' + b"[" * 200_000, b'["Received SIGTERM"]', b"{\xff"]
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(103)
 @given(hostile.anything("level", "msg", "pipeline", "stream", "time", "lint"))
 def test_no_line_of_a_log_raises(raw):
     text = raw.decode("utf-8", "replace")
@@ -191,7 +191,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(103)
 @pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
 async def test_no_answer_of_who_listens_there_raises(answer):
     async with answering(answer) as port:

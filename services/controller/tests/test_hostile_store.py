@@ -56,7 +56,7 @@ async def acts_on(house, key: str) -> None:
 POISON = [b'{"size": 1e999}', b"[" * 200_000, b"", b"\xff", b'{"name": "bad/1", "size": "\\ud800"}']
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(99)
 @pytest.mark.parametrize("poison", POISON, ids=range(len(POISON)))
 async def test_a_poisoned_meta_costs_its_own_pipeline_alone_also_after_a_restart(builder, poison):
     async with builder.house() as house:
@@ -129,7 +129,7 @@ HEADS = [
 ]
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(99)
 @pytest.mark.parametrize("head", HEADS, ids=range(len(HEADS)))
 async def test_headers_of_a_stored_message_neither_deafen_nor_command_the_controller(builder, head):
     target = f"{builder.namespace}.never"
@@ -169,7 +169,7 @@ async def inbox_of(house, bucket: str):
     yield found.subject.encode()
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(99)
 @pytest.mark.parametrize(
     ("reply", "head"),
     [

@@ -45,7 +45,7 @@ def started(house) -> int:
     return sum(1 for thing in house.world.things.values() if thing.execution.state == "running")
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(101)
 @pytest.mark.parametrize("value", FORGED, ids=range(len(FORGED)))
 async def test_an_id_that_was_forged_between_two_terms_stops_acting_and_is_told(builder, value):
     async with builder.house() as house:
@@ -70,7 +70,7 @@ async def test_an_id_that_was_forged_between_two_terms_stops_acting_and_is_told(
         assert (await control.get(INSTALLATION_KEY)).value == installation.encode()
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(101)
 async def test_an_id_that_is_forged_while_a_controller_acts_ends_its_term_and_nothing_comes_twice(
     house, builder
 ):
@@ -88,7 +88,7 @@ async def test_an_id_that_is_forged_while_a_controller_acts_ends_its_term_and_no
     assert not house.running.site.halted
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(101)
 async def test_an_id_that_is_deleted_while_a_controller_acts_is_written_again(house, builder):
     right = (await house.field.request("status"))["installation"].encode()
     control = await house.field.js.key_value(house.field.names.control)

@@ -33,7 +33,7 @@ async def says(house: House, code: int, *words: str) -> bool:
     return told[0] == code and all(word in told[1] for word in words)
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(100)
 async def test_a_watch_that_does_not_get_on_is_told_and_over_when_it_does(house, monkeypatch):
     monkeypatch.setattr(site, "BEHIND", 0.2)
     assert await readyz(house) == (200, "ok\n")
@@ -60,7 +60,7 @@ async def test_a_feed_that_ends_by_a_defect_again_and_again_is_told(builder, mon
         await eventually(partial(says, house, 503, "RuntimeError", "the controller's log"))
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(100)
 async def test_a_term_that_never_catches_up_is_told(builder, monkeypatch):
     monkeypatch.setattr(site, "BEHIND", 0.2)
     never = asyncio.Event()

@@ -9,7 +9,7 @@ from nexthos_runner.wire import Wire
 from nexthos_shared.exits import Exit
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(102)
 @pytest.mark.parametrize(
     "subject",
     [
