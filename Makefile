@@ -77,6 +77,11 @@ else
 	$(BIN)/pytest $(PYTEST_ARGS)
 endif
 
+.PHONY: fuzz
+fuzz: setup ## write and ask anything for FUZZ_SECONDS (default: 600; FUZZ_SEED=N repeats a round)
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) HYPOTHESIS_PROFILE=fuzz \
+	  $(BIN)/pytest --timeout 7200 tests/integration/test_fuzz.py shared/tests/test_foreign.py services/controller/tests/test_hostile_replies.py
+
 .PHONY: check
 check: setup ## lint, formatting, types, and which package may import which
 	$(BIN)/ruff check --no-cache

@@ -189,6 +189,9 @@ async def test_the_meta_is_in_the_standard_form(store):
 async def test_a_meta_that_another_program_broke_harms_nobody(store, meta):
     await store.configs.put("good", "1", CONFIG)
     await put_meta(store, "orders/1", meta)
-    with pytest.raises((ConfigMissing, ConfigUnavailable)):
+    with pytest.raises(InvalidConfig, match=r"orders/1: its meta can't be used: .+; put it again"):
         await store.configs.get("orders", "1")
-    assert "good" in [i.id for i in await store.configs.list()]
+    assert [(i.id, bool(i.broken)) for i in await store.configs.list()] == [
+        ("good", False),
+        ("orders", True),
+    ]

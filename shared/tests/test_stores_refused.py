@@ -60,8 +60,8 @@ def permissions(namespace, *denied):
         ),
         ("$O.{ns}-configs.C.>", "$O.{ns}-configs.C.", lambda s: s.configs.put("orders", "1", b"x")),
         (
-            "$JS.API.STREAM.MSG.GET.OBJ_{ns}-configs",
-            "$JS.API.STREAM.MSG.GET.OBJ_{ns}-configs",
+            "$O.{ns}-configs.M.>",
+            "$O.{ns}-configs.M.b3JkZXJzLzE=",
             lambda s: s.configs.put("orders", "1", b"x"),
         ),
     ],

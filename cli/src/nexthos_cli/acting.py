@@ -100,8 +100,7 @@ async def remove(app: App, selection: Selection, *, keep_configs: bool, wait: bo
 
 async def _delete_configs(store: Store, key: str) -> None:
     """After the entry: what runs keeps its bytes itself, and nothing may want them any more."""
-    for config in await store.configs.list(key):
-        await store.configs.delete(key, config.version)
+    await store.configs.delete_all(key)
 
 
 async def finish(app: App, store: Store, done: Done, *, wait: bool, detail: str = "") -> None:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from nexthos_cli.context import App
 from nexthos_cli.findings import fail, ok, warn
 from nexthos_cli.output import Check
-from nexthos_shared.errors import EngineMissing, NexthosError, NotFound, StoreMissing
+from nexthos_shared.errors import (
+    EngineMissing,
+    InstallationDiffers,
+    NexthosError,
+    NotFound,
+    StoreMissing,
+)
 from nexthos_shared.names import LEASE_KEY
 
 if TYPE_CHECKING:
@@ -62,6 +68,8 @@ async def _store(store: Store) -> AsyncIterator[Check]:
         return
     yield await _made("events", events(store))
     yield await _made("settings", settings(store))
+    yield await _made("installation", installation(store))
+    yield await _made("messages", messages(store))
     yield await _made("room", room(store))
     yield await _made("clock", clock(store))
     try:
@@ -221,6 +229,25 @@ async def settings(store: Store) -> Check:
     return ok("settings", f"direct gets, no rollup of keys, {history} revisions of each definition")
 
 
+async def installation(store: Store) -> Check:
+    """Whether the store says one thing about which store it is."""
+    try:
+        found = await store.stored_installation()
+    except InstallationDiffers as error:
+        return fail("installation", str(error), f"nexthos explain {error.problem.reason}")
+    return ok("installation", found or "no controller has acted on this store yet")
+
+
+async def messages(store: Store) -> Check:
+    """Whether there is anything that every controller has to pass over."""
+    await store.configs.list()
+    skips = [str(skip) for skip in store.link.skips.last()]
+    if skips:
+        remedy = "put the configurations that are named again, or delete them; ask who wrote them"
+        return warn("messages", f"passed over: {'; '.join(skips)}", remedy)
+    return ok("messages", "the metas of all configurations can be read")
+
+
 async def controller(app: App, link: Link) -> Check:
     """Whether somebody acts on what is stored."""
     from nexthos_cli.controller import ask
@@ -238,8 +265,9 @@ async def controller(app: App, link: Link) -> Check:
         return fail("controller", str(error), f"nexthos explain {error.problem.reason}")
     words = f"{reply.controller}, version {reply.version}, {reply.pipelines} pipelines"
     away = [e.name for e in reply.executors if not e.reachable]
-    if not reply.ready or away:
-        why = f"executors not reachable: {', '.join(away)}" if away else "not ready"
+    if not reply.ready or away or reply.problems:
+        why = f"executors not reachable: {', '.join(away)}" if away else ""
+        why = "; ".join([why] * bool(why) + [p.message for p in reply.problems]) or "not ready"
         return warn("controller", f"{words}; {why}", "see `nexthos status`")
     return ok("controller", words)
 
@@ -266,7 +294,7 @@ async def clock(store: Store) -> Check:
         told = datetime.fromisoformat(
             str(json.loads(answer.data)["ts"])[:26].rstrip("Z") + "+00:00"
         )
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return warn("clock", "the server does not tell its time", "nothing, if ages look right")
     skew = told.timestamp() - (before + after) / 2
     words = f"{abs(skew):.3f} s {'behind' if skew > 0 else 'ahead of'} the server"

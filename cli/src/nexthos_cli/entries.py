@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexthos_shared.errors import ConfigMissing, InvalidDefinition, NotFound, StoreConflict
+from nexthos_shared.foreign import read_json
 from nexthos_shared.models import Wanted
 from nexthos_shared.names import check_version
 
@@ -135,11 +136,10 @@ def understood(key: str, stored: KvEntry | None) -> Raw:
     """The raw entry. Raises NotFound, InvalidDefinition."""
     if stored is None or stored.value is None:
         raise NotFound(f"no pipeline {key!r} is stored")
-    try:
-        entry = json.loads(stored.value)
-    except (ValueError, RecursionError) as error:
+    entry = read_json(stored.value)
+    if entry is None:
         words = f"pipeline {key!r}: the stored entry is not JSON; put it again with `nexthos apply`"
-        raise InvalidDefinition(words) from error
+        raise InvalidDefinition(words)
     if not isinstance(entry, dict):
         words = f"pipeline {key!r}: the stored entry is no JSON object; put it again with `nexthos apply`"
         raise InvalidDefinition(words)

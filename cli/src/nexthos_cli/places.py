@@ -15,12 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nexthos_shared.foreign import number, read_object
 from nexthos_shared.models import ConditionType, Phase, PipelineStatus
 from nexthos_shared.names import ABANDONED
 from nexthos_shared.reading import read_status
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store
+
+MOST_TIME = 253_402_300_799  # seconds since the epoch: the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +88,14 @@ def read_abandoned(stored: KvEntry | None) -> Abandoned | None:
     """What an entry of the control bucket declares; None if it declares nothing, or nothing any more."""
     if stored is None or stored.value is None or not stored.key.startswith(ABANDONED):
         return None
-    try:
-        told = json.loads(stored.value)
-    except ValueError:
-        told = None  # put by hand: the key says what matters
-    said = told if isinstance(told, dict) else {}
-    at = said.get("at")
+    said = read_object(stored.value) or {}  # put by hand: the key says what matters
+    at = number(said.get("at"))
+    if at is not None and not 0 <= at <= MOST_TIME:
+        at = None
     return Abandoned(
         place=stored.key.removeprefix(ABANDONED),
         by=str(said.get("by") or "somebody"),
-        at=float(at) if isinstance(at, int | float) else stored.created,
+        at=stored.created if at is None else at,
         revision=stored.revision,
     )
 

@@ -19,6 +19,7 @@ from nexthos_cli.failures import Refused
 from nexthos_cli.fields import misfit
 from nexthos_cli.manifest import Manifest
 from nexthos_cli.output import Difference
+from nexthos_shared.foreign import read_json, read_object
 from nexthos_shared.models import MAX_DEFINITION_BYTES, Pipeline, Wanted, read_entry
 from nexthos_shared.reasons import Problem, Reason
 
@@ -162,13 +163,10 @@ def _by_hand(revisions: Sequence[dict[str, Any]], field: str) -> bool:
 def _revisions(history: Sequence[KvEntry]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for entry in history:
-        try:
-            value = json.loads(entry.value or b"null")
-        except ValueError:
-            continue
-        if isinstance(value, dict):
+        value = read_object(entry.value)
+        if value is not None:
             found.append(value)
-        else:
+        elif entry.value is None or read_json(entry.value) is not None:
             found.clear()  # deleted: what came before is another pipeline's life
     return found
 

@@ -6,7 +6,6 @@ back to and the bytes to write. Nothing is written here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from nexthos_cli.differences import differences
 from nexthos_cli.entries import Raw, to_bytes
 from nexthos_cli.output import Difference
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, InvalidDefinition, NotFound
+from nexthos_shared.foreign import read_object
 from nexthos_shared.models import Entry, Pipeline, Wanted, read_entry
 from nexthos_shared.names import config_object
 from nexthos_shared.reading import read_status
@@ -46,8 +46,11 @@ class Revision:
     @property
     def raw(self) -> Raw:
         """Every field as its writer wrote it; for a revision that is understood."""
-        value: Raw = json.loads(self.value or b"{}")
-        return value
+        found = read_object(self.value)
+        if found is None:
+            words = f"revision {self.number} is JSON beyond the bounds that are read here"
+            raise InvalidDefinition(words)
+        return found
 
 
 async def kept(store: Store, key: str) -> list[Revision]:

@@ -7,7 +7,6 @@ acts on the store can be told from outside only by what is written there.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from nexthos_cli.output import Check
 from nexthos_cli.places import Abandoned, all_abandoned, places_of, residents
 from nexthos_cli.render import age
 from nexthos_cli.renewing import outdated
+from nexthos_shared.foreign import number, read_object
 from nexthos_shared.models import ConditionType, PipelineStatus
 from nexthos_shared.reading import read_status
 
@@ -138,8 +138,8 @@ def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:
             "one takes over within seconds; if not, see `nexthos status` and the controllers' logs"
         )
         return warn("leader", "nobody holds the lease, so no controller acts", remedy)
-    since = claim.get("since")
-    for_long = f", for {age(max(now - since, 0))}" if isinstance(since, int | float) else ""
+    since = number(claim.get("since"))
+    for_long = f", for {age(max(now - since, 0))}" if since is not None else ""
     words = f"{claim.get('holder')} on {claim.get('host')} has the lease{for_long}"
     if acts:
         return ok("leader", words)
@@ -156,11 +156,8 @@ def _claim(lease: KvEntry | None) -> Mapping[str, object] | None:
     """What the controllers' lease says; a value that was put by hand says nothing."""
     if lease is None or lease.value is None:
         return None
-    try:
-        claim = json.loads(lease.value)
-    except ValueError:
-        return None
-    return claim if isinstance(claim, dict) and not claim.get("released") else None
+    claim = read_object(lease.value)
+    return claim if claim is not None and not claim.get("released") else None
 
 
 def _named(keys: Sequence[str]) -> str:

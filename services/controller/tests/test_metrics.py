@@ -55,7 +55,7 @@ async def fetch(url: str) -> tuple[int, str]:
 
 async def test_the_documentation_names_every_metric_with_its_type_and_no_other(house, registry):
     Instruments.of(registry)
-    registry.register(SiteMetrics(lambda: True, lambda: 0))
+    registry.register(SiteMetrics(lambda: True, lambda: 0, lambda: 0))
     registry.register(PipelineMetrics(house.running.term.controller))
     text = generate_latest(registry).decode()
     rows = re.findall(r"^\| `(nexthos_\w+)` \| (\w+) \|", DOCUMENT.read_text(), re.MULTILINE)
@@ -92,7 +92,7 @@ async def test_series_of_a_pipeline_follow_its_status_and_go_with_it(house):
 
 async def test_a_standby_says_that_it_does_not_lead(registry):
     leads = True
-    registry.register(SiteMetrics(lambda: leads, lambda: 3))
+    registry.register(SiteMetrics(lambda: leads, lambda: 3, lambda: 2))
     assert registry.get_sample_value("nexthos_leader") == 1
     leads = False
     assert registry.get_sample_value("nexthos_leader") == 0

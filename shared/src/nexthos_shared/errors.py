@@ -21,6 +21,7 @@
         ├── NameConflict              something that is not ours carries our name: never touched
         ├── CannotRunHere             the executor can't do what the spec asks
         ├── EngineMissing             no engine binary where one was promised
+        ├── InstallationDiffers       the store says two things about which store it is
         ├── NotPermitted              NATS refused a subject, or refused the credentials
         └── SettingsError             a setting, connection context or environment variable is unusable
 
@@ -175,6 +176,12 @@ class EngineMissing(TerminalError):
     """No engine binary where one was promised."""
 
     reason = Reason.ENGINE_MISSING
+
+
+class InstallationDiffers(TerminalError):
+    """The store says two things about which store it is; the message names both, and what to do."""
+
+    reason = Reason.INSTALLATION_DIFFERS
 
 
 class NotPermitted(TerminalError):

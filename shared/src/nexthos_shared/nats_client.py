@@ -21,12 +21,21 @@ from nats import errors as nats_errors
 from nats.aio import transport
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import Header
+from nats.aio.subscription import Subscription
 from nats.js.client import JetStreamContext
 from nats.protocol import parser
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.nats_options import ConnectOptions, resolve
+from nexthos_shared.skips import Behind, Skips
+from nexthos_shared.subjects import (
+    ACK,
+    Unguessable,
+    check_literal,
+    check_printable,
+    is_control,
+    readable,
+)
 from nexthos_shared.urls import DEFAULT_URL
 
 __all__ = ["DEFAULT_URL", "ConnectOptions", "Link", "connect", "resolve"]
@@ -36,7 +45,6 @@ CLOSE_WITHIN = 0.5  # seconds, where nothing is to be flushed (a failed TLS hand
 CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
-FLOW_CONTROL = "$JS.FC."
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 log = structlog.get_logger(__name__)
@@ -56,6 +64,12 @@ class _CredentialsUnusable(nats_errors.Error):
 class _Client(Client):
     """nats-py's client, less the ways in which it stops for good (each was seen)."""
 
+    def __init__(self, skips: Skips) -> None:
+        super().__init__()
+        self._skips = skips
+        self._nuid = Unguessable()
+        self._stored = False  # what is being read now comes from a stream
+
     async def _process_err(self, err_msg: str) -> None:
         # The server's word on credentials that were revoked or ran out, or on a payload that is too
         # large: nats-py closes for good. Reconnecting reads the credentials file again.
@@ -66,14 +80,6 @@ class _Client(Client):
         await self._error_cb(error)
         await self._process_op_err(error)
 
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        # A status that is not UTF-8, sent by anybody, ends nats-py's reading: connected, and deaf.
-        try:
-            return await super()._process_headers(headers)
-        except Exception as error:
-            log.debug("headers not understood", error=str(error))
-            return None
-
     def _build_message(
         self,
         sid: int,
@@ -82,30 +88,62 @@ class _Client(Client):
         data: bytes,
         headers: dict[str, str] | None,
     ) -> Any:
-        # And so does one key that is not UTF-8, or the subject of a reply.
-        readable = subject.decode(errors="backslashreplace").encode()
-        answerable = reply.decode(errors="replace").encode()  # in no inbox there is a U+FFFD
-        message = super()._build_message(sid, readable, answerable, data, headers)
-        feed = getattr(self._subs.get(sid), "_jsi", None)
-        return message if feed is None or self._is_of_feed(message, feed) else None
+        # One key that is not UTF-8, put by anybody, ends nats-py's reading: connected, and deaf.
+        # And so does the subject of a reply. In no inbox there is a U+FFFD.
+        answerable = reply.decode(errors="replace").encode()
+        return super()._build_message(sid, readable(subject), answerable, data, headers)
 
-    def _is_of_feed(self, message: Msg, feed: Any) -> bool:
-        """Whether the server sent it to a consumer of ours, as far as can be seen.
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        # So do headers that are none; and a message of a stream that is not counted comes again for ever.
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)
+        except Exception as error:
+            log.debug("headers of a message can't be read", error=repr(error))
+            return {}
+        if found and "Nats-Sequence" in found:  # got from a stream: a status is its writer's word
+            found.pop("Status", None)
+            found.pop("Description", None)
+        return found
 
-        To some control messages nats-py answers, on a subject that they name: `$JS.API.STREAM.DELETE.x`
-        if somebody says so who writes a key with such headers, or sends to the consumer's inbox. What
-        is stored comes with the subject under which it is stored, and is never one; what comes with the
-        subject of the inbox is nothing else.
-        """
-        headers = message.headers or {}
-        if message.subject != feed._sub.subject:
-            headers.pop(Header.STATUS.value, None)
-            return True
-        if not self._is_control_message(message.data, headers):
-            return False
-        answered = (message.reply, headers.get(Header.CONSUMER_STALLED, ""))
-        last = headers.get(Header.LAST_CONSUMER, "0")
-        return last.isdecimal() and all(not a or a.startswith(FLOW_CONTROL) for a in answered)
+    def _is_control_message(self, data: bytes, header: dict[str, str]) -> str | None:
+        # Whoever writes `Status: 100` into a bucket would have us publish to a subject of their choice.
+        return None if self._stored else super()._is_control_message(data, header)
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        sub = self._subs.get(sid)
+        self._stored = False
+        if sub is not None and sub._jsi is not None:
+            self._stored = subject != sub._subject.encode()
+            if not (ACK.fullmatch(reply) if self._stored else is_control(reply, headers)):
+                self._skip(subject, "somebody else than the server sent it to a watch's inbox")
+                return
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except (OSError, nats_errors.ConnectionClosedError):
+            raise  # of the connection, not of the message
+        except Exception as error:
+            self._skip(subject, f"it can't be handled ({type(error).__name__})")
+
+    def _skip(self, subject: bytes, why: str) -> None:
+        told = readable(subject).decode()
+        if self._skips.note(told, 0, why):
+            log.warning("a message is passed over", subject=told, because=why)
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: Any
+    ) -> None:
+        # The last place before the wire, whoever made the subject of what others wrote.
+        check_literal(subject)
+        if reply:
+            check_literal(reply)
+        await super()._send_publish(subject, reply, payload, payload_size, headers)
+
+    async def _send_subscribe(self, sub: Subscription) -> None:
+        for word in (sub._subject, sub._queue or "-"):
+            check_printable(word)
+        await super()._send_subscribe(sub)
 
     async def _process_pong(self) -> None:
         # The answer to a flush that was given up ends nats-py's reading, too.
@@ -156,7 +194,9 @@ class Link:
 
     def __init__(self, options: ConnectOptions | None = None, name: str = "") -> None:
         self.name = name  # as the server lists it
-        self.nc: Client = _Client()
+        self.skips = Skips()  # messages that were passed over
+        self.behind: dict[str, Behind] = {}  # watches that do not get on, by bucket and pattern
+        self.nc: Client = _Client(self.skips)
         self.options = options or ConnectOptions()
         self.reconnects = 0
         self.deaf: str | None = None  # the inbox that we may not subscribe to: no reply reaches us
@@ -316,7 +356,7 @@ async def _connect_some_time(link: Link, arguments: dict[str, Any]) -> None:
             log.warning("NATS can't be reached yet", error=str(why), again_in=round(wait, 1))
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, 5.0)
-            link.nc = _Client()
+            link.nc = _Client(link.skips)
     link.nc.options["allow_reconnect"] = True
     link.nc.options["max_reconnect_attempts"] = -1
 

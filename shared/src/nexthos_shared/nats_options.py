@@ -131,7 +131,7 @@ def _read_context(path: Path, name: str) -> dict[str, Any]:
     except OSError as error:
         words = f"NATS context {name!r}: {path}: {error.strerror}; `nats context ls` lists them"
         raise SettingsError(words, field="context", file=str(path)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         words = f"NATS context {name!r}: {path} is not JSON: {error}"
         raise SettingsError(words, file=str(path)) from error
     if not isinstance(stored, dict):

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     CONFIG_CHANGED = "ConfigChanged"
     CONFIG_UNAVAILABLE = "ConfigUnavailable"
     CONFIG_TOO_LARGE = "ConfigTooLarge"
+    CONFIG_DAMAGED = "ConfigDamaged"
     CONFIG_NOT_TEXT = "ConfigNotText"
     DIGEST_MISMATCH = "DigestMismatch"
     LINT_FAILED = "LintFailed"
@@ -74,6 +75,9 @@ class Reason(StrEnum):
     NOT_FOUND = "NotFound"
     INVALID_REQUEST = "InvalidRequest"
     INVALID_SETTINGS = "InvalidSettings"
+    MESSAGE_SKIPPED = "MessageSkipped"
+    WATCH_BEHIND = "WatchBehind"
+    INSTALLATION_DIFFERS = "InstallationDiffers"
     ANOTHER_CONTROLLER = "AnotherController"
     LEASE_LOST = "LeaseLost"
     STANDBY = "Standby"
@@ -142,6 +146,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CONFIG_TOO_LARGE: Explanation(
         "The configuration is larger than 1 MiB.",
         "Split the pipeline, or move data such as lookup tables out of the configuration.",
+    ),
+    Reason.CONFIG_DAMAGED: Explanation(
+        "The object's meta can't be used (no JSON, a field that is missing or out of bounds), or it is cut "
+        "into more chunks than are read.",
+        "Put the configuration again, with `nexthos apply` or a client's defaults (chunks of 128 KiB).",
     ),
     Reason.CONFIG_NOT_TEXT: Explanation(
         "The configuration is not UTF-8 text.", "Save the file as UTF-8 and put it again."
@@ -319,6 +328,22 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.INVALID_SETTINGS: Explanation(
         "A setting, context or variable can't be used.", "Correct what the message names."
+    ),
+    Reason.MESSAGE_SKIPPED: Explanation(
+        "A message in the store can't be understood by anybody: it is passed over, and all others are "
+        "acted upon.",
+        "Write or delete the key or object that the message names again, and ask who wrote it.",
+    ),
+    Reason.WATCH_BEHIND: Explanation(
+        "What is written to a bucket does not reach this controller: it acts on what it knew before.",
+        "See the cause in the message; `/readyz` fails until it is over, so another controller may be "
+        "given its place.",
+    ),
+    Reason.INSTALLATION_DIFFERS: Explanation(
+        "The key `installation` of the control bucket is not the one that the store was made with: what "
+        "runs would be taken for somebody else's, and all of it started a second time.",
+        "Nothing is started or stopped until it is put right: delete the key, and it is written again from "
+        "the metadata of the bucket of pipelines.",
     ),
     Reason.ANOTHER_CONTROLLER: Explanation(
         "A controller of this namespace already runs.",

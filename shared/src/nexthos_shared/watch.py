@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
-from contextlib import aclosing, suppress
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from nats.aio.msg import Msg
 from nexthos_shared.errors import NexthosError, StoreMissing
 from nexthos_shared.models import Event
 from nexthos_shared.nats_client import Link
+from nexthos_shared.skips import Behind
 from nexthos_shared.stores import Bucket, ConfigInfo, Configs, Events, KvEntry
 from nexthos_shared.stores.feed import Feed
 from nexthos_shared.stores.identity import Identity
@@ -35,6 +37,7 @@ RESYNC = 60.0  # seconds, give or take a fifth
 IDENTITY_CHECK = 2.0  # seconds
 COMPARISONS, BETWEEN = 5, 0.1  # and seconds: what is on its way has come by then
 FIRST_WAIT, LAST_WAIT = 0.1, 5.0  # seconds between attempts to open
+WORDS = 200  # characters of what is told of a message
 LAG = 1.0  # seconds in which a server that leads anew has caught up
 
 log = structlog.get_logger(__name__)
@@ -157,34 +160,75 @@ async def _watch(
 ) -> AsyncGenerator[Snapshot[T] | Change[T], None]:
     known: Identity | None = None
     wait = FIRST_WAIT
-    while True:
-        reconnects = link.reconnects
+    read = _guarded(link, read)
+    with _told(link, f"{source.name}/{terms.pattern}") as fails:
+        while True:
+            reconnects = link.reconnects
+            try:
+                now = await _identity(source, known)
+                changed = known is not None and not now.continues(known)
+                known = now
+                async with source.feed(terms.pattern, values=terms.values) as feed:
+                    tally = Tally[Any](source.subjects if terms.pattern == ">" else _not_known)
+                    found = await feed.last_of_each(read, tally.note)
+                    fails("")
+                    yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
+                    del found  # of 50,000 entries most are replaced before the watch is opened anew
+                    wait = FIRST_WAIT
+                    until = _until(_Open(source, link, feed, tally, terms), reconnects, known)
+                    async with aclosing(_while(feed.messages, until)) as messages:
+                        async for message in messages:
+                            revision = message.metadata.sequence.stream
+                            known = replace(known, last=max(known.last, revision))
+                            entry = read(message)
+                            tally.note(message, entry)
+                            if entry is not None:
+                                yield Change(entry)
+            except Exception as error:  # whoever watches for ever must not end by one bad answer
+                if terms.gives_up and link.nc.is_closed:
+                    raise
+                unexpected = not isinstance(error, NexthosError)
+                fails(str(error) or type(error).__name__)
+                log.warning("watch", bucket=source.name, error=str(error), exc_info=unexpected)
+                await _pause(link, reconnects, wait * random.uniform(0.8, 1.2))
+                wait = min(wait * 2, LAST_WAIT)
+
+
+@contextmanager
+def _told(link: Link, name: str) -> Iterator[Callable[[str], None]]:
+    """Note in `link.behind` that a watch does not get on, until it is called with ""."""
+
+    def fails(why: str) -> None:
+        if not why:
+            link.behind.pop(name, None)
+        elif name in link.behind:
+            link.behind[name].why = why
+        else:
+            link.behind[name] = Behind(time.monotonic(), why)
+
+    fails("it has not begun")
+    try:
+        yield fails
+    finally:
+        fails("")
+
+
+def _guarded(link: Link, read: Callable[[Msg], T | None]) -> Callable[[Msg], T | None]:
+    """The same `read`; a message that it can't handle is passed over, and the watch goes on behind it."""
+
+    def guarded(message: Msg) -> T | None:
         try:
-            now = await _identity(source, known)
-            changed = known is not None and not now.continues(known)
-            known = now
-            async with source.feed(terms.pattern, values=terms.values) as feed:
-                tally = Tally[Any](source.subjects if terms.pattern == ">" else _not_known)
-                found = await feed.last_of_each(read, tally.note)
-                yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
-                del found  # of 50,000 entries most are replaced before the watch is opened anew
-                wait = FIRST_WAIT
-                until = _until(_Open(source, link, feed, tally, terms), reconnects, known)
-                async with aclosing(_while(feed.messages, until)) as messages:
-                    async for message in messages:
-                        revision = message.metadata.sequence.stream
-                        known = replace(known, last=max(known.last, revision))
-                        entry = read(message)
-                        tally.note(message, entry)
-                        if entry is not None:
-                            yield Change(entry)
-        except Exception as error:  # whoever watches for ever must not end by one bad answer
-            if terms.gives_up and link.nc.is_closed:
-                raise
-            unexpected = not isinstance(error, NexthosError)
-            log.warning("watch", bucket=source.name, error=str(error), exc_info=unexpected)
-            await _pause(link, reconnects, wait * random.uniform(0.8, 1.2))
-            wait = min(wait * 2, LAST_WAIT)
+            entry = read(message)
+            if not getattr(entry, "broken", ""):  # that one was told of where it was read
+                link.skips.handled(message.subject)
+            return entry
+        except Exception as error:
+            sequence, why = message.metadata.sequence.stream, f"it can't be read: {error!r}"
+            if link.skips.note(message.subject, sequence, why[:WORDS]):
+                log.exception("a message is passed over", subject=message.subject)
+            return None
+
+    return guarded
 
 
 async def _identity(source: _Source, known: Identity | None) -> Identity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,7 +31,9 @@ structlog.configure(processors=[structlog.processors.add_log_level, console_rend
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("nexthos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("nexthos")
+# What `make fuzz` takes: each test of bytes for minutes, and other bytes each time.
+settings.register_profile("fuzz", settings.get_profile("nexthos"), max_examples=20_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "nexthos"))
 
 
 @pytest.fixture(scope="session")

@@ -167,8 +167,7 @@ class Folder:
             gone = self._missing(await asyncio.to_thread(self._read))
         for pipeline_id, file in gone.items():
             await self.store.pipelines.delete(pipeline_id)
-            for info in await self.store.configs.list(pipeline_id):
-                await self.store.configs.delete(pipeline_id, info.version)
+            await self.store.configs.delete_all(pipeline_id)
             self.brought.forget(pipeline_id)
             why = "is gone" if _is_gone(file) else "no longer defines it"
             self.say(f"pipeline/{pipeline_id} deleted ({file} {why})", "")

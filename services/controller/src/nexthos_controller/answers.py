@@ -185,6 +185,8 @@ class Answers:
             yield missing_bucket(bucket)
         if self._event_log.problem is not None:
             yield self._event_log.problem
+        yield from self._site.hindrances()
+        yield from self._site.skipped()
 
     async def _executor(self, name: str) -> ExecutorReport:
         executor = self._controller.executors[name]

@@ -28,7 +28,7 @@ from nexthos_controller.settings import Settings, read_token
 from nexthos_controller.site import Factories, Site
 from nexthos_controller.standby import standing_by
 from nexthos_controller.term import Term, lead
-from nexthos_shared.errors import StoreMissing, StoreUnavailable
+from nexthos_shared.errors import InstallationDiffers, StoreMissing, StoreUnavailable
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
@@ -64,6 +64,7 @@ class Running:
         self.term: Term | None = None  # None: it stands by
         self._leads = asyncio.Event()
         self._part: asyncio.Task[None] | None = None
+        self._known: str | None = None  # which installation this process knows the store to be
 
     async def __aenter__(self) -> Self:
         self._part = asyncio.create_task(self._take_part(), name="controller")
@@ -116,6 +117,7 @@ class Running:
 
     async def _turn(self) -> None:
         await _store_is_there(self.site.store)
+        self._known = await _installation_is_right(self.site, self._known)
         await self.site.lease.acquire()
 
     async def _lead_until_lost(self) -> None:
@@ -133,7 +135,7 @@ class Running:
     async def _lead(self) -> None:
         about = self.site.about
         try:
-            async with lead(self.site) as term:
+            async with lead(self.site, self._known) as term:
                 self.term = term
                 self._leads.set()
                 log.info(
@@ -146,8 +148,9 @@ class Running:
                     http=self.http,
                     state_dir=str(term.state_dir),
                 )
-                await asyncio.Event().wait()
-        except (StoreMissing, StoreUnavailable) as error:
+                await term.feeds.displaced.wait()
+                log.error("the term ends: its installation was overwritten")
+        except (StoreMissing, StoreUnavailable, InstallationDiffers) as error:
             # The store went away before the term had begun: that is no reason to end.
             log.warning("term not begun", error=str(error))
         finally:
@@ -180,6 +183,7 @@ async def running_controller(
                 lambda: any(p.site.is_ready for p in parts),
                 discovery.routes(settings.namespace, lambda: _acting(parts)),
                 read_token(settings.http_token_file) if settings.http_token_file else None,
+                lambda: next((p.site.why_not_ready for p in parts), "NATS was not reached yet"),
             )
         )
         name = f"{settings.namespace} controller"
@@ -193,7 +197,9 @@ async def running_controller(
         known = await asked
         store = Store.of(link, names)
         lease = Lease(Store.of(claims, names).control, known.controller, settings.lease_ttl)
-        registry.register(SiteMetrics(lambda: lease.held, lambda: link.reconnects))
+        registry.register(
+            SiteMetrics(lambda: lease.held, lambda: link.reconnects, lambda: link.skips.total)
+        )
         instruments = Instruments.of(registry)
         site = Site(
             settings=settings,
@@ -232,6 +238,23 @@ async def _store_is_there(store: Store) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_FOR_STORE):
                 await store.link.wait_reconnect(seen)
+
+
+async def _installation_is_right(site: Site, known: str | None) -> str:
+    """Wait until the store says one thing about which store it is, and return that."""
+    while True:
+        try:
+            found = await site.store.installation(known)
+        except InstallationDiffers as error:
+            if site.halted != [error.problem]:
+                log.error("nothing is done", because=str(error))
+            site.halted[:] = [error.problem]
+        except (StoreMissing, StoreUnavailable) as error:
+            log.warning("store awaited", because=str(error))
+        else:
+            site.halted.clear()
+            return found
+        await asyncio.sleep(LOOK_FOR_STORE)
 
 
 def steady_clock() -> Callable[[], float]:

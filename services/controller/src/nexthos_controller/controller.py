@@ -80,6 +80,7 @@ class Controller:
         self.away: frozenset[str] = frozenset()  # NATS URLs that answered before, and don't now
         self.connected_since = now()
         self.queue = WorkQueue(instruments.looking(self.look), bound=bound)
+        facts.aside = self.queue.aside
         self._now = now
         self._faults: dict[str, Problem] = {}
         self._rest = Rest()

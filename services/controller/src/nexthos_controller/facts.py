@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nexthos_controller.executors.base import Executor, Spec
 from nexthos_controller.reconcile import ConfigFacts
@@ -25,6 +26,8 @@ from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import ConfigInfo, Configs
 
 NATS_URL = f"${{{ENV_NATS_URL}".encode()
+FETCHES = 4  # objects of several chunks that are read at a time
+AT_ONCE = 0.25  # seconds for which a look waits in its place
 REMEMBERED = 20_000  # lint results and traits kept, the oldest go first
 
 T = TypeVar("T")
@@ -39,6 +42,9 @@ class Facts:
         self._infos: dict[tuple[str, str], ConfigInfo] = {}
         self._lints: OrderedDict[str, tuple[Problem, ...]] = OrderedDict()
         self._traits: OrderedDict[str, Traits] = OrderedDict()
+        self._in_pieces = asyncio.Semaphore(FETCHES)
+        # Entered while something long is waited for; the queue's, where there is one.
+        self.aside: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
 
     @property
     def connections(self) -> Mapping[str, str]:
@@ -87,13 +93,32 @@ class Facts:
         """The verified bytes of the spec's digest. Raises as `Configs.get`."""
         version = spec.definition.version or ""
         known = self._infos.get((spec.id, version))
-        content = await self._configs.get(spec.id, version, digest=spec.digest, known=known)
+        content = await self._patiently(self._get(spec, version, known))
         if spec.digest not in self._traits:
             # In a thread: 128 KiB of YAML take most of a second to parse.
             shape = await asyncio.to_thread(engine.read_shape, content)
             traits = Traits(uses_nats=NATS_URL in content, warnings=list(_warnings(shape)))
             _keep(self._traits, spec.digest, traits)
         return content
+
+    async def _get(self, spec: Spec, version: str, known: ConfigInfo | None) -> bytes:
+        # One chunk is one question. What is in many pieces waits for others like it, not for all.
+        in_pieces = known is None or known.chunks != 1
+        async with self._in_pieces if in_pieces else nullcontext():
+            return await self._configs.get(spec.id, version, digest=spec.digest, known=known)
+
+    async def _patiently(self, fetching: Coroutine[Any, Any, bytes]) -> bytes:
+        """What takes long is waited for aside: it must not keep other pipelines from being looked at."""
+        task = asyncio.create_task(fetching)
+        try:
+            await asyncio.wait({task}, timeout=AT_ONCE)
+            if not task.done():
+                async with self.aside():
+                    await asyncio.wait({task})
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def lint(self, spec: Spec, executor: Executor) -> None:
         """Ask the engine that will run it, with the environment that it will get, and its executor."""
@@ -126,6 +151,8 @@ class Facts:
 def _of(info: ConfigInfo | None) -> ConfigFacts:
     if info is None:
         return ConfigFacts()
+    if info.refusal:
+        return ConfigFacts(problem=Problem(Reason.CONFIG_DAMAGED, info.refusal))
     if info.size > engine.MAX_CONFIG_BYTES:
         words = (
             f"configuration {info.id}/{info.version} has {info.size} bytes, at most "

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import structlog
@@ -19,13 +20,15 @@ from nexthos_controller.executors.base import Executor
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import census
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.names import ABANDONED
+from nexthos_shared.names import ABANDONED, INSTALLATION_KEY
 from nexthos_shared.nats_client import Link
+from nexthos_shared.skips import Behind
 from nexthos_shared.stores import Store
 from nexthos_shared.watch import Snapshot, watch, watch_configs
 
 LOOK_FOR_BUCKETS = 5.0  # seconds
 BEGIN_AGAIN = 1.0  # seconds
+WORKS = 5.0  # seconds without a defect
 AT_ONCE = 20  # pipelines compared before others have their turn, some 0.4 ms
 # A put that met a resync of 200 ms waited a dozen turns of 0.2 ms for its start.
 GIVE_WAY = 0.02  # seconds, each time
@@ -44,15 +47,19 @@ class Feeds:
         link: Link,
         resync: float,
         instruments: Instruments,
+        installation: str,
     ) -> None:
         self._controller = controller
         self._store = store
         self._link = link
         self._resync = resync
         self._instruments = instruments
+        self._installation = installation
         self._tasks: list[asyncio.Task[None]] = []
         self._objects_known = asyncio.Event()
+        self._entries_known = False  # before that, whatever runs would look orphaned
         self.caught_up = asyncio.Event()
+        self.displaced = asyncio.Event()  # the store says now that it is another one
         self.missing: list[str] = []  # buckets of the store that do not exist at the moment
 
     async def __aenter__(self) -> Feeds:
@@ -61,6 +68,7 @@ class Feeds:
             self._objects,
             self._statuses,
             self._abandoned,
+            self._keep_installation,
             self._look_for_buckets,
             self._reconnects,
             self._look_again,
@@ -68,7 +76,8 @@ class Feeds:
         ]
         executors = self._controller.executors.values()
         feeds += [partial(self._hints, executor) for executor in executors]
-        self._tasks = [asyncio.create_task(_for_ever(feed)) for feed in feeds]
+        self._tasks = [asyncio.create_task(self._for_ever(feed)) for feed in feeds]
+        self._tasks.append(asyncio.create_task(self._note_until_caught_up()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -81,11 +90,18 @@ class Feeds:
         await self._objects_known.wait()  # or a boot would ask for each object by itself
         async for item in watch(self._store.pipelines, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
-                self._look_first_at(desired.replace(item))
+                changed = desired.replace(item)
+                self._entries_known = True
+                self._look_first_at(changed)
                 await self._look_at_all()
                 self.caught_up.set()
             elif desired.change(item.entry):
                 queue.add(item.entry.key)
+
+    def _look_at(self, key: str, *, live: bool = True) -> None:
+        """Unless the entries are to come yet, with which everything is looked at."""
+        if self._entries_known:
+            self._controller.queue.add(key, live=live)
 
     def _look_first_at(self, keys: Iterable[str]) -> None:
         """Before everything is compared; the first time these are everything."""
@@ -135,7 +151,27 @@ class Feeds:
                 log.warning("places declared gone", places=sorted(now))
                 self._controller.abandoned = now
                 for key in sorted(self._controller.book.keys()):
-                    self._controller.queue.add(key, live=False)
+                    self._look_at(key, live=False)
+
+    async def _keep_installation(self) -> None:
+        """The key that says which store this is: written again where it was deleted, else never believed.
+
+        What runs was made under the id that the term began with, so until its end nothing comes twice.
+        """
+        control = self._store.control
+        items = watch(control, self._link, pattern=INSTALLATION_KEY, resync=self._resync)
+        async for item in items:
+            for entry in item.entries if isinstance(item, Snapshot) else (item.entry,):
+                if entry.value is None:
+                    with suppress(NexthosError):
+                        await self._store.installation(self._installation)
+                elif entry.value != self._installation.encode():
+                    self.displaced.set()
+
+    async def _note_until_caught_up(self) -> None:
+        """For /readyz: a term that never gets so far acts on nothing."""
+        with behind(self._link, "the term", "it has not caught up with what is stored"):
+            await self.caught_up.wait()
 
     async def _reconnects(self) -> None:
         while True:
@@ -160,28 +196,49 @@ class Feeds:
                 await self._store.control.delete(f"{ABANDONED}{place}")
 
     async def _objects(self) -> None:
-        facts, queue = self._controller.facts, self._controller.queue
+        facts = self._controller.facts
         async for item in watch_configs(self._store.configs, self._link, resync=self._resync):
             if isinstance(item, Snapshot):
                 first = not self._objects_known.is_set()
                 changed = facts.replace(item.entries)
                 self._objects_known.set()
                 for key in () if first else changed:
-                    queue.add(key)
+                    self._look_at(key)
             else:
                 facts.change(item.entry)
-                queue.add(item.entry.id)
+                self._look_at(item.entry.id)
 
     async def _hints(self, executor: Executor) -> None:
         async for key in executor.events():
-            self._controller.queue.add(key)
+            self._look_at(key)
 
-
-async def _for_ever(feed: Callable[[], Awaitable[None]]) -> None:
-    """A feed that ends by a defect begins again: without it changes would wait for the next resync."""
-    while True:
+    async def _for_ever(self, feed: Callable[[], Awaitable[None]]) -> None:
+        """A feed that ends by a defect begins again: without it changes would wait for the next resync."""
+        name = f"the feed {getattr(feed, '__name__', 'of hints')}"
+        noted, loop = self._link.behind, asyncio.get_running_loop()
         try:
-            await feed()
-        except Exception:
-            log.exception("a feed ended by a defect")
-        await asyncio.sleep(BEGIN_AGAIN)
+            while True:
+                works = loop.call_later(WORKS, noted.pop, name, None)
+                try:
+                    await feed()
+                except Exception as error:
+                    log.exception("a feed ended by a defect")
+                    words = (
+                        f"a defect of nexthos ({type(error).__name__}); see the controller's log"
+                    )
+                    noted.setdefault(name, Behind(time.monotonic(), words))
+                finally:
+                    works.cancel()
+                await asyncio.sleep(BEGIN_AGAIN)
+        finally:
+            noted.pop(name, None)
+
+
+@contextmanager
+def behind(link: Link, name: str, why: str) -> Iterator[None]:
+    """Note that something does not get on, while this is entered."""
+    link.behind[name] = Behind(time.monotonic(), why)
+    try:
+        yield
+    finally:
+        link.behind.pop(name, None)

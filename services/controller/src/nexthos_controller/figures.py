@@ -15,6 +15,7 @@ _MESSAGES = {
 _CPU = "process_cpu_seconds"
 _MEMORY = "process_resident_memory_bytes"
 _READ = (*_MESSAGES, _CPU, _MEMORY)
+MOST = 2.0**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ def read_figures(text: str) -> EngineFigures | None:
     found = False
     for family in text_string_to_metric_families("\n".join(wanted) + "\n"):
         for sample in family.samples:
+            if not 0 <= sample.value <= MOST:  # nor NaN: nothing that was counted
+                raise ValueError(f"{sample.name} is no count")
             name = sample.name.removesuffix("_total")
             if (kind := _MESSAGES.get(name)) is not None:
                 sums[kind] += sample.value

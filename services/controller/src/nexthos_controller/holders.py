@@ -6,10 +6,12 @@ A controller that was killed and started again need not wait for its own lease t
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PID = re.compile(r"[0-9]{1,10}")
 
 
 @cache
@@ -24,7 +26,7 @@ def is_dead(process: str) -> bool:
     """Whether `process`, as it called itself, ran on this system and has ended. False if in doubt."""
     system, _, which = process.rpartition(" ")
     system, _, pid = system.rpartition(" ")
-    if not pid.isdecimal() or system != _system():
+    if not _PID.fullmatch(pid) or system != _system():
         return False
     return _start(int(pid)) != which
 

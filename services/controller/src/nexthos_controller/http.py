@@ -83,17 +83,22 @@ async def serve_http(
     is_ready: Callable[[], bool],
     more: Iterable[Route] = (),
     token: str | None = None,
+    why_not: Callable[[], str] = str,
 ) -> AsyncIterator[str]:
     """Serve on `host:port` (port 0 picks one) or `unix:/path`; yields the base URL.
 
-    Without `token` everybody who reaches it is answered. Raises SettingsError.
+    Without `token` everybody who reaches it is answered. `why_not` says in a line why it is not ready.
+    Raises SettingsError.
     """
 
     async def livez(_: Request) -> Answer:
         return Answer(b"ok\n")
 
     async def readyz(_: Request) -> Answer:
-        return Answer(b"ok\n") if is_ready() else Answer(b"not ready\n", 503)
+        if is_ready():
+            return Answer(b"ok\n")
+        words = ": ".join(part for part in ("not ready", why_not()) if part)
+        return Answer(f"{words}\n".encode(errors="replace"), 503)
 
     async def metrics(_: Request) -> Answer:
         # In a thread: 10,000 pipelines take half a second, and reconciling goes on meanwhile.

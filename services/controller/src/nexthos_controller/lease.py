@@ -31,14 +31,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nexthos_controller.holders import is_dead, this_process
 from nexthos_shared.errors import LeaseLost, NexthosError, StoreConflict
+from nexthos_shared.models.quantities import Moment
 from nexthos_shared.names import LEASE_KEY
+from nexthos_shared.reading import read_model
 from nexthos_shared.stores import Bucket, KvEntry
 
 TTL = 3.0  # seconds
+MOST_TTL = 60.0  # seconds, as in the settings
+MOST_CLAIM = 4096  # bytes; ours has 300
 # Parts of the TTL.
 HOLDS = 0.8  # how long a renewal counts, from the moment it was sent
 RENEW = 1 / 3  # from one renewal to the next
@@ -68,7 +72,7 @@ class Claim(BaseModel):
 
     holder: str
     host: str
-    since: float = Field(description="seconds since the epoch")
+    since: Moment = Field(description="seconds since the epoch")
     ttl: float = Field(gt=0, allow_inf_nan=False, description="seconds")
     life: str = Field(description="random; two processes that took the same name differ in it")
     process: str = Field("", description="which process it is, for others on the same system")
@@ -152,6 +156,9 @@ class Lease:
                     why = await self._take(revision) if is_free else _who(entry)
             except (NexthosError, TimeoutError) as error:
                 why = str(error) or "NATS did not answer in time"
+            except Exception as error:  # whatever the key holds, it is waited for again
+                log.exception("lease not judged by a defect")
+                why = f"a defect of nexthos ({type(error).__name__})"
             if self.held:
                 break
             if why != told:
@@ -211,8 +218,9 @@ class Lease:
         if claim is not None and is_dead(claim.process):
             return True  # killed on this very system: whatever it was about to do, it can't
         if entry is None:  # it ended by itself, or a hand removed it
-            return self._clock() - sight.since > (sight.ttl or self._ttl)
-        ttl = max(self._ttl, claim.ttl if claim else 0.0)
+            return self._clock() - sight.since > min(sight.ttl or self._ttl, MOST_TTL)
+        # One that was written by hand must not keep everybody off for years.
+        ttl = max(self._ttl, min(claim.ttl, MOST_TTL) if claim else 0.0)
         return self._clock() - sight.since > ttl
 
     async def _take(self, revision: int) -> str:
@@ -304,10 +312,7 @@ class Lease:
 def _claim_of(entry: KvEntry | None) -> Claim | None:
     if entry is None or entry.value is None:
         return None
-    try:
-        return Claim.model_validate_json(entry.value)
-    except ValidationError:
-        return None
+    return read_model(Claim, entry.value, most=MOST_CLAIM)
 
 
 def _who(entry: KvEntry | None) -> str:

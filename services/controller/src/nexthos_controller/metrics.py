@@ -21,15 +21,26 @@ from nexthos_shared.models import Phase
 class SiteMetrics(Collector):
     """Of a controller whether it leads or stands by."""
 
-    def __init__(self, leads: Callable[[], bool], reconnects: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        leads: Callable[[], bool],
+        reconnects: Callable[[], int],
+        skipped: Callable[[], int],
+    ) -> None:
         self._leads = leads
         self._reconnects = reconnects
+        self._skipped = skipped
 
     def collect(self) -> Iterable[Metric]:
         """The families of one scrape."""
         yield GaugeMetricFamily("nexthos_leader", "1 if this controller acts", int(self._leads()))
         yield CounterMetricFamily(
             "nexthos_nats_reconnects", "Connections to NATS after the first", self._reconnects()
+        )
+        yield CounterMetricFamily(
+            "nexthos_messages_skipped",
+            "Messages of NATS that nobody could handle, passed over",
+            self._skipped(),
         )
 
 

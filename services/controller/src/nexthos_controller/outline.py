@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import Field, WrapValidator
 
 from nexthos_controller.observe import Whereabouts, whereabouts_of
 from nexthos_shared.models import Accepted, Phase, PipelineStatus, Place, Wanted
+from nexthos_shared.models.quantities import Count
 from nexthos_shared.models.status import Stored, or_the_current_one
 from nexthos_shared.names import ENV_NATS_URL
+from nexthos_shared.reading import read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +70,17 @@ class _Glance(Stored):
     """Of a PipelineStatus, what an outline is made of."""
 
     phase: Phase
-    ready: int = 0
-    replicas: int = 0
-    restarts: int = 0
-    drifts: int = 0
+    ready: Count = 0
+    replicas: Count = 0
+    restarts: Count = 0
+    drifts: Count = 0
     memory: _Memory = Field(default_factory=_Memory)
 
 
 def read_outline(value: bytes) -> Outline | None:
     """The outline of the status in these bytes; None if they are none."""
-    try:
-        return outline_of(_Glance.model_validate_json(value))
-    except ValidationError:
-        return None
+    glance = read_model(_Glance, value)
+    return outline_of(glance) if glance is not None else None
 
 
 def outline_of(status: PipelineStatus | _Glance) -> Outline:

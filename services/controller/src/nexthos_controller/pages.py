@@ -12,11 +12,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import structlog
-from pydantic import ValidationError
 
 from nexthos_controller.outline import Outline, outline_of, read_outline
 from nexthos_controller.seals import SEAL, is_sealed
 from nexthos_shared.models import PipelineStatus
+from nexthos_shared.reading import read_model
 
 KEPT = 256  # understood statuses: more than are looked at, or wait for an answer, at one time
 
@@ -118,8 +118,7 @@ class Understood:
 
 def read(key: str, value: bytes) -> PipelineStatus | None:
     """The status, or None if it can't be understood."""
-    try:
-        return PipelineStatus.model_validate_json(value)
-    except ValidationError as error:
-        log.warning("unreadable status, made anew", pipeline=key, error=str(error)[:200])
-        return None
+    status = read_model(PipelineStatus, value)
+    if status is None:
+        log.warning("unreadable status, made anew", pipeline=key)
+    return status

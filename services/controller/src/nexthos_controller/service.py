@@ -219,6 +219,12 @@ def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:
         raise _Refusal(413, Reason.INVALID_REQUEST, words)
     try:
         return endpoint.request.model_validate_json(data.strip() or b"{}")
+    except (
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:  # of a validator, by what was sent
+        raise _Refusal(400, Reason.INVALID_REQUEST, "the request can't be understood") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from nexthos_shared.stores import Store
 
 Factories = Mapping[str, Callable[[ExecutorContext], Executor]]
 LAST_EVENTS = 10  # in a reply
+BEHIND = 10.0  # seconds that a watch may take to begin, or to come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,33 @@ class Site:
     instruments: Instruments
     replies: Replies
     now: Callable[[], float]
+    halted: list[Problem] = field(default_factory=list)  # why it does not take part; at most one
 
     @property
     def is_ready(self) -> bool:
         """Whether it acts, or would if the one that acts ended."""
-        return self.link.nc.is_connected
+        return self.link.nc.is_connected and not any(self.hindrances())
+
+    @property
+    def why_not_ready(self) -> str:
+        """In a line; empty if it is."""
+        if not self.link.nc.is_connected:
+            return f"NATS at {self.link.options.safe_url} is away"
+        return "; ".join(problem.message for problem in self.hindrances())
+
+    def hindrances(self) -> Iterator[Problem]:
+        """What keeps it from acting on what is stored."""
+        yield from self.halted
+        for name, behind in sorted(self.link.behind.items()):
+            lasts = time.monotonic() - behind.since
+            if lasts > BEHIND:
+                words = f"{name} does not get on, for {lasts:.0f} s: {behind.why}"
+                yield Problem(Reason.WATCH_BEHIND, words)
+
+    def skipped(self) -> Iterator[Problem]:
+        """Messages that were passed over, the last of them."""
+        for skip in self.link.skips.last():
+            yield Problem(Reason.MESSAGE_SKIPPED, f"passed over: {skip}")
 
     def told(self, **known: Any) -> ControllerReply:
         """What is said of this controller: what does not change, and what is `known` besides."""

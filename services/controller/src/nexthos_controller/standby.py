@@ -98,7 +98,7 @@ class StandbyAnswers:
         return entries, {key: status for key, status in found.items() if status is not None}
 
     async def _overview(self) -> ControllerReply:
-        problems: list[Problem] = []
+        problems: list[Problem] = list(self.site.hindrances())
         leader: LeaderReport | None = None
         entries: dict[str, KvEntry] = {}
         statuses: dict[str, PipelineStatus] = {}

@@ -47,10 +47,13 @@ class Term:
 
 
 @asynccontextmanager
-async def lead(site: Site) -> AsyncIterator[Term]:
-    """Act while this is entered. Raises SettingsError, EngineMissing, NotPermitted, StoreMissing."""
+async def lead(site: Site, known: str | None = None) -> AsyncIterator[Term]:
+    """Act while this is entered. `known`: which installation the store was before.
+
+    Raises SettingsError, EngineMissing, NotPermitted, StoreMissing, InstallationDiffers.
+    """
     settings, store = site.settings, site.store
-    installation = await store.installation()
+    installation = await store.installation(known)
     state_dir = settings.state_dir or default_state_dir(
         os.environ, settings.namespace, installation
     )
@@ -67,7 +70,7 @@ async def lead(site: Site) -> AsyncIterator[Term]:
         site.registry.register(metrics)
         stack.callback(site.registry.unregister, metrics)
         await stack.enter_async_context(controller.queue)
-        feeds = Feeds(controller, store, site.link, settings.resync, site.instruments)
+        feeds = Feeds(controller, store, site.link, settings.resync, site.instruments, installation)
         await stack.enter_async_context(feeds)
         await feeds.caught_up.wait()
         about = replace(site.about, installation=installation)

@@ -27,6 +27,7 @@ from nexthos_shared.errors import NexthosError
 
 FIRST_BACKOFF = 0.5  # seconds
 LAST_BACKOFF = 300.0  # seconds
+LONGEST = 24 * 3600.0  # seconds between two looks
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,8 @@ class WorkQueue:
         """Look at `key` in `delay` seconds, unless it is looked at before."""
         timer = self._timers.get(key)
         loop = asyncio.get_running_loop()
+        # A timer that is no number would upset the loop's heap, and with it the timers of all others.
+        delay = min(delay, LONGEST) if delay == delay else LAST_BACKOFF
         if timer is not None and timer.when() <= loop.time() + delay:
             return
         self._drop_timer(key)

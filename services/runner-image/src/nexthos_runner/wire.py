@@ -30,6 +30,8 @@ from nexthos_shared.exits import Exit
 STEP_WITHIN = 2.0  # seconds for one connect, one greeting, one answer
 MAX_LINE = 64 * 1024  # bytes of an INFO: clusters list their servers there
 MAX_ANSWER = 8 * 1024 * 1024  # bytes: as much as a server may be told to let through
+# White space and controls end a subject; a wildcard in it is another pipeline's chunk.
+_NO_SUBJECT = re.compile(r"[\x00-\x20\x7f*>]|\A\Z")
 _PERMISSIONS = re.compile(r"Permissions Violation for (\w+) to \"([^\"]*)\"", re.IGNORECASE)
 _CREDENTIALS = ("authorization", "authentication", "credentials")
 
@@ -119,6 +121,9 @@ class Wire:
 
     def get(self, subject: str, payload: bytes = b"") -> Message:
         """Ask, and the answer. Raises Away, or Failed where the subject is refused."""
+        if _NO_SUBJECT.search(subject):
+            # Made of what others wrote, it would end this line and begin another command.
+            raise Failed(Exit.DAMAGED, f"{subject[:60]!r} is no subject that may be asked")
         self._asked += 1
         reply = f"{self._inbox}.{self._asked}"
         with self._translated():

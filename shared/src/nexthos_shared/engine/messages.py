@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexthos_shared import names
+from nexthos_shared.foreign import read_object
 from nexthos_shared.reasons import Problem, Reason
 
 MAX_MESSAGE = 2000  # characters
@@ -121,11 +122,7 @@ def _error_in(line: str) -> Problem | None:
 def _json_entry(line: str) -> dict[str, Any] | None:
     if not line.startswith("{"):
         return None
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) else None
+    return read_object(line.encode(errors="replace"))
 
 
 # ---- values of variables

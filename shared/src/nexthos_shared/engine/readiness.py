@@ -24,6 +24,8 @@ Ready = Literal["ready", "not-ready", "not-ours", "down"]
 
 MAX_HEAD = 16 * 1024  # bytes of status line and headers
 MAX_DETAIL = 1000  # bytes
+MAX_NUMBER = 16  # digits of a length
+MAX_TRAILERS = 100
 MAX_BODY = 64 * 1024 * 1024  # bytes; 500 streams make about 1 MB of metrics
 
 
@@ -175,18 +177,19 @@ class Connection:
         if headers.get("transfer-encoding") == "chunked":
             return await self._chunks()
         if "content-length" in headers:
-            return await self._exactly(int(headers["content-length"]))
+            return await self._exactly(int(headers["content-length"][:MAX_NUMBER]))
         self.ended = True  # a body without a length lasts until the end of the connection
         return await self._reader.read(MAX_HEAD)
 
     async def _chunks(self) -> bytes:
         body = bytearray()
-        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+        while size := int((await self._reader.readuntil(b"\r\n"))[:MAX_NUMBER], 16):
             body += await self._exactly(size, already=len(body))
             await self._reader.readexactly(2)
-        while await self._reader.readuntil(b"\r\n") != b"\r\n":
-            pass  # trailers
-        return bytes(body)
+        for _ in range(MAX_TRAILERS):
+            if await self._reader.readuntil(b"\r\n") == b"\r\n":
+                return bytes(body)
+        raise ValueError("too many trailers")
 
     async def _exactly(self, size: int, already: int = 0) -> bytes:
         if not 0 <= size <= MAX_BODY - already:

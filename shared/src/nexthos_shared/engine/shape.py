@@ -20,6 +20,15 @@ from typing import Any
 MAX_PARSED_BYTES = 128 * 1024  # about 0.8 s
 MAX_DEPTH = 64
 MAX_EVENTS = 50_000
+# What the parser ends with by defects of its own: `"\\UFFFFFFFF"` is an OverflowError.
+_DEFECTS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 _OF_INTEREST = re.compile(
     rb"metrics|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
@@ -109,8 +118,8 @@ def parse_bounded(config: bytes) -> Any:
         mark = error.problem_mark or error.context_mark
         where = (mark.line + 1, mark.column + 1) if mark else (None, None)
         raise Unreadable(str(error.problem), *where) from error
-    except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise Unreadable(str(error)) from error
+    except (YAMLError, *_DEFECTS) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
 
 
 def _build(events: Iterator[Any]) -> Any:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from nexthos_shared.models.quantities import Count
 from nexthos_shared.models.status import Phase, Stored
 from nexthos_shared.reasons import Reason
+
+
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text).timestamp()  # raises ValueError, or OverflowError in the year 1
+    return text
 
 
 class EventType(StrEnum):
@@ -37,8 +43,8 @@ class EventData(Stored):
     phase: Phase | None = Field(None, description="after it; null when it was deleted")
     before: Phase | None = Field(None, description="before it; null when it was never looked at")
     version: str | None = Field(None, description="version that ran, or was being started")
-    revision: int = Field(0, description="revision of the entry that was observed")
-    restarts: int = Field(0, description="ends of the present spec that nobody asked for, in all")
+    revision: Count = Field(0, description="revision of the entry that was observed")
+    restarts: Count = Field(0, description="ends of the present spec that nobody asked for, in all")
     bad: bool = Field(False, description="somebody may have to do something about it")
 
 
@@ -50,7 +56,7 @@ class Event(Stored):
     source: str = Field(description="nexthos/<namespace>/<controller>")
     type: EventType
     subject: str = Field(description="the pipeline's id")
-    time: str = Field(description="RFC 3339, UTC")
+    time: Annotated[str, AfterValidator(_is_time)] = Field(description="RFC 3339, UTC")
     datacontenttype: Literal["application/json"] = "application/json"
     data: EventData
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from nexthos_shared.models.pipeline import Pipeline, Wanted
+from nexthos_shared.models.quantities import Count, Moment
 from nexthos_shared.reasons import Problem, Reason
 
 CURRENT = "current"
@@ -74,7 +75,7 @@ class Condition(Stored):
     file: str | None = None
     line: int | None = None
     column: int | None = None
-    since: float = Field(
+    since: Moment = Field(
         0.0, description="seconds since the epoch at which status or reason changed"
     )
 
@@ -98,14 +99,14 @@ class ExecutionReport(Stored):
     uid: str
     executor: str
     place: str
-    replica: int
+    replica: Count
     spec_hash: str
     state: Literal["prepared", "running", "stopped"]
     ready: bool | None = None
-    restarts: int = 0
+    restarts: Count = 0
     exit_code: int | None = None
     reason: Reason | None = None
-    started_at: float | None = Field(None, description="seconds since the epoch")
+    started_at: Moment | None = Field(None, description="seconds since the epoch")
     endpoint: str | None = Field(None, description="base URL of the engine's own HTTP")
 
 
@@ -121,7 +122,7 @@ class Traits(Stored):
 class Accepted(Stored):
     """A definition that may run, with the digest that was pinned when it was accepted."""
 
-    revision: int
+    revision: Count
     spec_hash: str
     digest: str
     definition: Pipeline
@@ -136,7 +137,7 @@ class Readiness(Stored):
     """Whether all replicas of the current spec are ready together, and since when."""
 
     ready: bool
-    since: float = Field(description="seconds since the epoch")
+    since: Moment = Field(description="seconds since the epoch")
 
 
 class Place(Stored):
@@ -161,10 +162,10 @@ class Slot(Stored):
     place: str = ""
     was_ready: bool = Field(False, description="`uid` has been ready at least once")
     ended: bool = Field(False, description="the end of `uid` has been counted")
-    running_since: float = Field(0.0, description="seconds since the epoch")
-    restarts: int = Field(0, description="all ends of this spec that were not asked for")
-    failures: int = Field(0, description="ends in a row without a healthy time in between")
-    not_before: float = Field(0.0, description="seconds since the epoch; no start earlier")
+    running_since: Moment = Field(0.0, description="seconds since the epoch")
+    restarts: Count = Field(0, description="all ends of this spec that were not asked for")
+    failures: Count = Field(0, description="ends in a row without a healthy time in between")
+    not_before: Moment = Field(0.0, description="seconds since the epoch; no start earlier")
     problem: Problem | None = Field(None, description="why it ended last")
 
 
@@ -194,7 +195,7 @@ class Memory(Stored):
     completed: str | None = Field(None, description="spec hash of a job that finished")
     failed: str | None = Field(None, description="spec hash of a job that used up its retries")
     readiness: Readiness | None = None
-    slots: dict[int, Slot] = Field(default_factory=dict, description="by replica")
+    slots: dict[Count, Slot] = Field(default_factory=dict, description="by replica")
     places: list[Place] = Field(
         default_factory=list, description="where something of it may be, whatever its spec"
     )
@@ -208,19 +209,19 @@ class Memory(Stored):
 class PipelineStatus(Stored):
     """The report, and the memory below it."""
 
-    observed_revision: int = Field(0, description="revision of the entry this speaks of")
+    observed_revision: Count = Field(0, description="revision of the entry this speaks of")
     phase: Phase
-    ready: int = Field(0, description="executions ready now")
-    replicas: int = Field(0, description="executions wanted now")
+    ready: Count = Field(0, description="executions ready now")
+    replicas: Count = Field(0, description="executions wanted now")
     version: str | None = Field(None, description="version that runs, or is being started")
     digest: str | None = None
-    restarts: int = Field(0, description="ends of the present spec that nobody asked for")
-    drifts: int = Field(0, description="times it was found otherwise than left, and put right")
+    restarts: Count = Field(0, description="ends of the present spec that nobody asked for")
+    drifts: Count = Field(0, description="times it was found otherwise than left, and put right")
     conditions: list[Condition] = Field(default_factory=list)
     executions: list[ExecutionReport] = Field(default_factory=list)
-    executions_total: int = 0
+    executions_total: Count = 0
     controller: str = ""
-    updated_at: float = Field(0.0, description="seconds since the epoch")
+    updated_at: Moment = Field(0.0, description="seconds since the epoch")
     memory: Memory = Field(default_factory=Memory)
     seal: str | None = Field(
         None,

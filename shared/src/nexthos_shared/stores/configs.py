@@ -7,11 +7,15 @@ when the object is overwritten meanwhile (nats-facts.md, 2). Metas and chunks ar
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import secrets
 from collections.abc import Hashable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from nats.aio.msg import Msg
-from nats.js.api import ObjectMeta
 
 from nexthos_shared import names, objects
 from nexthos_shared.errors import ConfigUnavailable, StoreConflict
@@ -24,6 +28,9 @@ from nexthos_shared.stores.identity import Identity, identity_of
 
 __all__ = ["MAX_CONFIG_BYTES", "ConfigInfo", "Configs", "too_large"]
 
+ROLLUP = "Nats-Rollup"  # the last meta of a name is the only one
+CHUNK_BYTES = 128 * 1024  # as clients cut by default
+
 
 class Configs:
     """Configurations by id and version."""
@@ -35,10 +42,11 @@ class Configs:
         self._root = f"$O.{name}"
 
     async def info(self, pipeline_id: str, version: str) -> ConfigInfo | None:
-        """What is stored under `<id>/<version>`, or None."""
+        """What is stored under `<id>/<version>`, or None; its meta may be `broken`."""
         name = names.config_object(pipeline_id, version)
         ask = objects.Ask(objects.meta_subject(self.name, name))
-        info = objects.info_of(await self._answer(ask, f"look at {self.name}/{name}"))
+        answer = await self._answer(ask, f"look at {self.name}/{name}")
+        info = objects.info_of(answer, pipeline_id, version)
         return None if info is None or info.deleted else info
 
     async def get(
@@ -94,10 +102,8 @@ class Configs:
         stored = await self.info(pipeline_id, version)
         if stored is not None and stored.digest == names.digest_of(content):
             return stored
-        async with door(self.link, f"write {self.name}/{name}", self.stream, self._root):
-            objects = await self.link.js.object_store(self.name)
-            meta = ObjectMeta(name=name, description=description or None)
-            await objects.put(name, content, meta=meta)
+        await self._write(name, content, description)
+        await self._purge([stored] if stored else [])
         written = await self.info(pipeline_id, version)
         if written is None:
             raise ConfigUnavailable(f"configuration {name}: written, but can't be read back")
@@ -106,14 +112,55 @@ class Configs:
         return written
 
     async def delete(self, pipeline_id: str, version: str) -> None:
-        """Delete; what is not there is not missed."""
-        name = names.config_object(pipeline_id, version)
-        try:
-            async with door(self.link, f"delete {self.name}/{name}", self.stream, self._root):
-                objects = await self.link.js.object_store(self.name)
-                await objects.delete(name)
-        except Nothing:
-            return
+        """Delete; what is not there is not missed, and what can't be read is deleted like all else."""
+        stored = await self.info(pipeline_id, version)
+        if stored is not None:
+            await self._delete(stored)
+            await self._purge([stored])
+
+    async def delete_all(self, pipeline_id: str) -> list[str]:
+        """Delete all configurations of a pipeline; returns their versions."""
+        stored = await self.list(pipeline_id)
+        for info in stored:
+            await self._delete(info)
+        await self._purge(stored)
+        return [info.version for info in stored]
+
+    async def _delete(self, info: ConfigInfo) -> None:
+        name = names.config_object(info.id, info.version)
+        nuid = info.nuid or secrets.token_hex(11)  # clients miss it even in a deleted object
+        await self._write_meta(_Meta(name, self.name, nuid, deleted=True))
+
+    async def _write(self, name: str, content: bytes, description: str) -> None:
+        """The chunks, then the meta that names them: a crash in between leaves what was there before."""
+        nuid = secrets.token_hex(11)
+        subject = f"{self._root}.C.{nuid}"
+        cuts = range(0, len(content), CHUNK_BYTES)
+        for start in cuts:
+            async with door(self.link, f"write {self.name}/{name}", self.stream, subject):
+                await self.link.js.publish(subject, content[start : start + CHUNK_BYTES])
+        raw = bytes.fromhex(names.digest_of(content).removeprefix("sha256:"))
+        digest = f"SHA-256={base64.urlsafe_b64encode(raw).decode()}"
+        meta = _Meta(name, self.name, nuid, len(content), len(cuts), digest, description or None)
+        await self._write_meta(meta)
+
+    async def _write_meta(self, meta: _Meta) -> None:
+        subject = objects.meta_subject(self.name, meta.name)
+        async with door(self.link, f"write {self.name}/{meta.name}", self.stream, subject):
+            await self.link.js.publish(subject, meta.to_json(), headers={ROLLUP: "sub"})
+
+    async def _purge(self, old: list[ConfigInfo]) -> None:
+        """Remove the chunks of objects that are no more. Left behind they cost room and nothing else.
+
+        Unless another meta names the same: whoever wrote one of these may have wanted those gone.
+        """
+        nuids = {info.nuid for info in old if info.nuid}
+        if nuids:
+            nuids -= {info.nuid for info in await self.list()}
+        for nuid in sorted(nuids):
+            subject = f"{self._root}.C.{nuid}"
+            async with door(self.link, f"purge {subject}", self.stream, subject):
+                await self.link.js.purge_stream(self.stream, subject=subject)
 
     async def list(self, pipeline_id: str | None = None) -> list[ConfigInfo]:
         """What is stored, oldest first; of one pipeline, or of all."""
@@ -139,12 +186,42 @@ class Configs:
 
     def subjects(self, info: ConfigInfo | None) -> tuple[Hashable, int] | None:
         """Its name, and how many subjects it stands for: its meta's, and its chunks'. See `Tally`."""
-        if info is None:
+        if info is None or info.broken:
             return None
         return hash((info.id, info.version)), 1 if info.deleted or not info.size else 2
 
     def read(self, message: Msg) -> ConfigInfo | None:
         """The info in a message of this bucket's feed; None if its name is no configuration's."""
+        named = objects.name_of(self.name, message.subject)
+        if named is None:
+            return None
         meta = message.metadata
         answer = objects.Answer(message.data, meta.sequence.stream, meta.timestamp.timestamp())
-        return objects.info_of(answer)
+        info = objects.info_of(answer, *named)
+        if info is not None and info.broken:
+            words = f"{names.config_object(*named)}: {info.broken}"
+            self.link.skips.note(message.subject, info.revision, words)
+        return info
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """What the Object Store keeps of an object (ADR-20)."""
+
+    name: str
+    bucket: str
+    nuid: str
+    size: int = 0  # bytes
+    chunks: int = 0
+    digest: str = ""
+    description: str | None = None
+    deleted: bool = False
+
+    def to_json(self) -> bytes:
+        """As clients write it; they read what time it is from the message."""
+        said = {key: value for key, value in asdict(self).items() if value is not None}
+        said["mtime"] = datetime.now(UTC).isoformat()
+        said["options"] = {"max_chunk_size": CHUNK_BYTES}
+        if not self.deleted:
+            del said["deleted"]
+        return json.dumps(said).encode()

@@ -63,6 +63,10 @@ async def door(link: Link, what: str, stream: str, subject: str = "") -> AsyncIt
             raise _of_api(what, error) from error
         except (TimeoutError, nats_errors.Error, OSError) as error:
             raise StoreUnavailable(f"{what}: {_words(error)}") from error
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            # nats-py trusts what answers; an answer that is none must cost this call and nothing else.
+            words = f"the answer can't be read ({type(error).__name__})"
+            raise StoreUnavailable(f"{what}: {words}") from error
 
 
 @dataclass(slots=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from pydantic import ValidationError
 
 from nexthos_shared.models import Event
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import Link
+from nexthos_shared.reading import read_model
 from nexthos_shared.stores.door import door
 from nexthos_shared.stores.feed import Feed, open_feed
 
@@ -65,10 +65,7 @@ class Events:
 
     def read(self, message: Msg) -> Event | None:
         """The event in a message of `feed`, or None for what somebody else published there."""
-        try:
-            return Event.model_validate_json(message.data)
-        except ValidationError:
-            return None
+        return read_model(Event, message.data)
 
     def config(self, replicas: int) -> StreamConfig:
         """The stream as it is created."""

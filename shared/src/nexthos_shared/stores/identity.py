@@ -31,5 +31,5 @@ async def identity_of(link: Link, name: str, stream: str) -> Identity:
     async with door(link, f"look at {name}", stream):
         # nats-py's own reading of the answer leaves out how many subjects there are.
         info = await link.js._api_request(f"{link.js._prefix}.STREAM.INFO.{stream}")
-    state = info["state"]
-    return Identity(info["created"], state["last_seq"], state.get("num_subjects", 0))
+        state = info["state"]
+        return Identity(info["created"], state["last_seq"], state.get("num_subjects", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,12 @@ from typing import Any
 import structlog
 from nats.js import errors as js_errors
 
-from nexthos_shared.errors import StoreConflict, StoreMissing, StoreUnavailable
+from nexthos_shared.errors import (
+    InstallationDiffers,
+    StoreConflict,
+    StoreMissing,
+    StoreUnavailable,
+)
 from nexthos_shared.names import INSTALLATION_KEY, Names
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.bucket import Bucket
@@ -24,7 +30,8 @@ from nexthos_shared.stores.streams import Difference, bucket_config, differences
 log = structlog.get_logger(__name__)
 
 STREAM_EXISTS = 10058
-INSTALLATION = "nexthos.installation"  # in the metadata of the bucket of pipelines
+INSTALLATION = "nexthos.installation"  # in the metadata of each bucket
+_INSTALLATION = re.compile(rb"[0-9a-f]{12}")
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
 ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
 
@@ -101,10 +108,10 @@ class Store:
     async def setup(self, replicas: int = 1) -> list[str]:
         """Create the buckets that are missing; returns their names."""
         missing = await self.missing()
+        installation = await self._installation_for_new() if missing else ""
         for bucket in missing:
             config = bucket_config(self.names, bucket, replicas)
-            if bucket == self.pipelines.name:
-                config.metadata = {INSTALLATION: await self._installation_key() or _random()}
+            config.metadata = {INSTALLATION: installation}
             async with door(self.link, f"create {bucket}", config.name or bucket):
                 try:
                     await self.link.js.add_stream(config)
@@ -166,23 +173,55 @@ class Store:
                 if error.err_code != STREAM_EXISTS:
                     raise
 
-    async def installation(self) -> str:
+    async def installation(self, known: str | None = None) -> str:
         """The random id of this store, made by whoever creates it.
 
-        It stands in the control bucket, and in the metadata of the bucket of pipelines: were it lost
-        with the one, nothing that runs would be known as ours, and all of it started a second time.
+        It stands in the control bucket, and in the metadata of all buckets: were it lost with the one,
+        nothing that runs would be known as ours, and all of it started a second time. `known` is what it
+        was before, for a store whose metadata does not say.
+
+        Raises InstallationDiffers where the key says another thing, or no such id.
         """
-        stored = await self._installation_key()
-        if stored is None:
-            made = await self._installation_noted() or _random()
+        found = await self.stored_installation(known)
+        if found is None:
+            made = await self._installation_noted() or known or _random()
             with suppress(StoreConflict):  # somebody else was faster: theirs counts
                 await self.control.create(INSTALLATION_KEY, made.encode())
-            stored = await self._installation_key()
-        if stored is None:
+            found = await self.stored_installation(known)
+        if found is None:
             raise StoreMissing(f"{self.control.name}/{INSTALLATION_KEY} can't be read back")
-        return stored
+        return found
 
-    async def _installation_key(self) -> str | None:
+    async def stored_installation(self, known: str | None = None) -> str | None:
+        """The same as far as the key is there, and nothing is written. Raises InstallationDiffers."""
+        stored = await self._installation_key()
+        if stored is None:
+            return None
+        found, noted = _installation_of(stored), await self._installation_noted() or known
+        if found is None or noted not in (None, found):
+            raise self._differs(stored, noted)
+        return found
+
+    def _differs(self, stored: bytes, noted: str | None) -> InstallationDiffers:
+        key, shown = (
+            f"{self.control.name}/{INSTALLATION_KEY}",
+            stored[:40].decode("ascii", "replace"),
+        )
+        words = f"{key} is {shown!r}, "
+        if noted is None:
+            words += "which is no id of an installation (12 hex digits): write the right one back, as the "
+            words += "state folder's name and the containers' label nexthos.installation have it"
+        else:
+            words += f"but this store was made as {noted}: `nats kv del {self.control.name} "
+            words += f"{INSTALLATION_KEY}` has that written again"
+        return InstallationDiffers(f"{words}; until then nothing is started or stopped")
+
+    async def _installation_for_new(self) -> str:
+        """What a bucket that is made now is to say."""
+        stored = await self._installation_key()
+        return await self._installation_noted() or _installation_of(stored or b"") or _random()
+
+    async def _installation_key(self) -> bytes | None:
         """Waits a moment for a bucket that another process has just made: it exists before it answers."""
         until = asyncio.get_running_loop().time() + ANSWERS_WITHIN
         while True:
@@ -195,12 +234,25 @@ class Store:
                 if asyncio.get_running_loop().time() > until:
                     raise
                 await asyncio.sleep(SETTLE)
-        return stored.value.decode() if stored and stored.value else None
+        return stored.value if stored else None
 
     async def _installation_noted(self) -> str | None:
-        async with door(self.link, f"look at {self.pipelines.name}", self.pipelines.stream):
-            info = await self.link.js.stream_info(self.pipelines.stream)
-        return (info.config.metadata or {}).get(INSTALLATION)
+        """What the buckets' metadata say, that of the pipelines first; None if they say nothing."""
+        for bucket in (self.pipelines, self.configs, self.statuses, self.control):
+            try:
+                async with door(self.link, f"look at {bucket.name}", bucket.stream):
+                    info = await self.link.js.stream_info(bucket.stream)
+            except StoreMissing:
+                continue
+            noted = (info.config.metadata or {}).get(INSTALLATION, "")
+            if (found := _installation_of(noted.encode())) is not None:
+                return found
+        return None
+
+
+def _installation_of(written: bytes) -> str | None:
+    """The id, if it has the form of one: it becomes a part of paths and names."""
+    return written.decode() if _INSTALLATION.fullmatch(written) else None
 
 
 def _random() -> str:

@@ -6,15 +6,15 @@ import json
 from datetime import UTC, datetime
 
 from nexthos_controller.executors.base import LogLine
+from nexthos_shared.foreign import read_object
 
 
 def read_line(raw: bytes, pipeline_id: str) -> LogLine:
     """The engine's own lines are JSON with level, message and the pipeline's id; all else is output."""
     text = raw.decode("utf-8", "replace").rstrip("\r")
     if text.startswith("{"):
-        try:
-            entry = json.loads(text)
-        except (ValueError, RecursionError):
+        entry = read_object(raw)
+        if entry is None:
             return LogLine(text, "output")
         if entry.get("pipeline") == pipeline_id and {"level", "msg"} <= entry.keys():
             return LogLine(text, "log", seconds_of(entry.get("time")))
@@ -25,7 +25,7 @@ def seconds_of(text: object) -> float | None:
     """Seconds since the epoch of an RFC 3339 time; None if it is none."""
     try:
         return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):  # the year 1
         return None
 
 

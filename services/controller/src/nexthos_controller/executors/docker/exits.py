@@ -11,13 +11,13 @@ Comes in: a life that is over. Goes out: an `Exit`. Pure, so it is right whoever
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Set
 
 from nexthos_controller.executors.base import Exit
 from nexthos_controller.executors.docker.life import Life
 from nexthos_shared import exits
 from nexthos_shared.engine import last_error
+from nexthos_shared.foreign import read_object
 from nexthos_shared.reasons import Problem, Reason
 
 TAIL = 50  # lines of the log that are searched for a cause
@@ -69,9 +69,6 @@ def _told(lines: Iterable[str]) -> bool:
 def _entries(lines: Iterable[str]) -> Iterator[dict[str, object]]:
     for line in lines:
         if line.startswith("{") and any(words in line for words in _ASKED):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and "level" in entry:
+            entry = read_object(line.encode(errors="replace"))
+            if entry is not None and "level" in entry:
                 yield entry

@@ -7,10 +7,12 @@ changed once a container exists, so what they say is what it was made with.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nexthos_controller.executors.base import Owner
+from nexthos_shared.foreign import read_object
 
 PREFIX = "nexthos."
 NAMESPACE = f"{PREFIX}namespace"
@@ -68,13 +70,33 @@ def read_labels(labels: Mapping[str, str] | None) -> Labels | None:
         return Labels(
             owner=Owner(labels[NAMESPACE], labels[INSTALLATION]),
             id=labels[PIPELINE],
-            replica=int(labels[f"{PREFIX}replica"]),
-            revision=int(labels[f"{PREFIX}revision"]),
+            replica=_whole(labels[f"{PREFIX}replica"]),
+            revision=_whole(labels[f"{PREFIX}revision"]),
             version=labels[f"{PREFIX}version"],
             digest=labels[f"{PREFIX}digest"],
             spec_hash=labels[f"{PREFIX}spec-hash"],
-            stop_timeout=float(labels[f"{PREFIX}stop-timeout"]),
-            made_with=json.loads(labels[f"{PREFIX}made-with"]),
+            stop_timeout=_seconds(labels[f"{PREFIX}stop-timeout"]),
+            made_with=_texts(labels[f"{PREFIX}made-with"]),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError("no whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    found = float(text)
+    if not 0 <= found <= 24 * 3600:
+        raise ValueError("no duration")
+    return found
+
+
+def _texts(text: str) -> dict[str, str]:
+    found = read_object(text.encode(errors="replace"))
+    if found is None or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError("no object of texts")
+    return found

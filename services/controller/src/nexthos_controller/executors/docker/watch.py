@@ -16,6 +16,7 @@ import structlog
 from nexthos_controller.executors.docker.daemon import Daemon
 from nexthos_controller.executors.docker.labels import PIPELINE
 from nexthos_shared.errors import ExecutorUnreachable
+from nexthos_shared.foreign import whole
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between two attempts to listen
 
@@ -61,6 +62,6 @@ class Watch:
                     self.listens.set()
                     self._missed()
                     continue
-                self._since = max(self._since, int(event.get("timeNano", 0)))
-                attributes = event.get("Actor", {}).get("Attributes", {})
-                self._changed(event.get("id", ""), attributes.get(PIPELINE, ""))
+                self._since = max(self._since, whole(event.get("timeNano"), 2**63) or 0)
+                attributes = (event.get("Actor") or {}).get("Attributes") or {}
+                self._changed(str(event.get("id", "")), str(attributes.get(PIPELINE, "")))

@@ -9,7 +9,6 @@ nothing secret may stand: so what runs can be found, and told whose it is, when 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,6 +16,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from nexthos_shared.foreign import read_object
 
 SHELL = "/bin/sh"
 SCRIPT = """\
@@ -118,10 +119,7 @@ def told(tail: str) -> bool:
     """Whether the engine noted there that a signal asked it to end."""
     for line in tail.splitlines():
         if line.startswith("{") and any(words in line for words in _ASKED):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
+            entry = read_object(line.encode(errors="replace")) or {}
             if str(entry.get("msg", "")).startswith(_ASKED) and "level" in entry:
                 return True
     return False

@@ -80,7 +80,10 @@ class Handle:
         """Seconds to drain; the usual ones if what shaped it is not known."""
         stored = (self.definition or {}).get("stop_timeout")
         usual: float = Pipeline.model_fields["stop_timeout"].default
-        return usual if stored is None else parse_duration(stored)
+        try:
+            return usual if stored is None else parse_duration(stored)
+        except ValueError:  # somebody edited the file
+            return usual
 
     @property
     def session(self) -> Session | None:

@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-import json
 import re
 from collections.abc import Mapping
 
-from nexthos_shared.engine.readiness import Connection
+from nexthos_shared.engine.readiness import MAX_BODY, Connection
+from nexthos_shared.foreign import read_json, read_object
 
 TIMEOUT = 5.0  # seconds
 CREATE_WITHIN = 20.0  # seconds; creating holds the host's one lock, and another stream may be slow
@@ -87,10 +87,10 @@ class Api:
     async def streams(self) -> dict[str, bool]:
         """Ids of its streams, and whether each is active: False once it has ended by itself."""
         status, body = await self._get("/streams")
+        found = read_object(body, most=MAX_BODY)
         try:
-            found = json.loads(body)
-            return {str(name): bool(info["active"]) for name, info in found.items()}
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+            return {name: bool(info["active"]) for name, info in found.items()}  # type: ignore[union-attr]
+        except (AttributeError, TypeError, KeyError) as error:
             raise Silent(f"/streams: {status}, and no list") from error
 
     async def unconnected(self) -> frozenset[str] | None:
@@ -200,9 +200,8 @@ def _silent(asked: str, error: Exception) -> Silent:
 
 def _messages(text: str) -> list[str]:
     """What the engine complains of: JSON with a list, or one line of plain text."""
-    try:
-        found = json.loads(text)
-    except ValueError:
+    found = read_json(text.encode())
+    if found is None:
         return [text.removeprefix("Error: ")]
     if isinstance(found, Mapping):
         for key in ("lint_errors", "linting_errors"):

@@ -109,7 +109,10 @@ class Handle:
         """Seconds to drain."""
         stored = self.definition.get("stop_timeout")
         usual: float = Pipeline.model_fields["stop_timeout"].default
-        return usual if stored is None else parse_duration(stored)
+        try:
+            return usual if stored is None else parse_duration(stored)
+        except ValueError:  # somebody edited the file
+            return usual
 
     def to_json(self) -> bytes:
         """As stored."""

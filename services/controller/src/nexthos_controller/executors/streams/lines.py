@@ -9,7 +9,6 @@ nowhere else, and is never taken for a line of the log.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.executors.lines import seconds_of
 from nexthos_controller.executors.machine import logfile
+from nexthos_shared.foreign import read_object
 
 KEPT = 200  # lines that are kept of a life that has ended, and of each stream when a log is cut
 SEARCHED = (
@@ -39,13 +39,10 @@ def read(raw: bytes, name: str) -> LogLine | None:
     """A line of an engine's log, if it is this stream's."""
     if _MARK + name.encode() + b'"' not in raw:
         return None
+    entry = read_object(raw)
+    if entry is None or entry.get("stream") != name:
+        return None
     text = raw.decode("utf-8", "replace").rstrip("\r")
-    try:
-        entry = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict) or entry.get("stream") != name:
-        return None
     return LogLine(text, "log", seconds_of(entry.get("time")))
 
 
