@@ -116,6 +116,7 @@ class Facts:
             self._surroundings.environment(spec, replica=0),
             file=file,
             workdir=Path(workdir) if isinstance(workdir, str) else None,
+            user=self._surroundings.engine_user,
         )
 
     def traits(self, accepted: Accepted | None) -> Traits | None:

@@ -72,6 +72,10 @@ class Settings(Part):
     state_dir: Path | None = Field(None, description="default: <XDG state>/nexthos/<ns>-<id>")
     http: str = Field("127.0.0.1:4280", description="health and metrics; port 0 picks one")
     engine: Path | None = Field(None, description="path of the default engine")
+    engine_user: str = Field(
+        "",
+        description="who engines of this machine run as: a name, or uid:gid; default: who we are",
+    )
     log_format: str = Field("", pattern="^(|console|json)$")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
@@ -93,6 +97,7 @@ FROM_ENVIRONMENT = (
     "state_dir",
     "http",
     "engine",
+    "engine_user",
     "log_format",
     "log_level",
     "resync",

@@ -25,6 +25,7 @@ class Surroundings:
     engines: Mapping[str, Path]
     images: Mapping[str, str]
     connections: Mapping[str, Connection]
+    engine_user: engine.EngineUser | None = None
 
     def environment(self, spec: Spec, replica: int) -> dict[str, str]:
         """Exactly what the engine of this replica finds in its environment."""

@@ -90,6 +90,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         connections=surroundings.connections,
         state_dir=state_dir,
         guard=site.lease.guard,
+        engine_user=surroundings.engine_user,
     )
     book = StatusBook(
         store.statuses,
@@ -139,4 +140,5 @@ def _surroundings(settings: Settings, options: ConnectOptions) -> Surroundings:
         engines=engines,
         images={"default": RUNNER_IMAGE, **images},
         connections={"default": default, **connections},
+        engine_user=engine.engine_user_of(settings.engine_user),
     )

@@ -91,6 +91,14 @@ def argv_of(pid: int) -> list[bytes]:
     return []
 
 
+def is_ours(pid: int, users: Collection[int]) -> bool:
+    """Whether one of `users` runs it."""
+    with suppress(OSError):
+        status = _read(pid, "status")
+        return int(status.partition(b"\nUid:")[2].split(None, 1)[0]) in users
+    return False
+
+
 def leads(session: Session) -> bool:
     """Whether the leader of exactly that session lives."""
     if session.boot != boot_id():

@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexthos_shared.engine.user import EngineUser
+
 SHELL = "/bin/sh"
 SCRIPT = """\
 shift
@@ -27,6 +29,7 @@ trap 'set -- signalled' TERM INT HUP
 echo "$? $1 $$" > "$0"
 """
 EXIT = "exit"
+MAX_NOTE = 256  # characters
 KILLED = 128 + signal.SIGKILL
 TAIL = 64 * 1024  # bytes of a log that are searched for a cause
 _LABEL = b"nexthos="
@@ -49,8 +52,15 @@ def label_of(argv: Sequence[bytes], root: Path) -> bytes | None:
     return argv[4].removeprefix(_LABEL)
 
 
-def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> int:
-    """Start a session of its own and return its leader's PID. Raises OSError.
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    user: EngineUser | None = None,
+) -> int:
+    """Start a session of its own, as `user` if there is one; its leader's PID. Raises OSError.
 
     subprocess.Popen takes 0.2 ms; asyncio's needs 0.9 ms and a thread for each child.
     """
@@ -66,6 +76,7 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) 
             umask=0o077,
             cwd=cwd,
             env=dict(env),
+            **(user.to_become() if user is not None else {}),
         )
     finally:
         os.close(out)
@@ -89,7 +100,8 @@ class Noted:
 def noted(folder: Path) -> Noted | None:
     """The shim's record, if it is complete: it is one write, and none if the disk was full."""
     try:
-        text = (folder / EXIT).read_text(errors="replace")
+        with (folder / EXIT).open(errors="replace") as file:
+            text = file.read(MAX_NOTE)  # an engine may write there what it likes
     except OSError:
         return None
     match = _RECORD.fullmatch(text)

@@ -50,7 +50,7 @@ def engine_argv(
     """Argv of the engine itself. Raises SettingsError for a folder that can't be passed in a flag."""
     overrides = engine.overlay(
         address=f"127.0.0.1:{life.port}",
-        root_path=life.token,
+        password=life.token,
         labels={
             "pipeline": handle.id,
             "version": definition.version or "none",

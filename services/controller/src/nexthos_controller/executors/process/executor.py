@@ -28,6 +28,7 @@ from nexthos_controller.executors.base import (
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.machine import logfile
+from nexthos_controller.executors.machine.belongings import hand_over, open_up
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.ending import end, until_engine_runs
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
@@ -38,6 +39,7 @@ from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.process import command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
+    PASSWORD,
     PREPARED,
     Handle,
     Life,
@@ -56,6 +58,8 @@ from nexthos_shared.errors import (
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
+MAX_METRICS = 64 * 1024 * 1024  # characters; an engine may write there what it likes
+
 log = structlog.get_logger(__name__)
 
 
@@ -70,7 +74,8 @@ class ProcessExecutor(Executor):
         self._state_dir = context.state_dir.absolute()
         self._root = self._state_dir / "executions"
         self._hints = Hints()
-        self._stock = Stock(self._root, context.owner, self._hints)
+        self._user = context.engine_user
+        self._stock = Stock(self._root, context.owner, self._hints, self._user)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._growth = logfile.Growth()
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,7 +86,7 @@ class ProcessExecutor(Executor):
     async def __aenter__(self) -> Self:
         """Adopt what runs: same PIDs, nothing restarted."""
         try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            open_up(self._user, self._state_dir, self._root)
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:
@@ -253,7 +258,7 @@ class ProcessExecutor(Executor):
             ticks=0,
             boot=boot_id(),
             port=free_port(self._stock.ports()),
-            token=f"/x{secrets.token_hex(16)}",
+            token=secrets.token_hex(16),
             started_at=time.time(),
             made_with=made_with(self._context, spec.definition.engine, spec.definition.connection),
             log_offset=record.log.stat().st_size if record.log.exists() else 0,
@@ -266,15 +271,23 @@ class ProcessExecutor(Executor):
         env = command.environment_of(
             given.connection_of(self._context, definition), definition, handle
         )
-        cwd = command.workdir_of(definition, record.folder)
         before, life = record.handle, handle.spawning
         assert life is not None
         try:
             record.exit_file.unlink(missing_ok=True)
             record.metrics_file.unlink(missing_ok=True)
+            replace_file(record.folder / PASSWORD, life.token.encode())
+            writes = (record.exit_file.name, record.metrics_file.name)
+            own = hand_over(self._user, record.folder, reads=(CONFIG,), writes=writes)
             self._stock.save(record, handle)
             faultpoints.reach("process.spawning")
-            pid = spawn(shim_argv(record.exit_file, handle, argv), env=env, cwd=cwd, log=record.log)
+            pid = spawn(
+                shim_argv(record.exit_file, handle, argv),
+                env=env,
+                cwd=command.workdir_of(definition, own),
+                log=record.log,
+                user=self._user,
+            )
         except OSError as error:
             self._stock.keep(record, before)
             where = f" ({error.filename})" if error.filename else ""
@@ -364,11 +377,16 @@ class ProcessExecutor(Executor):
             return ""
         if record.running:
             ours = ("ready", "not-ready")
-            if life.port and await engine.is_ready(life.endpoint, life.token) in ours:
+            if (
+                life.port
+                and life.token
+                and await engine.is_ready(life.endpoint, life.token) in ours
+            ):
                 return await engine.scrape(life.endpoint, life.token)
             return ""
         try:
-            return record.metrics_file.read_text(errors="replace")
+            with record.metrics_file.open(errors="replace") as file:
+                return file.read(MAX_METRICS)
         except OSError:
             return ""
 

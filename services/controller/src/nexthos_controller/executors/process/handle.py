@@ -23,6 +23,7 @@ PREPARED = "prepared.json"
 CONFIG = "config.yaml"
 LOG = "engine.log"
 METRICS = "metrics.prom"
+PASSWORD = "password"  # of its HTTP; beside the handle, which a hand or a full disk may damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Life:
     ticks: int
     boot: str
     port: int
-    token: str  # the engine's http.root_path, which nobody else has
+    token: str  # the password of the engine's HTTP; empty: not known
     started_at: float  # seconds since the epoch
     log_offset: int  # bytes of engine.log that belong to earlier lives
     made_with: Mapping[str, str] = field(

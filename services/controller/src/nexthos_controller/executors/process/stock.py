@@ -26,6 +26,7 @@ from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import Handle, Life, load, save
 from nexthos_controller.executors.process.record import Record, stamp_of
+from nexthos_shared.engine.user import EngineUser
 from nexthos_shared.reasons import Problem
 
 log = structlog.get_logger(__name__)
@@ -34,8 +35,11 @@ log = structlog.get_logger(__name__)
 class Stock:
     """Records of one owner below one root."""
 
-    def __init__(self, root: Path, owner: Owner, hints: Hints) -> None:
+    def __init__(
+        self, root: Path, owner: Owner, hints: Hints, user: EngineUser | None = None
+    ) -> None:
         self.deaths = Deaths(self._ended)
+        self._users = {os.geteuid(), *([user.uid] if user is not None else [])}
         self._root = root
         self._owner = owner
         self._hints = hints
@@ -119,7 +123,7 @@ class Stock:
 
     async def _take(self, changed: set[str], *, look_at_processes: bool) -> None:
         if look_at_processes:
-            found = await asyncio.to_thread(look, self._root, self._owner)
+            found = await asyncio.to_thread(look, self._root, self._owner, self._users)
             for name in changed | self._unknown(found):
                 self._take_one(name, found)
         await self.deaths.settle()
@@ -258,7 +262,7 @@ class Stock:
         assert life is not None
         self._living[session] = record
         self.deaths.watch(session)
-        if life.port:
+        if life.port and life.token:
             asked = Asked(
                 life.endpoint,
                 life.token,

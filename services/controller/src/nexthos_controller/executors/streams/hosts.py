@@ -26,12 +26,14 @@ import structlog
 from nexthos_controller import faultpoints
 from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.machine import folders, logfile
+from nexthos_controller.executors.machine.belongings import hand_over
 from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
     Session,
     argv_of,
     boot_id,
+    is_ours,
     process,
     processes,
 )
@@ -44,7 +46,7 @@ from nexthos_controller.executors.streams.host import HostHandle
 from nexthos_controller.executors.streams.metrics import Shared
 from nexthos_controller.executors.streams.settings import StreamsSettings
 from nexthos_controller.executors.streams.suspicion import CLEARED
-from nexthos_shared.engine import last_error
+from nexthos_shared.engine import EngineUser, last_error
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 
 log = structlog.get_logger(__name__)
@@ -106,6 +108,7 @@ class Hosts:
         settings: StreamsSettings,
         lodgers: Callable[[HostId], Set[str]],
         died: Callable[[Host], Awaitable[None]],
+        user: EngineUser | None = None,
     ) -> None:
         self.deaths = Deaths(self._ended)
         self._root = root
@@ -113,6 +116,7 @@ class Hosts:
         self._settings = settings
         self._lodgers = lodgers
         self._died = died
+        self._user = user
         self._hosts: dict[HostId, Host] = {}
         self._starting = asyncio.Lock()
         self._stamp = 0
@@ -149,7 +153,7 @@ class Hosts:
 
     async def _adopt(self, handle: HostHandle, folder: Path) -> None:
         if not handle.pid:  # somebody died between spawning it and noting that
-            found = await asyncio.to_thread(_session_in, self._root, folder)
+            found = await asyncio.to_thread(_session_in, self._root, folder, self._user)
             if found is None:
                 if time.time() - handle.started_at > STARTS_WITHIN:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -237,11 +241,13 @@ class Hosts:
             faultpoints.reach("streams.host.spawning")
             argv = [str(binary), "-c", str(folder / stored.ROOT), "streams"]
             label = f"host {handle.number} of {handle.owner.namespace}".encode()
+            own = hand_over(self._user, folder, reads=(stored.ROOT,), writes=(EXIT,))
             pid = spawn(
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
-                cwd=folder,
+                cwd=own,
                 log=folder / stored.LOG,
+                user=self._user,
             )
         except OSError as error:
             raise StartFailed(f"a host can't be started: {error.strerror or error}") from error
@@ -320,12 +326,14 @@ class Hosts:
             await host.api.close()
 
 
-def _session_in(root: Path, folder: Path) -> tuple[int, int] | None:
+def _session_in(root: Path, folder: Path, user: EngineUser | None) -> tuple[int, int] | None:
     """PID and start of the session that runs in that folder."""
     for one in processes():
         if one.dead or one.pid != one.session:
             continue
         argv = argv_of(one.pid)
-        if label_of(argv, root) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
+        users = {os.geteuid(), *([user.uid] if user is not None else [])}
+        theirs = label_of(argv, root) is not None and os.fsdecode(argv[3]) == str(folder / EXIT)
+        if theirs and is_ours(one.pid, users):
             return one.pid, one.ticks
     return None

@@ -1,0 +1,51 @@
+"""What of a folder belongs to the user that engines run as, where that is another one than ours.
+
+Comes in: folders, names of files. Goes out: the same folders, in which an engine can do its work and nothing
+else. Must not know what the files are.
+
+    <state>/, executions/, hosts/     ours, 0711: whoever knows a name gets through, nobody gets a list
+    executions/<name>/                ours, 0711: nothing in it can be replaced, or made a link, but by us
+        what an engine reads          its user's, 0440, our group's
+        what it writes at its end     its user's, 0640, made empty before it starts
+        work/                         its user's: where relative paths start, and all that it may make
+        all else                      ours, 0600: handles, in which variables stand, and logs
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from nexthos_shared.engine.user import EngineUser
+
+OURS, OPEN = 0o700, 0o711
+WORK = "work"
+
+
+def open_up(user: EngineUser | None, *folders: Path) -> None:
+    """Let the user's processes get through folders of ours. Raises OSError."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True, mode=OURS)
+        if user is not None and folder.stat().st_uid == os.geteuid():
+            folder.chmod(OPEN)
+
+
+def hand_over(
+    user: EngineUser | None, folder: Path, *, reads: Iterable[str], writes: Iterable[str]
+) -> Path:
+    """Give the user what is its own; where it may work: `folder` where there is no other. Raises OSError."""
+    if user is None:
+        return folder
+    for name in reads:
+        user.give(folder / name, 0o440)
+    for name in writes:
+        file = folder / name
+        file.unlink(missing_ok=True)
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        user.give(file, 0o640)
+    work = folder / WORK
+    work.mkdir(mode=0o700, exist_ok=True)
+    user.give(work, 0o770)
+    folder.chmod(OPEN)
+    return work
