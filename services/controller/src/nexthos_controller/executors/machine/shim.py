@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexthos_controller.executors.machine.belongings import read_theirs
 from nexthos_shared.engine.user import EngineUser
 
 SHELL = "/bin/sh"
@@ -29,7 +30,7 @@ trap 'set -- signalled' TERM INT HUP
 echo "$? $1 $$" > "$0"
 """
 EXIT = "exit"
-MAX_NOTE = 256  # characters
+MAX_NOTE = 256  # bytes
 KILLED = 128 + signal.SIGKILL
 TAIL = 64 * 1024  # bytes of a log that are searched for a cause
 _LABEL = b"nexthos="
@@ -99,12 +100,7 @@ class Noted:
 
 def noted(folder: Path) -> Noted | None:
     """The shim's record, if it is complete: it is one write, and none if the disk was full."""
-    try:
-        with (folder / EXIT).open(errors="replace") as file:
-            text = file.read(MAX_NOTE)  # an engine may write there what it likes
-    except OSError:
-        return None
-    match = _RECORD.fullmatch(text)
+    match = _RECORD.fullmatch(read_theirs(folder / EXIT, MAX_NOTE))
     if match is None:
         return None
     return Noted(int(match[1]), match[2] == "signalled", int(match[3]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nexthos_controller.executors import given
 from nexthos_controller.executors.base import Connection, ExecutorContext
-from nexthos_controller.executors.process.handle import CONFIG, METRICS, Handle, Life
+from nexthos_controller.executors.process.handle import CONFIG, Handle, Life, metrics_of
 from nexthos_shared import engine
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
@@ -58,7 +58,7 @@ def engine_argv(
         },
         stop_timeout=definition.stop_timeout,
         metrics=handle.takes_metrics and profile.has_prometheus,
-        metrics_file=folder / METRICS,
+        metrics_file=metrics_of(folder, life),
     )
     return profile.run_command(binary, folder / CONFIG, overrides)
 

@@ -28,17 +28,18 @@ from nexthos_controller.executors.base import (
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.machine import logfile
-from nexthos_controller.executors.machine.belongings import hand_over, open_up
+from nexthos_controller.executors.machine.belongings import hand_over, open_up, own_of, read_theirs
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.ending import end, until_engine_runs
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import boot_id, process
-from nexthos_controller.executors.machine.shim import spawn
+from nexthos_controller.executors.machine.shim import EXIT, spawn
 from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.process import command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
+    METRICS,
     PASSWORD,
     PREPARED,
     Handle,
@@ -58,7 +59,7 @@ from nexthos_shared.errors import (
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
-MAX_METRICS = 64 * 1024 * 1024  # characters; an engine may write there what it likes
+MAX_METRICS = 64 * 1024 * 1024  # bytes; an engine may write there what it likes
 
 log = structlog.get_logger(__name__)
 
@@ -262,6 +263,7 @@ class ProcessExecutor(Executor):
             started_at=time.time(),
             made_with=made_with(self._context, spec.definition.engine, spec.definition.connection),
             log_offset=record.log.stat().st_size if record.log.exists() else 0,
+            user=self._user.uid if self._user else None,
         )
 
     def _spawn(
@@ -275,10 +277,9 @@ class ProcessExecutor(Executor):
         assert life is not None
         try:
             record.exit_file.unlink(missing_ok=True)
-            record.metrics_file.unlink(missing_ok=True)
+            own_of(self._user, record.folder).joinpath(METRICS).unlink(missing_ok=True)
             replace_file(record.folder / PASSWORD, life.token.encode())
-            writes = (record.exit_file.name, record.metrics_file.name)
-            own = hand_over(self._user, record.folder, reads=(CONFIG,), writes=writes)
+            own = hand_over(self._user, record.folder, reads=(CONFIG,), writes=(EXIT,))
             self._stock.save(record, handle)
             faultpoints.reach("process.spawning")
             pid = spawn(
@@ -384,11 +385,7 @@ class ProcessExecutor(Executor):
             ):
                 return await engine.scrape(life.endpoint, life.token)
             return ""
-        try:
-            with record.metrics_file.open(errors="replace") as file:
-                return file.read(MAX_METRICS)
-        except OSError:
-            return ""
+        return read_theirs(record.metrics_file, MAX_METRICS, life.user)
 
     async def _cut_logs(self) -> None:
         while True:
