@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nexthos_controller.executors.base import Executor, Spec
+from nexthos_controller.executors.imports import may_import, without_files
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
@@ -99,25 +100,33 @@ class Facts:
         """Ask the engine that will run it, with the environment that it will get, and its executor."""
         content = await self.fetch(spec)
         file = f"{spec.id}/{spec.definition.version}"
-        problems = await self._asked_of_the_engine(spec, content, file)
+        problems = await self._asked_of_the_engine(spec, content, file, here=executor.here)
         problems += [replace(p, file=file) for p in await executor.refusals(spec, content)]
         _keep(self._lints, spec.spec_hash, tuple(problems))
 
-    async def _asked_of_the_engine(self, spec: Spec, content: bytes, file: str) -> list[Problem]:
+    async def _asked_of_the_engine(
+        self, spec: Spec, content: bytes, file: str, *, here: bool
+    ) -> list[Problem]:
         definition = spec.definition
         binary = self._surroundings.engines.get(definition.engine)
         if binary is None:
             words = f"engine {definition.engine!r} is only in an image: it is not asked beforehand"
             return [Problem(Reason.NOT_LINTED, words)]
+        environment = self._surroundings.environment(spec, replica=0)
+        imports = await asyncio.to_thread(may_import, content, environment)
+        if imports and not here:
+            words = "a mapping may import a file, which is not on this machine: it is not asked beforehand"
+            return [Problem(Reason.NOT_LINTED, words)]
         workdir = definition.executor_options.get("workdir")
-        return await engine.lint(
+        problems = await engine.lint(
             binary,
             content,
-            self._surroundings.environment(spec, replica=0),
+            environment,
             file=file,
             workdir=Path(workdir) if isinstance(workdir, str) else None,
             user=self._surroundings.engine_user,
         )
+        return [without_files(problem) if imports else problem for problem in problems]
 
     def traits(self, accepted: Accepted | None) -> Traits | None:
         """What the bytes of `accepted` contain, if they were read here."""

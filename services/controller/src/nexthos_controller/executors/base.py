@@ -153,6 +153,9 @@ class Executor(ABC):
     name: str
     """What `executor` in a definition says: process, streams, docker, kubernetes, nex, fake."""
 
+    here = False
+    """Whether executions see the files of this machine."""
+
     async def __aenter__(self) -> Self:
         """Open connections and take up watching what already runs."""
         return self

@@ -68,6 +68,7 @@ class ProcessExecutor(Executor):
     """Runs pipelines as processes of this machine."""
 
     name = "process"
+    here = True
 
     def __init__(self, context: ExecutorContext) -> None:
         self._context = context

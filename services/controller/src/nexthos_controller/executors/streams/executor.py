@@ -53,6 +53,7 @@ class StreamsExecutor(Executor):
     """Runs pipelines as streams of few engines on this machine."""
 
     name = "streams"
+    here = True
 
     def __init__(self, context: ExecutorContext) -> None:
         self._context = context
