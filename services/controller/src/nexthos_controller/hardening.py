@@ -16,8 +16,11 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from nexthos_shared.engine.user import EngineUser
+from nexthos_controller.settings import Settings
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.errors import SettingsError
+from nexthos_shared.nats_options import ConnectOptions
+from nexthos_shared.reasons import Problem, Reason
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -56,6 +59,19 @@ def become_able(user: EngineUser | None) -> None:
         raise SettingsError(words, field="engine_user")
     if sys.platform == "linux":
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def risks_of(settings: Settings, options: ConnectOptions) -> list[Problem]:
+    """What these settings let authors of pipelines do that they need not be able to do."""
+    risks = []
+    here = {"process", "streams"} & {settings.executor, *settings.executors}
+    if here and not settings.engine_user and os.geteuid() == 0:
+        words = "engines run as root, as the controller does: who writes a pipeline is root here"
+        risks.append(Problem(Reason.ENGINES_AS_ROOT, words, field="engine_user"))
+    if options.creds is not None and "default" not in settings.connections:
+        words = f"pipelines get the controller's own credentials ({options.creds}), and its rights"
+        risks.append(Problem(Reason.CREDENTIALS_SHARED, words, field="connections.default"))
+    return risks
 
 
 def _effective() -> int:

@@ -68,9 +68,9 @@ async def _run(settings: object) -> None:
     import structlog
 
     from nexthos_controller.about import ask_about
-    from nexthos_controller.hardening import become_able, forget_secrets
+    from nexthos_controller.hardening import become_able, forget_secrets, risks_of
     from nexthos_controller.settings import Settings
-    from nexthos_shared.engine.user import engine_user_of
+    from nexthos_shared.engine_user import engine_user_of
     from nexthos_shared.nats_client import resolve
 
     assert isinstance(settings, Settings)
@@ -85,6 +85,10 @@ async def _run(settings: object) -> None:
         options = resolve()
         forget_secrets()
         become_able(engine_user_of(settings.engine_user))
+        for risk in risks_of(settings, options):
+            structlog.get_logger(__name__).warning(
+                "settings", message=risk.message, reason=risk.reason
+            )
         about = asyncio.create_task(ask_about(settings, options))
         try:
             # In a thread: the engine is started and answers in the 0.1 s that this takes.

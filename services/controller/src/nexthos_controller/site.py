@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from nexthos_controller.about import About
 from nexthos_controller.executors.base import Executor, ExecutorContext
+from nexthos_controller.hardening import risks_of
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
 from nexthos_controller.settings import Settings
@@ -56,6 +57,7 @@ class Site:
             ready=self.is_ready,
             store=about.store,
             engine=about.engine,
+            risks=risks_of(self.settings, self.options),
             **known,
         )
 

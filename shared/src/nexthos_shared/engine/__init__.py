@@ -9,7 +9,6 @@ where anything is stored. The measured facts behind it stand in the modules, nex
     shape       what a configuration contains that matters here
     linting     the engine's own check, in a child that can't hang or leak
     messages    the engine's words, read as problems
-    user        who engines run as
     readiness   HTTP: is the process behind that port ours, and is it connected?
 """
 
@@ -31,17 +30,14 @@ if TYPE_CHECKING:
     )
     from nexthos_shared.engine.readiness import Readiness, Ready, is_ready, scrape
     from nexthos_shared.engine.shape import ConfigShape, read_shape
-    from nexthos_shared.engine.user import EngineUser, engine_user_of
 
 __all__ = [
     "MAX_CONFIG_BYTES",
     "ConfigShape",
     "Distribution",
     "EngineProfile",
-    "EngineUser",
     "Readiness",
     "Ready",
-    "engine_user_of",
     "engine_version",
     "environment",
     "is_ready",
@@ -73,8 +69,6 @@ _HOME = {
     "scrape": "readiness",
     "ConfigShape": "shape",
     "read_shape": "shape",
-    "EngineUser": "user",
-    "engine_user_of": "user",
 }
 
 

@@ -16,7 +16,7 @@ from nexthos_shared.engine.child import Finished, run_child
 from nexthos_shared.engine.messages import plain, read_message, without_values
 from nexthos_shared.engine.profile import EngineProfile
 from nexthos_shared.engine.shape import Unreadable, parse_bounded
-from nexthos_shared.engine.user import EngineUser
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.errors import EngineMissing
 from nexthos_shared.reasons import Problem, Reason
 

@@ -43,7 +43,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from nexthos_shared.engine.user import EngineUser
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 

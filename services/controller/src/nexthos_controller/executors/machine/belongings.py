@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from nexthos_shared.engine.user import EngineUser
+from nexthos_shared.engine_user import EngineUser
 
 OURS, OPEN = 0o700, 0o711
 WORK = "work"

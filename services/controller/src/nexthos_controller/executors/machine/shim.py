@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexthos_controller.executors.machine.belongings import read_theirs
-from nexthos_shared.engine.user import EngineUser
+from nexthos_shared.engine_user import EngineUser
 
 SHELL = "/bin/sh"
 SCRIPT = """\

@@ -26,7 +26,7 @@ from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import Handle, Life, load, save
 from nexthos_controller.executors.process.record import Record, stamp_of
-from nexthos_shared.engine.user import EngineUser
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.reasons import Problem
 
 log = structlog.get_logger(__name__)

@@ -46,7 +46,8 @@ from nexthos_controller.executors.streams.host import HostHandle
 from nexthos_controller.executors.streams.metrics import Shared
 from nexthos_controller.executors.streams.settings import StreamsSettings
 from nexthos_controller.executors.streams.suspicion import CLEARED
-from nexthos_shared.engine import EngineUser, last_error
+from nexthos_shared.engine import last_error
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 
 log = structlog.get_logger(__name__)
