@@ -5,9 +5,12 @@ The pipelines here do what an author can: real engines read files, and say what 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -205,3 +208,80 @@ async def test_a_controller_that_is_not_root_is_closed_to_engines(
     finally:
         if controller.running:
             await controller.kill()
+
+
+async def test_engines_of_a_range_of_users_are_closed_to_one_another(
+    nats_server, namespace, open_path
+):
+    environ = {"NEXTHOS_ENGINE_USER": f"{USER}-{USER + 9}:{OTHER}"}
+    async with site(nats_server, namespace, open_path, **environ) as (controller, field):
+        await field.config("other", TICK)
+        await field.put("other", env={"PASSWORD": SECRET})
+        await field.reaches("other", "Running")
+        [folder] = (controller.state_dir / "executions").iterdir()
+        [pid] = engine_processes(controller.state_dir)
+        shim = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        paths = {n: Path(f"/proc/{pid}/{n}") for n in ("environ", "maps", "mem")}
+        paths |= {"shim": Path(f"/proc/{shim}/environ")}
+        paths |= {n: folder / f for n, f in (("config", "config.yaml"), ("exit", "exit"))}
+        await field.config("spy", reader(paths))
+        got = await said(field, controller, "spy", "process")
+
+        assert {name: text[:8] for name, text in got.items()} == dict.fromkeys(got, "refused:")
+        users = uids_of(list(engine_processes(controller.state_dir)))
+        assert users == {USER, USER + 1}
+        await controller.kill()
+        await controller.start()
+        await field.put("spy", status="paused", executor="process")
+        await field.reaches("spy", "Paused")
+        await field.config("third", TICK)
+        await field.put("third")
+        await field.reaches("third", "Running")
+        await field.put("spy", executor="process")
+        await field.reaches("spy", "Running")  # as who it was: its folder is that user's
+        users = uids_of(list(engine_processes(controller.state_dir)))
+        assert users == {USER, USER + 1, USER + 2}
+
+
+async def test_nobody_posts_into_an_http_server_by_what_everybody_sees(
+    nats_server, namespace, tmp_path
+):
+    """As an attacker did: the command line, and the port that it names, are readable by everyone."""
+    config = "input: {http_server: {path: /post}}\noutput: {drop: {}}\n"
+    async with site(nats_server, namespace, tmp_path) as (controller, field):
+        await field.config("web", config)
+        await field.put("web")
+        await field.reaches("web", "Running")
+        [pid] = engine_processes(controller.state_dir)
+        shim = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        seen = [
+            Path(f"/proc/{p}/cmdline").read_bytes().replace(b"\0", b"\n").decode()
+            for p in (pid, shim)
+        ]
+        [folder] = (controller.state_dir / "executions").iterdir()
+        password = (folder / "password").read_text()
+        assert len(password) == 32
+        assert not [text for text in seen if password in text or "root_path" in text]
+        port = seen[0].partition("http.address=127.0.0.1:")[2].split("\n")[0]
+        words = {word for text in seen for word in re.findall(r"[^\s\"=:,]{8,}", text)}
+        words |= {"", "/post"} | {f"/{w.strip('/')}/post" for w in words}
+        script = (
+            "import sys, http.client as h\n"
+            "for path in sys.stdin.read().split():\n"
+            "    c = h.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=5)\n"
+            "    c.putrequest('POST', path, skip_accept_encoding=True)\n"
+            "    c.putheader('Content-Length', '2'); c.endheaders(b'hi')\n"
+            "    print(c.getresponse().status)\n"
+        )
+        asked = await asyncio.to_thread(
+            subprocess.run,
+            as_user(OTHER, "/usr/bin/env", "python3", "-c", script, port),
+            input="\n".join(w for w in words if w.startswith("/")),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers = set(asked.stdout.split())
+        assert answers <= {"301", "401", "404"}
+        assert "401" in answers
+        assert (await field.status("web")).phase == "Running"

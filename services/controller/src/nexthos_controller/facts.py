@@ -26,6 +26,7 @@ from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import ConfigInfo, Configs
 
 NATS_URL = f"${{{ENV_NATS_URL}".encode()
+LINTS_AS = -1  # the last of the users, whom no engine is that runs, if there are several
 REMEMBERED = 20_000  # lint results and traits kept, the oldest go first
 
 T = TypeVar("T")
@@ -118,13 +119,14 @@ class Facts:
             words = "a mapping may import a file, which is not on this machine: it is not asked beforehand"
             return [Problem(Reason.NOT_LINTED, words)]
         workdir = definition.executor_options.get("workdir")
+        users = self._surroundings.engine_users
         problems = await engine.lint(
             binary,
             content,
             environment,
             file=file,
             workdir=Path(workdir) if isinstance(workdir, str) else None,
-            user=self._surroundings.engine_user,
+            user=users.numbered(LINTS_AS) if users is not None else None,
         )
         return [without_files(problem) if imports else problem for problem in problems]
 

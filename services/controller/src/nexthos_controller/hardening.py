@@ -17,7 +17,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from nexthos_controller.settings import Settings
-from nexthos_shared.engine_user import EngineUser
+from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats_options import ConnectOptions
 from nexthos_shared.reasons import Problem, Reason
@@ -47,15 +47,13 @@ def forget_secrets(environ: MutableMapping[str, str] = os.environ) -> None:
         environ.pop(name, None)
 
 
-def become_able(user: EngineUser | None) -> None:
-    """Check that engines can be started as `user`, and let none of them gain rights. Raises SettingsError."""
-    if user is None:
+def become_able(users: EngineUsers | None) -> None:
+    """Check that engines can be started as `users`; none gains rights from now on. Raises SettingsError."""
+    if users is None:
         return
     missing = [name for name, number in _NEEDED.items() if not _effective() >> number & 1]
-    if missing and user.uid != os.geteuid():
-        words = (
-            f"engine_user: starting engines as user {user.uid} needs root, or {', '.join(missing)}"
-        )
+    if missing:
+        words = f"engine_user: starting engines as another user needs root, or {', '.join(missing)}"
         raise SettingsError(words, field="engine_user")
     if sys.platform == "linux":
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)

@@ -70,7 +70,7 @@ async def _run(settings: object) -> None:
     from nexthos_controller.about import ask_about
     from nexthos_controller.hardening import become_able, forget_secrets, risks_of
     from nexthos_controller.settings import Settings
-    from nexthos_shared.engine_user import engine_user_of
+    from nexthos_shared.engine_user import engine_users_of
     from nexthos_shared.nats_client import resolve
 
     assert isinstance(settings, Settings)
@@ -84,7 +84,7 @@ async def _run(settings: object) -> None:
     try:
         options = resolve()
         forget_secrets()
-        become_able(engine_user_of(settings.engine_user))
+        become_able(engine_users_of(settings.engine_user))
         for risk in risks_of(settings, options):
             structlog.get_logger(__name__).warning(
                 "settings", message=risk.message, reason=risk.reason

@@ -74,7 +74,7 @@ class Settings(Part):
     engine: Path | None = Field(None, description="path of the default engine")
     engine_user: str = Field(
         "",
-        description="who engines of this machine run as: a name, or uid:gid; default: who we are",
+        description="who engines of this machine run as: a name, uid:gid or first-last:gid",
     )
     log_format: str = Field("", pattern="^(|console|json)$")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")

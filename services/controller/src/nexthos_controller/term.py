@@ -30,7 +30,7 @@ from nexthos_controller.settings import Settings, default_state_dir
 from nexthos_controller.site import Site
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
-from nexthos_shared.engine_user import engine_user_of
+from nexthos_shared.engine_user import engine_users_of
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats_client import ConnectOptions
 
@@ -91,7 +91,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         connections=surroundings.connections,
         state_dir=state_dir,
         guard=site.lease.guard,
-        engine_user=surroundings.engine_user,
+        engine_users=surroundings.engine_users,
     )
     book = StatusBook(
         store.statuses,
@@ -141,5 +141,5 @@ def _surroundings(settings: Settings, options: ConnectOptions) -> Surroundings:
         engines=engines,
         images={"default": RUNNER_IMAGE, **images},
         connections={"default": default, **connections},
-        engine_user=engine_user_of(settings.engine_user),
+        engine_users=engine_users_of(settings.engine_user),
     )

@@ -43,7 +43,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from nexthos_shared.engine_user import EngineUser
+from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
@@ -144,7 +144,7 @@ class ExecutorContext:
     guard: Callable[[], None] = field(default=lambda: None)
     images: Mapping[str, str] = field(default_factory=dict)  # engine's name -> image with a runner
     options: Mapping[str, Any] = field(default_factory=dict)  # this executor's own settings
-    engine_user: EngineUser | None = None  # who engines of this machine run as; None: who we are
+    engine_users: EngineUsers | None = None  # who engines of this machine run as; None: who we are
 
 
 class Executor(ABC):

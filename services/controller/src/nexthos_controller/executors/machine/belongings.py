@@ -18,17 +18,17 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from nexthos_shared.engine_user import EngineUser
+from nexthos_shared.engine_user import EngineUser, EngineUsers
 
 OURS, OPEN = 0o700, 0o711
 WORK = "work"
 
 
-def open_up(user: EngineUser | None, *folders: Path) -> None:
-    """Let the user's processes get through folders of ours. Raises OSError."""
+def open_up(users: EngineUsers | None, *folders: Path) -> None:
+    """Let these users' processes get through folders of ours. Raises OSError."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True, mode=OURS)
-        if user is not None and folder.stat().st_uid == os.geteuid():
+        if users is not None and folder.stat().st_uid == os.geteuid():
             folder.chmod(OPEN)
 
 

@@ -34,8 +34,7 @@ def made_with(context: ExecutorContext, engine: str, connection: str) -> dict[st
     """What the settings make of these names today, to be compared with what they did."""
     binary = context.engines.get(engine)
     made = given.made_with(context, engine, identity_of(binary) if binary else None, connection)
-    user = context.engine_user
-    return {**made, "user": f"{user.uid}:{user.gid}" if user else "the controller's"}
+    return {**made, "user": str(context.engine_users or "the controller's")}
 
 
 def identity_of(binary: Path) -> str:

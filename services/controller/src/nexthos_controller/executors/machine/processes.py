@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from nexthos_shared.engine_user import EngineUsers
+
 PROC = Path("/proc")
 _BOOT_ID = PROC / "sys/kernel/random/boot_id"
 PART = 64 * 1024  # bytes read at once
@@ -91,11 +93,11 @@ def argv_of(pid: int) -> list[bytes]:
     return []
 
 
-def is_ours(pid: int, users: Collection[int]) -> bool:
-    """Whether one of `users` runs it."""
+def is_ours(pid: int, users: EngineUsers | None, more: Collection[int] = ()) -> bool:
+    """Whether we run it, or one of `users`, or of `more`."""
     with suppress(OSError):
-        status = _read(pid, "status")
-        return int(status.partition(b"\nUid:")[2].split(None, 1)[0]) in users
+        uid = int(_read(pid, "status").partition(b"\nUid:")[2].split(None, 1)[0])
+        return uid == os.geteuid() or uid in more or (users is not None and uid in users)
     return False
 
 

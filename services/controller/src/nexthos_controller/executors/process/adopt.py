@@ -8,7 +8,6 @@ handle nor a crash between spawning and noting the PID loses or doubles a proces
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from nexthos_controller.executors.machine.processes import (
 from nexthos_controller.executors.machine.shim import EXIT, noted
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life
 from nexthos_controller.executors.process.shim import shim_of
+from nexthos_shared.engine_user import EngineUsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Found:
     engines: dict[str, int] = field(default_factory=dict)  # session of an engine, by name
 
 
-def look(root: Path, owner: Owner, users: Collection[int]) -> Found:
+def look(root: Path, owner: Owner, users: EngineUsers | None) -> Found:
     """One pass over /proc. Blocks for some 30 µs a process."""
     found = Found()
     for one in processes():
         if one.dead or not (argv := argv_of(one.pid)):
             continue
         if one.pid == one.session and (handle := shim_of(one, argv, root, owner)) is not None:
-            if not is_ours(one.pid, {*users, *_given_to(root / handle.name)}):
+            if not is_ours(one.pid, users, _given_to(root / handle.name)):
                 continue  # everybody may give a program of his own the same command line
             found.shims.setdefault(handle.name, []).append(handle)
         elif (name := _configured(argv, root)) is not None and is_ours(
-            one.pid, {*users, *_given_to(root / name)}
+            one.pid, users, _given_to(root / name)
         ):
             found.engines.setdefault(name, one.session)
     for shims in found.shims.values():
@@ -53,10 +53,11 @@ def look(root: Path, owner: Owner, users: Collection[int]) -> Found:
     return found
 
 
-def _given_to(folder: Path) -> Iterator[int]:
+def _given_to(folder: Path) -> set[int]:
     """The user that an engine there ran as when it was started."""
     with suppress(OSError):
-        yield (folder / CONFIG).stat().st_uid
+        return {(folder / CONFIG).stat().st_uid}
+    return set()
 
 
 def _configured(argv: list[bytes], root: Path) -> str | None:

@@ -28,7 +28,7 @@ from nexthos_controller.executors.base import (
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.machine import logfile
-from nexthos_controller.executors.machine.belongings import hand_over, open_up, own_of, read_theirs
+from nexthos_controller.executors.machine.belongings import hand_over, open_up, read_theirs
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.ending import end, until_engine_runs
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
@@ -39,11 +39,11 @@ from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.process import command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
-    METRICS,
     PASSWORD,
     PREPARED,
     Handle,
     Life,
+    metrics_of,
     publish,
 )
 from nexthos_controller.executors.process.record import Record
@@ -76,8 +76,8 @@ class ProcessExecutor(Executor):
         self._state_dir = context.state_dir.absolute()
         self._root = self._state_dir / "executions"
         self._hints = Hints()
-        self._user = context.engine_user
-        self._stock = Stock(self._root, context.owner, self._hints, self._user)
+        self._users = context.engine_users
+        self._stock = Stock(self._root, context.owner, self._hints, self._users)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._growth = logfile.Growth()
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,7 +88,7 @@ class ProcessExecutor(Executor):
     async def __aenter__(self) -> Self:
         """Adopt what runs: same PIDs, nothing restarted."""
         try:
-            open_up(self._user, self._state_dir, self._root)
+            open_up(self._users, self._state_dir, self._root)
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:
@@ -264,23 +264,23 @@ class ProcessExecutor(Executor):
             started_at=time.time(),
             made_with=made_with(self._context, spec.definition.engine, spec.definition.connection),
             log_offset=record.log.stat().st_size if record.log.exists() else 0,
-            user=self._user.uid if self._user else None,
+            user=command.user_of(self._users, self._stock.users(record.handle.name), record.handle),
         )
 
     def _spawn(
         self, record: Record, handle: Handle, argv: Sequence[str], definition: Pipeline
     ) -> None:
         """From 'nothing runs' to 'it is watched', without an await: a cancellation finds all or nothing."""
-        env = command.environment_of(
-            given.connection_of(self._context, definition), definition, handle
-        )
+        connection = given.connection_of(self._context, definition)
+        env = command.environment_of(connection, definition, handle)
         before, life = record.handle, handle.spawning
         assert life is not None
+        user = command.become(self._users, life)
         try:
             record.exit_file.unlink(missing_ok=True)
-            own_of(self._user, record.folder).joinpath(METRICS).unlink(missing_ok=True)
+            metrics_of(record.folder, life).unlink(missing_ok=True)
             replace_file(record.folder / PASSWORD, life.token.encode())
-            own = hand_over(self._user, record.folder, reads=(CONFIG,), writes=(EXIT,))
+            own = hand_over(user, record.folder, reads=(CONFIG,), writes=(EXIT,))
             self._stock.save(record, handle)
             faultpoints.reach("process.spawning")
             pid = spawn(
@@ -288,7 +288,7 @@ class ProcessExecutor(Executor):
                 env=env,
                 cwd=command.workdir_of(definition, own),
                 log=record.log,
-                user=self._user,
+                user=user,
             )
         except OSError as error:
             self._stock.keep(record, before)

@@ -70,7 +70,7 @@ class StreamsExecutor(Executor):
             self.settings,
             self._stock.names_on,
             self._endings.host_died,
-            context.engine_user,
+            context.engine_users,
         )
         self._watches = Watches(self._stock, self._endings, self._hints, context.guard)
         self._hosts.found = self._watches.begin
@@ -86,7 +86,7 @@ class StreamsExecutor(Executor):
         """Adopt what runs: same hosts, same streams, nothing created anew."""
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            open_up(self._context.engine_user, self._state_dir, self._state_dir / "hosts")
+            open_up(self._context.engine_users, self._state_dir, self._state_dir / "hosts")
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:

@@ -47,13 +47,16 @@ from nexthos_controller.executors.streams.metrics import Shared
 from nexthos_controller.executors.streams.settings import StreamsSettings
 from nexthos_controller.executors.streams.suspicion import CLEARED
 from nexthos_shared.engine import last_error
-from nexthos_shared.engine_user import EngineUser
+from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 
 log = structlog.get_logger(__name__)
 
 STARTS_WITHIN = 20.0  # seconds; measured 40 ms
 ASK_AGAIN = 0.005  # seconds
+HOSTS_AS = (
+    -1
+)  # from the last user but one downwards: the last one is lint's, the first are processes'
 WORN_OUT = 8  # times its cap that a host is given streams
 
 
@@ -109,7 +112,7 @@ class Hosts:
         settings: StreamsSettings,
         lodgers: Callable[[HostId], Set[str]],
         died: Callable[[Host], Awaitable[None]],
-        user: EngineUser | None = None,
+        users: EngineUsers | None = None,
     ) -> None:
         self.deaths = Deaths(self._ended)
         self._root = root
@@ -117,7 +120,7 @@ class Hosts:
         self._settings = settings
         self._lodgers = lodgers
         self._died = died
-        self._user = user
+        self._users = users
         self._hosts: dict[HostId, Host] = {}
         self._starting = asyncio.Lock()
         self._stamp = 0
@@ -154,7 +157,7 @@ class Hosts:
 
     async def _adopt(self, handle: HostHandle, folder: Path) -> None:
         if not handle.pid:  # somebody died between spawning it and noting that
-            found = await asyncio.to_thread(_session_in, self._root, folder, self._user)
+            found = await asyncio.to_thread(_session_in, self._root, folder, self._users)
             if found is None:
                 if time.time() - handle.started_at > STARTS_WITHIN:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -242,13 +245,14 @@ class Hosts:
             faultpoints.reach("streams.host.spawning")
             argv = [str(binary), "-c", str(folder / stored.ROOT), "streams"]
             label = f"host {handle.number} of {handle.owner.namespace}".encode()
-            own = hand_over(self._user, folder, reads=(stored.ROOT,), writes=(EXIT,))
+            user = self._users.numbered(HOSTS_AS - handle.number) if self._users else None
+            own = hand_over(user, folder, reads=(stored.ROOT,), writes=(EXIT,))
             pid = spawn(
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
                 cwd=own,
                 log=folder / stored.LOG,
-                user=self._user,
+                user=user,
             )
         except OSError as error:
             raise StartFailed(f"a host can't be started: {error.strerror or error}") from error
@@ -327,13 +331,12 @@ class Hosts:
             await host.api.close()
 
 
-def _session_in(root: Path, folder: Path, user: EngineUser | None) -> tuple[int, int] | None:
+def _session_in(root: Path, folder: Path, users: EngineUsers | None) -> tuple[int, int] | None:
     """PID and start of the session that runs in that folder."""
     for one in processes():
         if one.dead or one.pid != one.session:
             continue
         argv = argv_of(one.pid)
-        users = {os.geteuid(), *([user.uid] if user is not None else [])}
         theirs = label_of(argv, root) is not None and os.fsdecode(argv[3]) == str(folder / EXIT)
         if theirs and is_ours(one.pid, users):
             return one.pid, one.ticks
