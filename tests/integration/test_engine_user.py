@@ -202,6 +202,10 @@ async def test_a_controller_that_is_not_root_is_closed_to_engines(
             assert uids_of(list(engine_processes(controller.state_dir))) == {
                 USER if gains else OTHER
             }
+            for engine in engine_processes(controller.state_dir):
+                status = Path(f"/proc/{engine}/status").read_text()
+                for kind in ("Prm", "Eff", "Amb"):
+                    assert f"\nCap{kind}:\t0000000000000000\n" in status
             await field.put("spy", status="paused")
             await field.reaches("spy", "Paused")
             assert not engine_processes(controller.state_dir)
