@@ -231,3 +231,12 @@ async def test_an_account_near_its_limit_is_told(person, tmp_path):
                 await store.pipelines.put(key, b"x" * 70_000)
         line = (await asyncio.to_thread(told, person))["jetstream"]
     assert remedied(line, "% of what is allowed", "raise the account's storage")
+
+
+@pytest.mark.fault(90)
+def test_what_a_controllers_settings_leave_open_is_told_with_what_to_do(person, controller):
+    risk = {"reason": "EnginesAsRoot", "message": "engines run as root", "field": "engine_user"}
+    with controller(lambda *_: None, status=lambda _: {**CONTROLLER, "risks": [risk]}):
+        line = told(person)["controller"]
+    assert line.startswith("warn")
+    assert remedied(line, "engines run as root", "nexthos explain EnginesAsRoot")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from nexthos_controller.executors.fake.executor import fake_context
 from nexthos_controller.executors.imports import UNSAID, may_import, without_files
 from nexthos_controller.facts import Facts
 from nexthos_controller.surroundings import Surroundings
-from nexthos_shared import names
+from nexthos_shared import engine, names
 from nexthos_shared.engine import locate_engine
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
@@ -137,8 +140,6 @@ async def test_no_kind_of_file_is_quoted(form, file):
 @pytest.mark.fault(91)
 async def test_where_the_file_is_not_it_is_not_even_opened(tmp_path):
     """A pipe that nobody writes to would hold up who opens it, and /dev/zero never ends."""
-    import os
-
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -188,3 +189,21 @@ def test_what_speaks_of_fields_is_kept(message):
         Problem(Reason.LINT_FAILED, "expected whitespace, got: :tops: impor", line=3)
     )
     assert (said.message, said.line) == (UNSAID, 3)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become other users")
+async def test_lint_reads_what_the_engines_user_reads(tmp_path):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to all others anyway
+        Path(folder).chmod(0o711)
+        file = Path(folder) / "secret"
+        file.write_text(FILES["line"])
+        file.chmod(0o600)
+        config = FORMS["import"](str(file)).encode()
+        user = EngineUser(64_017, 64_017)
+        [refused] = await engine.lint(locate_engine(), config, {"PATH": ""}, user=user)
+        [read] = await engine.lint(locate_engine(), config, {"PATH": ""})
+        passed = await engine.lint(locate_engine(), NO.encode(), {"PATH": ""}, user=user)
+
+    assert "permission denied" in refused.message
+    assert SECRET[:3] in read.message  # or the line above would show nothing
+    assert passed == []

@@ -155,7 +155,7 @@ def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
         words = f"`metrics: {shape.names_metrics or '...'}` is not Prometheus: not read here"
         yield Problem(Reason.METRICS_NOT_SCRAPED, words, field="metrics")
     if shape.http_server_without_address:
-        words = "an http_server without `address` shares the engine's own HTTP on loopback"
+        words = "an http_server without `address` shares the engine's own HTTP, which is closed to others"
         yield Problem(Reason.SHARED_HTTP_ADDRESS, words, field="http_server.address")
 
 
