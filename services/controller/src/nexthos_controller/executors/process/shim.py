@@ -12,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexthos_controller.executors.base import Owner
+from nexthos_controller.executors.machine.belongings import read_theirs
 from nexthos_controller.executors.machine.processes import Process
 from nexthos_controller.executors.machine.shim import label_of, session_argv
 from nexthos_controller.executors.process.handle import PASSWORD, Handle, read_handle_json
 from nexthos_shared import names
+
+MAX_PASSWORD = 256  # bytes
 
 
 def shim_argv(exit_file: Path, handle: Handle, engine: Sequence[str]) -> list[str]:
@@ -36,18 +39,15 @@ def shim_of(leader: Process, argv: Sequence[bytes], root: Path, owner: Owner) ->
         handle = read_handle_json(label)
     except ValueError:
         return None
-    named = Path(os.fsdecode(argv[3])).parent.name  # where it notes its end
-    if handle.owner != owner or handle.spawning is None or handle.name != named:
+    folder = Path(os.fsdecode(argv[3])).parent  # where it notes its end
+    if handle.owner != owner or handle.spawning is None or handle.name != folder.name:
         return None
-    token = _password(root / handle.name, handle.spawning.token)
+    token = _password(folder, handle.spawning.token)
     life = replace(handle.spawning, pid=leader.pid, ticks=leader.ticks, token=token)
     return replace(handle, life=life, spawning=None)
 
 
 def _password(folder: Path, hashed: str) -> str:
     """The life's password; empty if it is not there: the life is not asked for its readiness then."""
-    try:
-        kept = (folder / PASSWORD).read_text(errors="replace")
-    except OSError:
-        return ""
+    kept = read_theirs(folder / PASSWORD, MAX_PASSWORD)
     return kept if names.digest_of(kept.encode()) == hashed else ""
