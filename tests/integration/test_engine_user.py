@@ -100,7 +100,8 @@ async def said(
 
     await field.put(key, executor=executor)
     await field.reaches(key, "Running")
-    return await eventually(line, within=30.0)
+    found: dict[str, str] = await eventually(line, within=30.0)
+    return found
 
 
 def uids_of(pids: list[int]) -> set[int]:
@@ -128,6 +129,7 @@ async def test_an_engine_of_another_user_reads_nothing_of_the_controller(
         await field.put("other", env={"PASSWORD": SECRET})
         await eventually(lambda: engine_processes(controller.state_dir), within=20.0)
         [folder] = (controller.state_dir / "executions").iterdir()
+        assert controller.process is not None
         pid = controller.process.pid
         paths = {n: Path(f"/proc/{pid}/{n}") for n in ("environ", "maps", "mem", "auxv")}
         paths |= {"fd": Path(f"/proc/{pid}/fd/0"), "cwd": Path(f"/proc/{pid}/cwd/place")}
@@ -191,6 +193,7 @@ async def test_a_controller_that_is_not_root_is_closed_to_engines(
     try:
         await controller.start()
         async with field_of(nats_server.url, namespace) as field:
+            assert controller.process is not None
             pid = controller.process.pid
             names = ("environ", "mem", "maps", "auxv")
             paths = {name: Path(f"/proc/{pid}/{name}") for name in names}
@@ -292,4 +295,4 @@ async def test_nobody_posts_into_an_http_server_by_what_everybody_sees(
         answers = set(asked.stdout.split())
         assert answers <= {"301", "401", "404"}
         assert "401" in answers
-        assert (await field.status("web")).phase == "Running"
+        assert await field.phase("web") == "Running"
