@@ -233,7 +233,7 @@ async def test_an_account_near_its_limit_is_told(person, tmp_path):
     assert remedied(line, "% of what is allowed", "raise the account's storage")
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(112)
 def test_what_a_controllers_settings_leave_open_is_told_with_what_to_do(person, controller):
     risk = {"reason": "EnginesAsRoot", "message": "engines run as root", "field": "engine_user"}
     with controller(lambda *_: None, status=lambda _: {**CONTROLLER, "risks": [risk]}):

@@ -114,7 +114,7 @@ def uids_of(pids: list[int]) -> set[int]:
 
 
 @pytest.mark.parametrize("executor", ["process", "streams"])
-@pytest.mark.fault(90)
+@pytest.mark.fault(112)
 async def test_an_engine_of_another_user_reads_nothing_of_the_controller(
     nats_server, namespace, open_path, executor
 ):
@@ -175,7 +175,7 @@ async def test_it_starts_stops_ends_and_is_adopted_as_any_other(nats_server, nam
 
 
 @pytest.mark.parametrize("gains", ["", AMBIENT], ids=["no rights", "as systemd gives them"])
-@pytest.mark.fault(90)
+@pytest.mark.fault(112)
 async def test_a_controller_that_is_not_root_is_closed_to_engines(
     nats_server, namespace, open_path, gains
 ):
@@ -219,7 +219,7 @@ async def test_a_controller_that_is_not_root_is_closed_to_engines(
             await controller.kill()
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(112)
 async def test_engines_of_a_range_of_users_are_closed_to_one_another(
     nats_server, namespace, open_path
 ):
@@ -253,7 +253,7 @@ async def test_engines_of_a_range_of_users_are_closed_to_one_another(
         assert users == {USER, USER + 1, USER + 2}
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(111)
 async def test_nobody_posts_into_an_http_server_by_what_everybody_sees(
     nats_server, namespace, tmp_path
 ):

@@ -78,7 +78,7 @@ def test_a_state_folder_is_passed_through_and_not_listed(tmp_path):
     assert (tmp_path / "state" / "executions").stat().st_mode & 0o777 == 0o711
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(114)
 def test_what_an_engine_puts_in_place_of_a_file_is_not_followed(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("0 x 1\n")
@@ -103,7 +103,7 @@ def test_a_link_to_somebody_elses_file_is_not_read(tmp_path):
     assert read_theirs(tmp_path / "hard", 10, USER.uid) == "x"
 
 
-@pytest.mark.fault(92)
+@pytest.mark.fault(114)
 def test_a_note_without_end_is_no_note(tmp_path):
     (tmp_path / "exit").write_text("0 " + "x" * 10_000_000 + " 1\n")
 

@@ -33,7 +33,7 @@ def in_a_process(script: str, **environ: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(112)
 def test_a_closed_process_belongs_to_root_and_still_reads_itself():
     done = in_a_process(
         "os.setgroups([]); os.setgid(64017); os.setuid(64017)\n"

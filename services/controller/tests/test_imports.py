@@ -115,7 +115,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.fault(91)
+@pytest.mark.fault(113)
 async def test_no_form_of_an_import_shows_a_file_of_this_machine(form, tmp_path):
     file = tmp_path / "file"
     file.write_text(FILES["line"])
@@ -137,7 +137,7 @@ async def test_no_kind_of_file_is_quoted(form, file):
         assert SECRET[:3] not in problem.message
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(113)
 async def test_where_the_file_is_not_it_is_not_even_opened(tmp_path):
     """A pipe that nobody writes to would hold up who opens it, and /dev/zero never ends."""
     pipe = tmp_path / "pipe"

@@ -16,7 +16,7 @@ STRANGER = 64_019
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become other users")
-@pytest.mark.fault(89)
+@pytest.mark.fault(111)
 async def test_a_strangers_process_with_our_command_line_is_not_adopted(
     process_rig: ProcessRig, tmp_path: Path
 ):
