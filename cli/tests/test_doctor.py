@@ -284,3 +284,12 @@ def test_one_setting_that_nats_does_not_take_back_keeps_no_other_bucket_from_bei
     assert f"stream/KV_{names.control} changed: allow_rollup_hdrs true -> false" in done.stdout
     assert f"change the settings of KV_{names.pipelines}" in done.stderr
     assert remedied(told(person)["settings"], "allow_msg_ttl is true, should be false")
+
+
+@pytest.mark.fault(112)
+def test_what_a_controllers_settings_leave_open_is_told_with_what_to_do(person, controller):
+    risk = {"reason": "EnginesAsRoot", "message": "engines run as root", "field": "engine_user"}
+    with controller(lambda *_: None, status=lambda _: {**CONTROLLER, "risks": [risk]}):
+        line = told(person)["controller"]
+    assert line.startswith("warn")
+    assert remedied(line, "engines run as root", "nexthos explain EnginesAsRoot")

@@ -1,6 +1,7 @@
 """The overlay on the real engine: it wins over the file, and the file stays as it is."""
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from nexthos_shared.engine import environment, overlay
 from nexthos_shared.errors import SettingsError
-from nexthos_testing.engine import ROOT_PATH, running_engine
+from nexthos_testing.engine import PASSWORD, running_engine
+from nexthos_testing.wait import eventually
 
 TICK = "input: {generate: {mapping: root = 1, interval: 10ms}}\noutput: {drop: {}}\n"
 THREE = 'input: {generate: {mapping: root = "hello", interval: "", count: 3}}\n'
@@ -21,7 +23,7 @@ def entries(log: str) -> list[dict[str, str]]:
 def given(**changed: object) -> list[str]:
     values: dict[str, object] = {
         "address": "127.0.0.1:4999",
-        "root_path": "/x1",
+        "password": "1f" * 16,
         "labels": {"pipeline": "orders"},
         "stop_timeout": 30.0,
         "metrics": True,
@@ -48,7 +50,7 @@ def test_metrics_are_spoken_of_only_where_they_are_prometheus():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"labels": {"pipeline": ""}}, {"metrics_file": Path("/a,b")}, {"root_path": ""}]
+    "wrong", [{"labels": {"pipeline": ""}}, {"metrics_file": Path("/a,b")}, {"address": ""}]
 )
 def test_what_the_flags_of_an_engine_cannot_carry_is_refused(wrong):
     with pytest.raises(SettingsError, match="can't be given"):
@@ -106,19 +108,64 @@ async def test_a_file_with_settings_of_its_own_runs_byte_for_byte(tmp_path, own)
 async def test_the_engine_does_not_show_its_configuration(tmp_path):
     async with running_engine(TICK + "http: {debug_endpoints: true}\n", tmp_path) as engine:
         await engine.until_ready()
-        page = await fetch(engine.endpoint, f"{ROOT_PATH}/debug/config/yaml")
+        page = await fetch(engine.endpoint, "/debug/config/yaml", user=f"nexthos:{PASSWORD}")
 
     assert page.startswith("HTTP/1.1 404")
 
 
+SHARED = {
+    "input: {http_server: {path: /post}}\noutput: {drop: {}}\n": (
+        "/post",
+        "/mine/post",
+        "/post/ws",
+    ),
+    "input: {dynamic: {prefix: /dyn}}\noutput: {drop: {}}\n": (
+        "/dyn/inputs/a",
+        "/mine/dyn/inputs/a",
+    ),
+    f"{TICK.partition('output')[0]}output: {{http_server: {{path: /get}}}}\n": (
+        "/get",
+        "/get/stream",
+    ),
+}
+
+
 @pytest.mark.fault(74)
-async def test_an_http_server_without_an_address_stays_reachable_at_its_path(tmp_path):
+@pytest.mark.parametrize("config", SHARED, ids=["input", "dynamic", "output"])
+async def test_what_shares_the_engines_http_is_closed_to_those_without_the_password(
+    tmp_path, config
+):
+    config_with_root = f"{config}http: {{root_path: /mine}}\n"
+    async with running_engine(config_with_root, tmp_path) as engine:
+
+        async def answers() -> bool:
+            return await engine.ready() in ("ready", "not-ready")
+
+        await eventually(answers, within=20.0)
+        for path in (*SHARED[config], "/ping", "/metrics", "/endpoints", "/version"):
+            for verb in ("GET", "POST"):
+                for user in ("", "nexthos:", f"nexthos:{PASSWORD[1:]}", f"other:{PASSWORD}"):
+                    page = await fetch(engine.endpoint, path, verb, user=user)
+                    assert page.startswith("HTTP/1.1 401"), (path, verb, user)
+
+
+async def test_an_http_server_without_an_address_is_reached_with_the_password(tmp_path):
     config = "input: {http_server: {path: /post}}\noutput: {drop: {}}\n"
     async with running_engine(config, tmp_path) as engine:
         await engine.until_ready()
+        page = await fetch(engine.endpoint, "/post", "POST", user=f"nexthos:{PASSWORD}")
 
-        for path in ("/post", f"{ROOT_PATH}/post"):
-            assert (await fetch(engine.endpoint, path, "POST")).startswith("HTTP/1.1 200")
+    assert page.startswith("HTTP/1.1 200")
+
+
+def test_the_password_stands_in_no_flag():
+    assert not [override for override in given() if "1f1f" in override]
+
+
+def test_an_engine_without_a_password_is_open():
+    overrides = given(password="", address="127.0.0.1:1", metrics=False)
+
+    assert [o for o in overrides if "auth" in o] == ["http.basic_auth.enabled=false"]
 
 
 async def test_output_and_log_are_told_apart_where_the_output_is_stdout(tmp_path):
@@ -144,18 +191,20 @@ async def test_all_metrics_are_written_when_it_is_stopped(tmp_path):
     assert "input_received" in engine.metrics_file.read_text()
 
 
-async def test_the_root_path_stands_in_no_log_line(tmp_path):
+async def test_the_password_stands_in_no_log_line(tmp_path):
     async with running_engine(TICK, tmp_path) as engine:
         await engine.until_ready()
         await engine.stop()
 
-    assert ROOT_PATH not in engine.log
+    assert PASSWORD not in engine.log
 
 
-async def fetch(endpoint: str, path: str, verb: str = "GET") -> str:
+async def fetch(endpoint: str, path: str, verb: str = "GET", *, user: str = "") -> str:
     host, _, port = endpoint.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = "Content-Length: 2\r\n\r\nhi" if verb == "POST" else "\r\n"
+    if user:
+        body = f"Authorization: Basic {base64.b64encode(user.encode()).decode()}\r\n{body}"
     writer.write(f"{verb} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{body}".encode())
     answer = await reader.read()
     writer.close()

@@ -269,6 +269,10 @@ async def controller(app: App, link: Link) -> Check:
         why = f"executors not reachable: {', '.join(away)}" if away else ""
         why = "; ".join([why] * bool(why) + [p.message for p in reply.problems]) or "not ready"
         return warn("controller", f"{words}; {why}", "see `nexthos status`")
+    if reply.risks:
+        told = "; ".join(risk.message for risk in reply.risks)
+        remedy = "; ".join(f"nexthos explain {risk.reason}" for risk in reply.risks)
+        return warn("controller", f"{words}; {told}", remedy)
     return ok("controller", words)
 
 

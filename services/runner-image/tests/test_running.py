@@ -36,6 +36,7 @@ def argv_of(pid):
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
 
 
+PASSWORD = "f00d" * 8
 GLIBCS = 0b11 << 31  # 32 and 33 are its own: its posix_spawn, which make uses, has them ignored
 
 
@@ -144,22 +145,23 @@ async def test_the_overlay_is_there_and_http_is_ours(rig, store, tick):
     await store.configs.put("orders", "1", tick)
     address = f"127.0.0.1:{free_port()}"
     run = await rig.start(
-        NEXTHOS_HTTP_ADDRESS=address, NEXTHOS_HTTP_ROOT="/xf00d", NEXTHOS_STOP_TIMEOUT="7"
+        NEXTHOS_HTTP_ADDRESS=address, NEXTHOS_HTTP_PASSWORD=PASSWORD, NEXTHOS_STOP_TIMEOUT="7"
     )
     pid = await run.engine()
-    await eventually_ready(f"http://{address}", "/xf00d")
+    await eventually_ready(f"http://{address}", PASSWORD)
     argv = argv_of(pid)
+    assert PASSWORD not in " ".join(argv)
     assert argv[-2:] == ["-c", str(rig.config)]
     assert "shutdown_timeout=5000ms" in argv
-    assert "process_" in await scrape(f"http://{address}", "/xf00d")
+    assert "process_" in await scrape(f"http://{address}", PASSWORD)
     run.signal(signal.SIGTERM)
     assert await run.ended() == 0
     assert "input_received" in (rig.folder / "metrics.prom").read_text()
 
 
-async def eventually_ready(endpoint, root):
+async def eventually_ready(endpoint, password):
     async def ready():
-        return await is_ready(endpoint, root) == "ready"
+        return await is_ready(endpoint, password) == "ready"
 
     await eventually(ready, within=20)
 

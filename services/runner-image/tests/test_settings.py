@@ -25,7 +25,7 @@ def test_two_variables_are_enough_by_hand():
         "nexthos",
     )
     assert told.store_url == told.nats_url == "nats://127.0.0.1:4222"
-    assert (told.address, told.root_path) == ("127.0.0.1:4195", "/orders-0")
+    assert (told.address, told.http_password) == ("127.0.0.1:4195", "")
     assert (told.digest, told.folder, told.metrics, told.is_job) == (None, None, None, False)
     assert (told.fetch_within, told.stop_timeout) == (30.0, 30.0)
     assert told.env == {}
@@ -54,12 +54,12 @@ def test_everything_an_executor_says_is_taken():
         NEXTHOS_FETCH_WITHIN="0",
         NEXTHOS_METRICS="no",
         NEXTHOS_HTTP_ADDRESS="0.0.0.0:4195",
-        NEXTHOS_HTTP_ROOT="/x1f",
+        NEXTHOS_HTTP_PASSWORD="1f" * 16,
         NEXTHOS_DIGEST="sha256:" + "0" * 64,
         NEXTHOS_ENV='{"REGION": "eu", "TZ": "UTC", "NOTHING": ""}',
     )
     assert (told.replica, told.is_job, told.stop_timeout, told.fetch_within) == (2, True, 12.5, 0.0)
-    assert (told.metrics, told.address, told.root_path) == (False, "0.0.0.0:4195", "/x1f")
+    assert (told.metrics, told.address, told.http_password) == (False, "0.0.0.0:4195", "1f" * 16)
     assert told.digest == "sha256:" + "0" * 64
     assert told.env == {"REGION": "eu", "TZ": "UTC", "NOTHING": ""}
 
@@ -82,7 +82,7 @@ def test_everything_an_executor_says_is_taken():
         ("NEXTHOS_METRICS", "true"),
         ("NEXTHOS_HTTP_ADDRESS", "4195"),
         ("NEXTHOS_HTTP_ADDRESS", "a:1,b:2"),
-        ("NEXTHOS_HTTP_ROOT", "x1f"),
+        ("NEXTHOS_HTTP_PASSWORD", "x1f"),
         ("NEXTHOS_ENV", "REGION"),
         ("NEXTHOS_ENV", "[" * 100_000),
         ("NEXTHOS_ENV", '["REGION"]'),

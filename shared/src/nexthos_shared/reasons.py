@@ -67,6 +67,8 @@ class Reason(StrEnum):
     SHARED_HTTP_ADDRESS = "SharedHttpAddress"
     FINITE_INPUT = "FiniteInput"
     OUTDATED = "Outdated"
+    ENGINES_AS_ROOT = "EnginesAsRoot"
+    CREDENTIALS_SHARED = "CredentialsShared"
     # store, control plane, settings
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_MISSING = "StoreMissing"
@@ -296,6 +298,15 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.SHARED_HTTP_ADDRESS: Explanation(
         "An http_server in the configuration has no address of its own and shares the engine's.",
         "Give the http_server an `address` if others are to reach it.",
+    ),
+    Reason.ENGINES_AS_ROOT: Explanation(
+        "The controller runs as root and starts engines as root: who writes a pipeline is root there.",
+        "Name another user in NEXTHOS_ENGINE_USER (a name, or uid:gid), and restart the controller.",
+    ),
+    Reason.CREDENTIALS_SHARED: Explanation(
+        "Pipelines get the credentials file of the controller itself, and so all that it may do in NATS.",
+        "Give them a NATS user of their own: `connections: {default: {url: ..., creds: ...}}` in the "
+        "file that NEXTHOS_CONFIG names.",
     ),
     Reason.FINITE_INPUT: Explanation(
         "The input is known to end, and a `lifecycle: service` runs for ever: each end counts as one.",

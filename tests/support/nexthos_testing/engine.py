@@ -22,7 +22,7 @@ from nexthos_shared.engine import (
 )
 from nexthos_testing.nats import free_port
 
-ROOT_PATH = "/xf00d"
+PASSWORD = "f00d" * 8
 
 
 @dataclass
@@ -31,7 +31,7 @@ class RunningEngine:
 
     process: asyncio.subprocess.Process
     endpoint: str
-    root_path: str
+    password: str
     config: Path
     log_path: Path
     metrics_file: Path
@@ -47,7 +47,7 @@ class RunningEngine:
         """
         async with (
             asyncio.timeout(within),
-            Readiness(self.endpoint, self.root_path) as probe,
+            Readiness(self.endpoint, self.password) as probe,
         ):
             times = 0
             while times < 10:
@@ -66,10 +66,10 @@ class RunningEngine:
         return await self.finished(within)
 
     async def ready(self) -> str:
-        return await is_ready(self.endpoint, self.root_path)
+        return await is_ready(self.endpoint, self.password)
 
     async def metrics(self) -> str:
-        return await scrape(self.endpoint, self.root_path)
+        return await scrape(self.endpoint, self.password)
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ async def running_engine(
     file.write_bytes(content)
     given = overlay(
         address=f"127.0.0.1:{port}",
-        root_path=ROOT_PATH,
+        password=PASSWORD,
         labels={"pipeline": "tried", "version": "1", "replica": "0"},
         stop_timeout=10.0,
         metrics=read_shape(content).takes_metrics,
@@ -111,7 +111,7 @@ async def running_engine(
         yield RunningEngine(
             process,
             f"http://127.0.0.1:{port}",
-            ROOT_PATH,
+            PASSWORD,
             file,
             folder / f"{name}.log",
             metrics_file,

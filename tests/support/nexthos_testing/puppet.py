@@ -6,6 +6,8 @@ Run as a program. Its configuration is JSON: {"term": "ignore", "fork": "group" 
 Needs nothing but the standard library, and starts in some 20 ms.
 """
 
+import base64
+import hashlib
 import json
 import os
 import selectors
@@ -70,21 +72,31 @@ class Puppet:
         self.server.listen(16)
         self.selector.register(self.server, selectors.EVENT_READ)
 
-    def answer(self, path: str) -> tuple[int, str]:
-        root = self.given["http.root_path"]
-        if path == f"{root}/ping":
+    def answer(self, path: str, request: str) -> tuple[int, str]:
+        if not self.knows(request):
+            return 401, "Unauthorized"
+        if path == "/ping":
             return 200, "pong"
-        if path == f"{root}/ready":
+        if path == "/ready":
             return (200, "OK") if self.ready else (503, "output not connected")
-        if path == f"{root}/metrics":
+        if path == "/metrics":
             return 200, "puppet_up 1\n"
         return 404, "not found"
+
+    def knows(self, request: str) -> bool:
+        for line in request.split("\r\n"):
+            if line.startswith("Authorization: Basic "):
+                user, _, password = base64.b64decode(line.split()[2]).decode().partition(":")
+                hashed = base64.b64encode(hashlib.sha256(password.encode()).digest()).decode()
+                wanted = ("http.basic_auth.username", "http.basic_auth.password_hash")
+                return (user, hashed) == tuple(self.given[name] for name in wanted)
+        return False
 
     def serve(self, connection: socket.socket) -> None:
         try:
             request = connection.recv(4096).decode()
             if request:
-                status, body = self.answer(request.split()[1])
+                status, body = self.answer(request.split()[1], request)
                 head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n\r\n"
                 connection.sendall((head + body).encode())
                 return

@@ -29,6 +29,7 @@ from nexthos_cli.dev.server import find_server, nats_server
 from nexthos_cli.dev.session import Session
 from nexthos_cli.failures import INTERRUPTED
 from nexthos_controller.app import running_controller
+from nexthos_controller.hardening import close_to_others
 from nexthos_controller.settings import Settings
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import SettingsError, TerminalError
@@ -54,6 +55,7 @@ async def run(wishes: Wishes, console: Console) -> int:
 
     130 if the end was asked for before everything had started.
     """
+    close_to_others()
     _log_above_the_table()
     end, screen = End(), Screen(console)
     where = wishes.options.safe_url if wishes.options else ""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nexthos_controller.executors.base import Executor, Spec
+from nexthos_controller.executors.imports import may_import, without_files
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
@@ -28,6 +29,7 @@ from nexthos_shared.stores import ConfigInfo, Configs
 NATS_URL = f"${{{ENV_NATS_URL}".encode()
 FETCHES = 4  # objects of several chunks that are read at a time
 AT_ONCE = 0.25  # seconds for which a look waits in its place
+LINTS_AS = -1  # the last of the users, whom no engine is that runs, if there are several
 REMEMBERED = 20_000  # lint results and traits kept, the oldest go first
 
 T = TypeVar("T")
@@ -124,24 +126,34 @@ class Facts:
         """Ask the engine that will run it, with the environment that it will get, and its executor."""
         content = await self.fetch(spec)
         file = f"{spec.id}/{spec.definition.version}"
-        problems = await self._asked_of_the_engine(spec, content, file)
+        problems = await self._asked_of_the_engine(spec, content, file, here=executor.here)
         problems += [replace(p, file=file) for p in await executor.refusals(spec, content)]
         _keep(self._lints, spec.spec_hash, tuple(problems))
 
-    async def _asked_of_the_engine(self, spec: Spec, content: bytes, file: str) -> list[Problem]:
+    async def _asked_of_the_engine(
+        self, spec: Spec, content: bytes, file: str, *, here: bool
+    ) -> list[Problem]:
         definition = spec.definition
         binary = self._surroundings.engines.get(definition.engine)
         if binary is None:
             words = f"engine {definition.engine!r} is only in an image: it is not asked beforehand"
             return [Problem(Reason.NOT_LINTED, words)]
+        environment = self._surroundings.environment(spec, replica=0)
+        imports = await asyncio.to_thread(may_import, content, environment)
+        if imports and not here:
+            words = "a mapping may import a file, which is not on this machine: it is not asked beforehand"
+            return [Problem(Reason.NOT_LINTED, words)]
         workdir = definition.executor_options.get("workdir")
-        return await engine.lint(
+        users = self._surroundings.engine_users
+        problems = await engine.lint(
             binary,
             content,
-            self._surroundings.environment(spec, replica=0),
+            environment,
             file=file,
             workdir=Path(workdir) if isinstance(workdir, str) else None,
+            user=users.numbered(LINTS_AS) if users is not None else None,
         )
+        return [without_files(problem) if imports else problem for problem in problems]
 
     def traits(self, accepted: Accepted | None) -> Traits | None:
         """What the bytes of `accepted` contain, if they were read here."""
@@ -170,7 +182,7 @@ def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
         words = f"`metrics: {shape.names_metrics or '...'}` is not Prometheus: not read here"
         yield Problem(Reason.METRICS_NOT_SCRAPED, words, field="metrics")
     if shape.http_server_without_address:
-        words = "an http_server without `address` shares the engine's own HTTP on loopback"
+        words = "an http_server without `address` shares the engine's own HTTP, which is closed to others"
         yield Problem(Reason.SHARED_HTTP_ADDRESS, words, field="http_server.address")
 
 

@@ -36,9 +36,11 @@ def run() -> None:
     import_lightly()
     import structlog
 
+    from nexthos_controller.hardening import close_to_others
     from nexthos_controller.logs import configure_logs
     from nexthos_controller.settings import load_settings
 
+    close_to_others()
     try:
         settings, warnings = load_settings()
         configure_logs(settings.log_format, settings.log_level)
@@ -66,7 +68,9 @@ async def _run(settings: object) -> None:
     import structlog
 
     from nexthos_controller.about import ask_about
+    from nexthos_controller.hardening import become_able, forget_secrets, risks_of
     from nexthos_controller.settings import Settings
+    from nexthos_shared.engine_user import engine_users_of
     from nexthos_shared.nats_client import resolve
 
     assert isinstance(settings, Settings)
@@ -79,6 +83,12 @@ async def _run(settings: object) -> None:
         loop.add_signal_handler(number, task.cancel)
     try:
         options = resolve()
+        forget_secrets()
+        become_able(engine_users_of(settings.engine_user))
+        for risk in risks_of(settings, options):
+            structlog.get_logger(__name__).warning(
+                "settings", message=risk.message, reason=risk.reason
+            )
         about = asyncio.create_task(ask_about(settings, options))
         try:
             # In a thread: the engine is started and answers in the 0.1 s that this takes.

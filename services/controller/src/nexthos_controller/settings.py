@@ -80,6 +80,10 @@ class Settings(Part):
         None, description="file of a token, without which nobody reads metrics over HTTP"
     )
     engine: Path | None = Field(None, description="path of the default engine")
+    engine_user: str = Field(
+        "",
+        description="who engines of this machine run as: a name, uid:gid or first-last:gid",
+    )
     log_format: str = Field("", pattern="^(|console|json)$")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
@@ -102,6 +106,7 @@ FROM_ENVIRONMENT = (
     "http",
     "http_token_file",
     "engine",
+    "engine_user",
     "log_format",
     "log_level",
     "resync",

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from nexthos_controller.about import About
 from nexthos_controller.executors.base import Executor, ExecutorContext
+from nexthos_controller.hardening import risks_of
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.lease import Lease
 from nexthos_controller.reply import Replies
@@ -82,6 +83,7 @@ class Site:
             ready=self.is_ready,
             store=about.store,
             engine=about.engine,
+            risks=risks_of(self.settings, self.options),
             **known,
         )
 

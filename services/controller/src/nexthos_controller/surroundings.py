@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nexthos_controller.executors.base import Connection, Spec
 from nexthos_shared import engine
+from nexthos_shared.engine_user import EngineUsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Surroundings:
     engines: Mapping[str, Path]
     images: Mapping[str, str]
     connections: Mapping[str, Connection]
+    engine_users: EngineUsers | None = None
 
     def environment(self, spec: Spec, replica: int) -> dict[str, str]:
         """Exactly what the engine of this replica finds in its environment."""

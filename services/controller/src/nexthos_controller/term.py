@@ -30,6 +30,7 @@ from nexthos_controller.settings import Settings, default_state_dir
 from nexthos_controller.site import Site
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
+from nexthos_shared.engine_user import engine_users_of
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats_client import ConnectOptions
 
@@ -94,6 +95,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         connections=surroundings.connections,
         state_dir=state_dir,
         guard=site.lease.guard,
+        engine_users=surroundings.engine_users,
     )
     book = StatusBook(
         store.statuses,
@@ -143,4 +145,5 @@ def _surroundings(settings: Settings, options: ConnectOptions) -> Surroundings:
         engines=engines,
         images={"default": RUNNER_IMAGE, **images},
         connections={"default": default, **connections},
+        engine_users=engine_users_of(settings.engine_user),
     )

@@ -43,7 +43,7 @@ def plan(definition=None, settings=None, *, creds=None, image_env=("PATH=/bin",)
         connection=Connection("nats://nats:4222", creds),
         store=Connection("nats://store:4222", creds),
         port=4195,
-        token="/xabc",
+        token="abc",
         takes_metrics=True,
     )
 
@@ -84,7 +84,7 @@ def test_the_runner_is_told_everything_and_no_secret():
         "NEXTHOS_LIFECYCLE": "job",
         "NEXTHOS_STOP_TIMEOUT": "30",
         "NEXTHOS_HTTP_ADDRESS": "0.0.0.0:4195",
-        "NEXTHOS_HTTP_ROOT": "/xabc",
+        "NEXTHOS_HTTP_PASSWORD": "abc",
         "NEXTHOS_METRICS": "yes",
         "NEXTHOS_ENV": '{"A":"1","B":"2"}',
         "NEXTHOS_DIR": "/run/nexthos",

@@ -38,7 +38,7 @@ def inspected(status="running", *, networks=None, ports=None, mode="bridge", **s
             "Labels": LABELS.to_docker(),
             "Env": [
                 "NEXTHOS_HTTP_ADDRESS=0.0.0.0:4195",
-                "NEXTHOS_HTTP_ROOT=/x1",
+                "NEXTHOS_HTTP_PASSWORD=1f",
                 "ODD",
                 'NEXTHOS_ENV={"A":"s=t"}',
             ],
@@ -55,7 +55,7 @@ def test_a_running_container_is_a_life_with_an_address():
     assert (life.state, life.code) == ("running", None)
     assert life.uid == f"abcdef012345-{life.started}"
     assert life.endpoint == "http://172.17.0.2:4195"
-    assert (life.token, life.secrets) == ("/x1", {"A": "s=t"})
+    assert (life.token, life.secrets) == ("1f", {"A": "s=t"})
     assert life.name == "ns-orders-0-12345678"
 
 

@@ -60,7 +60,7 @@ def engine_argv(engine: Engine, settings: Settings, folder: Folder, content: byt
     try:
         overrides = overlay(
             address=settings.address,
-            root_path=settings.root_path,
+            password=settings.http_password,
             labels=settings.labels,
             stop_timeout=settings.stop_timeout,
             metrics=_leaves_metrics(settings, content) and engine.profile.has_prometheus,

@@ -41,7 +41,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     (names.ENV_LIFECYCLE, "service", "service, or job: its end counts"),
     (names.ENV_STOP_TIMEOUT, "30", "seconds between SIGTERM and SIGKILL"),
     (names.ENV_HTTP_ADDRESS, "127.0.0.1:4195", "host:port of the engine's own HTTP"),
-    (names.ENV_HTTP_ROOT, "/<pipeline>-<replica>", "a root path that nobody else has"),
+    (names.ENV_HTTP_PASSWORD, "none", "what opens that, of user nexthos"),
     (names.ENV_METRICS, "by the bytes", "yes or no: whether they leave metrics to us"),
     (names.ENV_ENGINE, "nexthos-engine", "path or name of the engine"),
     (names.ENV_ENGINE_ENV, "none", "variables that the engine gets too, as a JSON object"),
@@ -53,7 +53,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
 _RESERVED = "NEXTHOS_"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*):\d{1,5}")
-_ROOT = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_PASSWORD = re.compile(r"[0-9a-f]{32,}")  # its hash is known to everybody on the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Settings:
     is_job: bool
     stop_timeout: float  # seconds
     address: str
-    root_path: str
+    http_password: str  # empty: it is open to whoever reaches it
     metrics: bool | None  # None: nobody has looked
     nats_url: str
     nats_creds: Path | None
@@ -119,9 +119,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         is_job=told.one_of(names.ENV_LIFECYCLE, {"service": False, "job": True}, False),
         stop_timeout=told.number(names.ENV_STOP_TIMEOUT, 30.0),
         address=told.matching(names.ENV_HTTP_ADDRESS, _ADDRESS, "host:port", "127.0.0.1:4195"),
-        root_path=told.matching(
-            names.ENV_HTTP_ROOT, _ROOT, "a path such as /x1f3", f"/{pipeline}-{int(replica)}"
-        ),
+        http_password=told.password(names.ENV_HTTP_PASSWORD),
         metrics=told.one_of(names.ENV_METRICS, {"yes": True, "no": False, "": None}, None),
         nats_url=nats_url,
         nats_creds=nats_creds,
@@ -168,6 +166,12 @@ class _Told:
         if text and rule.fullmatch(text) is None:
             raise _wrong(name, f"{text!r}: must be {words}")
         return text or default
+
+    def password(self, name: str) -> str:
+        text = self.text(name)
+        if text and _PASSWORD.fullmatch(text) is None:
+            raise _wrong(name, "must be 32 or more random digits, 0 to 9 and a to f")
+        return text
 
     def one_of(self, name: str, choices: Mapping[str, _T], default: _T) -> _T:
         text = self.text(name)

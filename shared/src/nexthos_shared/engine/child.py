@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexthos_shared.engine_user import EngineUser
+
 KEPT_BYTES = 64 * 1024  # of stdout and of stderr; the rest is read and dropped
 
 
@@ -27,9 +29,14 @@ class Finished:
 
 
 async def run_child(
-    argv: Sequence[str], *, env: Mapping[str, str], timeout: float, cwd: Path | None = None
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+    cwd: Path | None = None,
+    user: EngineUser | None = None,
 ) -> Finished:
-    """Run `argv` to its end, in a process group of its own.
+    """Run `argv` to its end, in a process group of its own, and as `user` if there is one.
 
     Raises TimeoutError after `timeout` seconds and OSError if it can't be started. On a timeout or a
     cancellation the whole group is killed and reaped before the exception goes on.
@@ -45,6 +52,7 @@ async def run_child(
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
+            **(user.to_become() if user is not None else {}),
         )
     )
     try:

@@ -9,26 +9,30 @@ Measured with bento v1.20.0, and read in the benthos sources, which share the co
 - The flag library splits values at commas, so no override may hold one.
 - With `logger.file.path=null` logs go to stdout, or to stderr where the main output is stdout.
   A path such as /dev/stdout would mix them, and with `rotate: true` the engine renames that file.
-- Endpoints are registered twice, below `/` and below `http.root_path`: a random root path proves whose
-  engine answers, and an `http_server` input without an address stays reachable under both.
+- Endpoints are registered twice, below `/` and below `http.root_path`, those of an `http_server` input
+  without an address too. Basic authentication wraps them all: a password that nobody else has proves whose
+  engine answers, and keeps others of the machine out. Every user may read a command line, so only the
+  password's hash stands there; flags are taken as they are, so it can't be a variable's name either.
 - Where the file names no metrics, prometheus is the default of every engine that has it.
 - CPU time and memory among the metrics cost nothing until they are read, and then the engine 0.5 ms.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from nexthos_shared import names
 from nexthos_shared.errors import SettingsError
 
+HTTP_USER = "nexthos"
 KILL_MARGIN = 2.0  # seconds between the engine's own shutdown timeout and our kill
 _FIXED = (
     "http.enabled=true",
     "http.cert_file=null",
     "http.key_file=null",
-    "http.basic_auth.enabled=false",
     "http.debug_endpoints=false",
     "logger.format=json",
     "logger.add_timestamp=true",
@@ -45,7 +49,7 @@ _FROM_BASE = ("PATH", "HOME", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")
 def overlay(
     *,
     address: str,
-    root_path: str,
+    password: str,
     labels: Mapping[str, str],
     stop_timeout: float,
     metrics: bool,
@@ -53,14 +57,15 @@ def overlay(
 ) -> list[str]:
     """The overrides for `EngineProfile.run_command`.
 
-    `address` is host:port of the engine's HTTP, `root_path` something like `/x1f3...` that nobody
-    else has, `labels` the static fields of each log line, `stop_timeout` seconds until we kill.
+    `address` is host:port of the engine's HTTP, `password` what opens it (hexadecimal digits, long enough
+    that its hash may be known; empty: it is open to whoever reaches it), `labels` the static fields of each
+    log line, `stop_timeout` seconds until we kill.
     `metrics` says that the file names no metrics of its own and the engine has prometheus
     (`ConfigShape.takes_metrics and EngineProfile.has_prometheus`): only then the process's own figures
     are added, and `metrics_file` is named, to which the engine writes all metrics when it ends,
     finished or stopped. Raises SettingsError for a value that can't be passed.
     """
-    overrides = [f"http.address={address}", f"http.root_path={root_path}", *_FIXED]
+    overrides = [f"http.address={address}", *_authentication(password), *_FIXED]
     overrides += [f"logger.static_fields.{name}={value}" for name, value in labels.items()]
     overrides.append(f"shutdown_timeout={_milliseconds(stop_timeout - KILL_MARGIN)}")
     if metrics:
@@ -70,6 +75,18 @@ def overlay(
     for override in overrides:
         _check(override)
     return overrides
+
+
+def _authentication(password: str) -> list[str]:
+    if not password:
+        return ["http.basic_auth.enabled=false"]
+    hashed = base64.b64encode(hashlib.sha256(password.encode()).digest()).decode()
+    return [
+        "http.basic_auth.enabled=true",
+        f"http.basic_auth.username={HTTP_USER}",
+        "http.basic_auth.algorithm=sha256",
+        f"http.basic_auth.password_hash={hashed}",
+    ]
 
 
 def _milliseconds(seconds: float) -> str:

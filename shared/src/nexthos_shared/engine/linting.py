@@ -16,6 +16,7 @@ from nexthos_shared.engine.child import Finished, run_child
 from nexthos_shared.engine.messages import plain, read_message, without_values
 from nexthos_shared.engine.profile import EngineProfile
 from nexthos_shared.engine.shape import Unreadable, parse_bounded
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.errors import EngineMissing
 from nexthos_shared.reasons import Problem, Reason
 
@@ -34,22 +35,27 @@ async def lint(
     file: str = "config.yaml",
     timeout: float = 10.0,
     workdir: Path | None = None,
+    user: EngineUser | None = None,
 ) -> list[Problem]:
     """What the engine has against `config`; empty if it passes.
 
     `env` is all that the child gets, so it must be the run's. `file` is the name shown in problems,
     `workdir` the folder that relative paths start from (default: a private, empty one), `timeout` in
-    seconds. Values of variables never stand in a message. Raises EngineMissing if `binary` can't be
-    started; an engine that does not answer in time gives NotLinted.
+    seconds, `user` who the engine runs as. Values of variables never stand in a message. Raises
+    EngineMissing if `binary` can't be started; an engine that does not answer in time gives NotLinted.
     """
     if problem := _unacceptable(config):
         return [replace(problem, file=file)]
     with tempfile.TemporaryDirectory(prefix="nexthos-lint-") as folder:
         path = Path(folder) / "config.yaml"
         path.write_bytes(config)
+        if user is not None:
+            user.give(path, 0o440)
+            path.parent.chmod(0o711)
         argv = _ANY_DISTRIBUTION.lint_command(binary, path)
         try:
-            done = await run_child(argv, env=env, timeout=timeout, cwd=workdir or Path(folder))
+            where = workdir or Path(folder)
+            done = await run_child(argv, env=env, timeout=timeout, cwd=where, user=user)
         except TimeoutError:
             return [
                 Problem(

@@ -1,12 +1,13 @@
 """Ask an engine over HTTP whether it is ours, whether it is connected, and what it counts.
 
-Comes in: the engine's base URL and its root path (`overlay`; no secret). Goes out: one of four
+Comes in: the engine's base URL and the password of its HTTP (`overlay`). Goes out: one of four
 words, or the text of /metrics. Must not know how the engine was started.
 
 A failed bind is only logged by the engine, which then runs on: whoever answers on that port may be
-somebody else. `<root_path>/ping` answers 200 `pong` in our engine alone, from its start to its
-end; `/ready` can't tell (404 once the stream ended in bento, 503 in benthos). One question per
-connection is enough: a connection never changes its other end.
+somebody else. `/ping` answers 401 without the password and 200 `pong` with it in our engine alone, from
+its start to its end; `/ready` can't tell (404 once the stream ended in bento, 503 in benthos). Asking that
+once per connection is enough: a connection never changes its other end. Whoever took the port before our
+engine could is told the password of an engine that nobody can reach.
 
 A connection kept alive costs a third of new ones: 1,000 engines every 5 s take 2.1 % of a core.
 """
@@ -14,11 +15,14 @@ A connection kept alive costs a third of new ones: 1,000 engines every 5 s take 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import re
 from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import urlsplit
+
+from nexthos_shared.engine.given import HTTP_USER
 
 Ready = Literal["ready", "not-ready", "not-ours", "down"]
 
@@ -36,11 +40,11 @@ class Readiness:
     engine said of the last look, for people: "input not connected", or JSON from benthos.
     """
 
-    def __init__(self, endpoint: str, root_path: str, *, timeout: float = 1.0) -> None:
+    def __init__(self, endpoint: str, password: str, *, timeout: float = 1.0) -> None:
         url = urlsplit(endpoint)
         self._host = url.hostname or "127.0.0.1"
         self._port = url.port or 80
-        self._root = root_path
+        self._headers = authorization(HTTP_USER, password)
         self._timeout = timeout
         self.detail = ""
         self._connection: Connection | None = None
@@ -90,34 +94,42 @@ class Readiness:
         if self._connection is None or self._connection.ended:
             await self.close()
             self._connection = await Connection.open(self._host, self._port)
-            status, body = await self._connection.get(f"{self._root}/ping")
-            if (status, body) != (200, b"pong"):
+            if not await self._is_ours(self._connection):
                 await self.close()
                 return "not-ours"
-        status, body = await self._connection.get(f"{self._root}/ready")
+        status, body = await self._connection.get("/ready", self._headers)
         self.detail = body[:MAX_DETAIL].decode("utf-8", "replace").strip()
         return "ready" if status == 200 else "not-ready"
 
+    async def _is_ours(self, connection: Connection) -> bool:
+        status, _ = await connection.get("/ping")  # another engine would answer 200 in any case
+        return status == 401 and await connection.get("/ping", self._headers) == (200, b"pong")
 
-async def is_ready(endpoint: str, root_path: str, *, timeout: float = 1.0) -> Ready:
+
+async def is_ready(endpoint: str, password: str, *, timeout: float = 1.0) -> Ready:
     """One look over a connection of its own."""
-    async with Readiness(endpoint, root_path, timeout=timeout) as probe:
+    async with Readiness(endpoint, password, timeout=timeout) as probe:
         return await probe.look()
 
 
-async def scrape(endpoint: str, root_path: str, *, timeout: float = 5.0) -> str:
+async def scrape(endpoint: str, password: str, *, timeout: float = 5.0) -> str:
     """Return the text of /metrics; "" if there is none, no answer in time, or it is not ours."""
     url = urlsplit(endpoint)
     try:
         async with asyncio.timeout(timeout):
             connection = await Connection.open(url.hostname or "127.0.0.1", url.port or 80)
             try:
-                status, body = await connection.get(f"{root_path}/metrics")
+                status, body = await connection.get("/metrics", authorization(HTTP_USER, password))
             finally:
                 await connection.close()
     except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
         return ""
     return body.decode("utf-8", "replace") if status == 200 else ""
+
+
+def authorization(user: str, password: str) -> str:
+    """The header line of a request that a password must open."""
+    return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
 
 
 class Connection:
@@ -147,9 +159,9 @@ class Connection:
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
-    async def get(self, path: str) -> tuple[int, bytes]:
+    async def get(self, path: str, headers: str = "") -> tuple[int, bytes]:
         """Status and body. ValueError for what is no HTTP, EOFError if it ends too early."""
-        return await self.request("GET", path)
+        return await self.request("GET", path, headers=headers)
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: str = ""

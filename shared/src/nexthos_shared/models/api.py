@@ -137,6 +137,9 @@ class ControllerReply(Stored):
     problems: list[Problem] = Field(
         default_factory=list, description="what is wrong with the store, or with what is told"
     )
+    risks: list[Problem] = Field(
+        default_factory=list, description="what its settings let authors of pipelines do"
+    )
     store: str = Field(description="the NATS server's URL, without credentials")
     engine: str
     pipelines: int

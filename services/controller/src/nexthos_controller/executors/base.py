@@ -43,6 +43,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
@@ -143,6 +144,7 @@ class ExecutorContext:
     guard: Callable[[], None] = field(default=lambda: None)
     images: Mapping[str, str] = field(default_factory=dict)  # engine's name -> image with a runner
     options: Mapping[str, Any] = field(default_factory=dict)  # this executor's own settings
+    engine_users: EngineUsers | None = None  # who engines of this machine run as; None: who we are
 
 
 class Executor(ABC):
@@ -150,6 +152,9 @@ class Executor(ABC):
 
     name: str
     """What `executor` in a definition says: process, streams, docker, kubernetes, nex, fake."""
+
+    here = False
+    """Whether executions see the files of this machine."""
 
     async def __aenter__(self) -> Self:
         """Open connections and take up watching what already runs."""

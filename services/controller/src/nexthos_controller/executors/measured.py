@@ -19,7 +19,7 @@ class Measured(Executor):
 
     def __init__(self, executor: Executor, call: Call) -> None:
         self.inner = executor
-        self.name = executor.name
+        self.name, self.here = executor.name, executor.here
         self._call = call
 
     async def __aenter__(self) -> Self:

@@ -44,7 +44,7 @@ class Plan:
     connection: Connection
     store: Connection
     port: int  # of the engine's own HTTP, in the container
-    token: str  # its root path
+    token: str  # its password
     takes_metrics: bool
 
     def environment(self) -> dict[str, str]:
@@ -65,7 +65,7 @@ class Plan:
             names.ENV_LIFECYCLE: definition.lifecycle,
             names.ENV_STOP_TIMEOUT: f"{definition.stop_timeout:g}",
             names.ENV_HTTP_ADDRESS: f"{address}:{self.port}",
-            names.ENV_HTTP_ROOT: self.token,
+            names.ENV_HTTP_PASSWORD: self.token,
             names.ENV_METRICS: "yes" if self.takes_metrics else "no",
             names.ENV_ENGINE_ENV: variables.packed(definition.env),
             names.ENV_DIR: FOLDER,

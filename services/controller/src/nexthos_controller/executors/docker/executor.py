@@ -239,7 +239,7 @@ class DockerExecutor(Executor):
             connection=connection,
             store=self._store(),
             port=free_port(()) if on_host else PORT,
-            token=f"/x{secrets.token_hex(16)}",
+            token=secrets.token_hex(16),
             takes_metrics=await given.leaves_metrics(config),
         )
 

@@ -50,8 +50,8 @@ class Life:
 
     @property
     def token(self) -> str:
-        """The root path that nobody else's engine has."""
-        return self.env.get(names.ENV_HTTP_ROOT, "")
+        """The password of its HTTP."""
+        return self.env.get(names.ENV_HTTP_PASSWORD, "")
 
     @property
     def secrets(self) -> dict[str, str]:

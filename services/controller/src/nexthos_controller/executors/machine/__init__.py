@@ -8,6 +8,7 @@ not know what runs in them, nor the executors that use it.
     deaths      pidfds: the end of a session, within milliseconds
     ending      SIGTERM, the grace, SIGKILL
     folders     what is stored of something: the folder comes, changes and goes in one step
+    belongings  what of a folder is the user's that engines run as
     logfile     reading it backwards, following it, keeping it small
     binaries    the engine that a name stands for, and how one is told from another
     place       the name of this machine

@@ -33,7 +33,8 @@ def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
 def made_with(context: ExecutorContext, engine: str, connection: str) -> dict[str, str]:
     """What the settings make of these names today, to be compared with what they did."""
     binary = context.engines.get(engine)
-    return given.made_with(context, engine, identity_of(binary) if binary else None, connection)
+    made = given.made_with(context, engine, identity_of(binary) if binary else None, connection)
+    return {**made, "user": str(context.engine_users or "the controller's")}
 
 
 def identity_of(binary: Path) -> str:

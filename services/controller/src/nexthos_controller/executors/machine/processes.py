@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from nexthos_shared.engine_user import EngineUsers
+
 PROC = Path("/proc")
 _BOOT_ID = PROC / "sys/kernel/random/boot_id"
 PART = 64 * 1024  # bytes read at once
@@ -89,6 +91,14 @@ def argv_of(pid: int) -> list[bytes]:
     with suppress(OSError):
         return _read(pid, "cmdline").split(b"\0")
     return []
+
+
+def is_ours(pid: int, users: EngineUsers | None, more: Collection[int] = ()) -> bool:
+    """Whether we run it, or one of `users`, or of `more`."""
+    with suppress(OSError):
+        uid = int(_read(pid, "status").partition(b"\nUid:")[2].split(None, 1)[0])
+        return uid == os.geteuid() or uid in more or (users is not None and uid in users)
+    return False
 
 
 def leads(session: Session) -> bool:

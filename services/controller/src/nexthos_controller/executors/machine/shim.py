@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexthos_controller.executors.machine.belongings import read_theirs
+from nexthos_shared.engine_user import EngineUser
 from nexthos_shared.foreign import read_object
 
 SHELL = "/bin/sh"
@@ -28,6 +30,7 @@ trap 'set -- signalled' TERM INT HUP
 echo "$? $1 $$" > "$0"
 """
 EXIT = "exit"
+MAX_NOTE = 256  # bytes
 KILLED = 128 + signal.SIGKILL
 TAIL = 64 * 1024  # bytes of a log that are searched for a cause
 _LABEL = b"nexthos="
@@ -59,8 +62,9 @@ def spawn(
     cwd: Path,
     log: Path,
     errors: Path | None = None,
+    user: EngineUser | None = None,
 ) -> int:
-    """Start a session of its own and return its leader's PID. Raises OSError.
+    """Start a session of its own, as `user` if there is one; its leader's PID. Raises OSError.
 
     `log` is what it prints; `errors` what it prints as errors, if that is not to be with the rest.
     subprocess.Popen takes 0.2 ms; asyncio's needs 0.9 ms and a thread for each child.
@@ -78,6 +82,7 @@ def spawn(
             umask=0o077,
             cwd=cwd,
             env=dict(env),
+            **(user.to_become() if user is not None else {}),
         )
     finally:
         for opened in {out, err}:
@@ -105,11 +110,7 @@ class Noted:
 
 def noted(folder: Path) -> Noted | None:
     """The shim's record, if it is complete: it is one write, and none if the disk was full."""
-    try:
-        text = (folder / EXIT).read_text(errors="replace")
-    except OSError:
-        return None
-    match = _RECORD.fullmatch(text)
+    match = _RECORD.fullmatch(read_theirs(folder / EXIT, MAX_NOTE))
     if match is None:
         return None
     return Noted(int(match[1]), match[2] == "signalled", int(match[3]))

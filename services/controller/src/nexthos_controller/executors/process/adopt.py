@@ -8,6 +8,7 @@ handle nor a crash between spawning and noting the PID loses or doubles a proces
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.machine.processes import (
     argv_of,
     boot_id,
+    is_ours,
     leads,
     processes,
 )
 from nexthos_controller.executors.machine.shim import EXIT, noted
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life
 from nexthos_controller.executors.process.shim import shim_of
+from nexthos_shared.engine_user import EngineUsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,30 @@ class Found:
     engines: dict[str, int] = field(default_factory=dict)  # session of an engine, by name
 
 
-def look(root: Path, owner: Owner) -> Found:
+def look(root: Path, owner: Owner, users: EngineUsers | None) -> Found:
     """One pass over /proc. Blocks for some 30 µs a process."""
     found = Found()
     for one in processes():
         if one.dead or not (argv := argv_of(one.pid)):
             continue
         if one.pid == one.session and (handle := shim_of(one, argv, owner)) is not None:
+            if not is_ours(one.pid, users, _given_to(root / handle.name)):
+                continue  # everybody may give a program of his own the same command line
             found.shims.setdefault(handle.name, []).append(handle)
-        elif (name := _configured(argv, root)) is not None:
+        elif (name := _configured(argv, root)) is not None and is_ours(
+            one.pid, users, _given_to(root / name)
+        ):
             found.engines.setdefault(name, one.session)
     for shims in found.shims.values():
         shims.sort(key=lambda h: h.life.ticks if h.life else 0)
     return found
+
+
+def _given_to(folder: Path) -> set[int]:
+    """The user that an engine there ran as when it was started."""
+    with suppress(OSError):
+        return {(folder / CONFIG).stat().st_uid}
+    return set()
 
 
 def _configured(argv: list[bytes], root: Path) -> str | None:
@@ -78,13 +92,17 @@ def _same(one: Life, other: Life | None) -> bool:
     return other is not None and (one.pid, one.ticks) == (other.pid, other.ticks)
 
 
+def _begun(life: Life) -> tuple[int, float]:
+    return life.port, life.started_at  # two of one name never have both alike
+
+
 def _spawned(handle: Handle, folder: Path, shims: list[Handle]) -> Life | None:
     """What became of a spawn whose PID was never noted: it runs, it has ended, or it never was."""
     spawning = handle.spawning
     assert spawning is not None
     for shim in shims:
-        if shim.life is not None and shim.life.token == spawning.token:
-            return shim.life
+        if (life := shim.life) is not None and _begun(life) == _begun(spawning):
+            return replace(life, token=spawning.token)
     if (note := noted(folder)) is not None:  # an earlier life's note is deleted before the spawn
         return replace(spawning, pid=note.pid)
     return handle.life

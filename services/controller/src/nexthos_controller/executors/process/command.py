@@ -7,12 +7,15 @@ Starts nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from nexthos_controller.executors import given
 from nexthos_controller.executors.base import Connection, ExecutorContext
-from nexthos_controller.executors.process.handle import CONFIG, METRICS, Handle, Life
+from nexthos_controller.executors.process.handle import CONFIG, Handle, Life, metrics_of
 from nexthos_shared import engine
+from nexthos_shared.engine_user import EngineUser, EngineUsers
+from nexthos_shared.errors import StartFailed
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
@@ -50,7 +53,7 @@ def engine_argv(
     """Argv of the engine itself. Raises SettingsError for a folder that can't be passed in a flag."""
     overrides = engine.overlay(
         address=f"127.0.0.1:{life.port}",
-        root_path=life.token,
+        password=life.token,
         labels={
             "pipeline": handle.id,
             "version": definition.version or "none",
@@ -58,7 +61,7 @@ def engine_argv(
         },
         stop_timeout=definition.stop_timeout,
         metrics=handle.takes_metrics and profile.has_prometheus,
-        metrics_file=folder / METRICS,
+        metrics_file=metrics_of(folder, life),
     )
     return profile.run_command(binary, folder / CONFIG, overrides)
 
@@ -74,6 +77,23 @@ def environment_of(connection: Connection, definition: Pipeline, handle: Handle)
         env=definition.env,
         base=os.environ,
     )
+
+
+def user_of(users: EngineUsers | None, taken: Collection[int], handle: Handle) -> int | None:
+    """Who its next life runs as: who the last one did, where that is nobody else. Raises StartFailed."""
+    if users is None:
+        return None
+    user = users.free(taken, handle.life.user if handle.life is not None else None)
+    if user is None:
+        raise StartFailed(f"engine_user: none of the users {users} is free: name more of them")
+    return user.uid
+
+
+def become(users: EngineUsers | None, life: Life) -> EngineUser | None:
+    """Who a life runs as."""
+    if users is None or life.user is None:
+        return None
+    return EngineUser(life.user, users.gid)
 
 
 def workdir_of(definition: Pipeline, folder: Path) -> Path:

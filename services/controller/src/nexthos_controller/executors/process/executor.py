@@ -28,19 +28,22 @@ from nexthos_controller.executors.base import (
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.machine import logfile
+from nexthos_controller.executors.machine.belongings import hand_over, open_up, read_theirs
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.ending import end, until_engine_runs
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import boot_id, process
-from nexthos_controller.executors.machine.shim import spawn
+from nexthos_controller.executors.machine.shim import EXIT, spawn
 from nexthos_controller.executors.ports import free_port
 from nexthos_controller.executors.process import command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
+    PASSWORD,
     PREPARED,
     Handle,
     Life,
+    metrics_of,
     publish,
 )
 from nexthos_controller.executors.process.record import Record
@@ -56,6 +59,8 @@ from nexthos_shared.errors import (
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
+MAX_METRICS = 64 * 1024 * 1024  # bytes; an engine may write there what it likes
+
 log = structlog.get_logger(__name__)
 
 
@@ -63,6 +68,7 @@ class ProcessExecutor(Executor):
     """Runs pipelines as processes of this machine."""
 
     name = "process"
+    here = True
 
     def __init__(self, context: ExecutorContext) -> None:
         self._context = context
@@ -70,7 +76,8 @@ class ProcessExecutor(Executor):
         self._state_dir = context.state_dir.absolute()
         self._root = self._state_dir / "executions"
         self._hints = Hints()
-        self._stock = Stock(self._root, context.owner, self._hints)
+        self._users = context.engine_users
+        self._stock = Stock(self._root, context.owner, self._hints, self._users)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._growth = logfile.Growth()
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,7 +88,7 @@ class ProcessExecutor(Executor):
     async def __aenter__(self) -> Self:
         """Adopt what runs: same PIDs, nothing restarted."""
         try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            open_up(self._users, self._state_dir, self._root)
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:
@@ -253,28 +260,36 @@ class ProcessExecutor(Executor):
             ticks=0,
             boot=boot_id(),
             port=free_port(self._stock.ports()),
-            token=f"/x{secrets.token_hex(16)}",
+            token=secrets.token_hex(16),
             started_at=time.time(),
             made_with=made_with(self._context, spec.definition.engine, spec.definition.connection),
             log_offset=record.log.stat().st_size if record.log.exists() else 0,
+            user=command.user_of(self._users, self._stock.users(record.handle.name), record.handle),
         )
 
     def _spawn(
         self, record: Record, handle: Handle, argv: Sequence[str], definition: Pipeline
     ) -> None:
         """From 'nothing runs' to 'it is watched', without an await: a cancellation finds all or nothing."""
-        env = command.environment_of(
-            given.connection_of(self._context, definition), definition, handle
-        )
-        cwd = command.workdir_of(definition, record.folder)
+        connection = given.connection_of(self._context, definition)
+        env = command.environment_of(connection, definition, handle)
         before, life = record.handle, handle.spawning
         assert life is not None
+        user = command.become(self._users, life)
         try:
             record.exit_file.unlink(missing_ok=True)
-            record.metrics_file.unlink(missing_ok=True)
+            metrics_of(record.folder, life).unlink(missing_ok=True)
+            replace_file(record.folder / PASSWORD, life.token.encode())
+            own = hand_over(user, record.folder, reads=(CONFIG,), writes=(EXIT,))
             self._stock.save(record, handle)
             faultpoints.reach("process.spawning")
-            pid = spawn(shim_argv(record.exit_file, handle, argv), env=env, cwd=cwd, log=record.log)
+            pid = spawn(
+                shim_argv(record.exit_file, handle, argv),
+                env=env,
+                cwd=command.workdir_of(definition, own),
+                log=record.log,
+                user=user,
+            )
         except OSError as error:
             self._stock.keep(record, before)
             where = f" ({error.filename})" if error.filename else ""
@@ -364,13 +379,14 @@ class ProcessExecutor(Executor):
             return ""
         if record.running:
             ours = ("ready", "not-ready")
-            if life.port and await engine.is_ready(life.endpoint, life.token) in ours:
+            if (
+                life.port
+                and life.token
+                and await engine.is_ready(life.endpoint, life.token) in ours
+            ):
                 return await engine.scrape(life.endpoint, life.token)
             return ""
-        try:
-            return record.metrics_file.read_text(errors="replace")
-        except OSError:
-            return ""
+        return read_theirs(record.metrics_file, MAX_METRICS, life.user)
 
     async def _cut_logs(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nexthos_controller import faultpoints
 from nexthos_controller.executors.base import Exit, Owner
-from nexthos_controller.executors.machine import folders
+from nexthos_controller.executors.machine import belongings, folders
 from nexthos_controller.executors.machine.processes import Session
 from nexthos_shared import names
 from nexthos_shared.models import Pipeline, parse_duration
@@ -23,6 +23,7 @@ PREPARED = "prepared.json"
 CONFIG = "config.yaml"
 LOG = "engine.log"
 METRICS = "metrics.prom"
+PASSWORD = "password"  # of its HTTP; beside the handle, which a hand or a full disk may damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,10 @@ class Life:
     ticks: int
     boot: str
     port: int
-    token: str  # the engine's http.root_path, which nobody else has
+    token: str  # the password of the engine's HTTP; empty: not known
     started_at: float  # seconds since the epoch
     log_offset: int  # bytes of engine.log that belong to earlier lives
+    user: int | None = None  # that it runs as; None: who the controller is
     made_with: Mapping[str, str] = field(
         default_factory=dict
     )  # what the settings made of its names
@@ -51,6 +53,12 @@ class Life:
     def endpoint(self) -> str:
         """Base URL of the engine's own HTTP."""
         return f"http://127.0.0.1:{self.port}"
+
+
+def metrics_of(folder: Path, life: Life | None) -> Path:
+    """The engine's last metrics: it makes a file beside it first, so it lies where the engine may."""
+    own = life is not None and life.user is not None
+    return folder / belongings.WORK / METRICS if own else folder / METRICS
 
 
 @dataclass(frozen=True, slots=True)

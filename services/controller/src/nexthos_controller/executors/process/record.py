@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nexthos_controller.executors.base import Execution, Exit
 from nexthos_controller.executors.machine.shim import EXIT
-from nexthos_controller.executors.process.handle import HANDLE, LOG, METRICS, Handle
+from nexthos_controller.executors.process.handle import HANDLE, LOG, Handle, metrics_of
 from nexthos_shared.reasons import Problem
 
 Stamp = tuple[int, int]
@@ -22,13 +22,17 @@ class Record:
         self.folder = folder
         self.log = folder / LOG  # stdout and stderr
         self.exit_file = folder / EXIT  # the shim's note of the end
-        self.metrics_file = folder / METRICS  # the engine's last metrics
         self.twin = twin
         self.stamp: Stamp | None = None  # of the handle's file, as last read or written
         self.ready: bool | None = None
         self.problem: Problem | None = None
         self.probing: asyncio.Task[None] | None = None
         self.over = asyncio.Event()  # set when the life that `handle` names has ended
+
+    @property
+    def metrics_file(self) -> Path:
+        """The last metrics of its last life."""
+        return metrics_of(self.folder, self.handle.life)
 
     @property
     def uid(self) -> str:

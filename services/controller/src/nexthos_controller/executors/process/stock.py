@@ -26,6 +26,7 @@ from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import Handle, Life, load, save
 from nexthos_controller.executors.process.record import Record, stamp_of
+from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.reasons import Problem
 
 log = structlog.get_logger(__name__)
@@ -34,8 +35,11 @@ log = structlog.get_logger(__name__)
 class Stock:
     """Records of one owner below one root."""
 
-    def __init__(self, root: Path, owner: Owner, hints: Hints) -> None:
+    def __init__(
+        self, root: Path, owner: Owner, hints: Hints, users: EngineUsers | None = None
+    ) -> None:
         self.deaths = Deaths(self._ended)
+        self._engine_users = users
         self._root = root
         self._owner = owner
         self._hints = hints
@@ -81,6 +85,11 @@ class Stock:
         """Ports that ours hold."""
         return {r.handle.life.port for r in self.all() if r.running and r.handle.life}
 
+    def users(self, name: str) -> set[int]:
+        """Users whose folders and processes all others have."""
+        lives = (r.handle.life for r in self.all() if r.handle.name != name)
+        return {life.user for life in lives if life is not None and life.user is not None}
+
     # ---- keeping equal to the folders
 
     async def take_stock(self) -> None:
@@ -119,7 +128,7 @@ class Stock:
 
     async def _take(self, changed: set[str], *, look_at_processes: bool) -> None:
         if look_at_processes:
-            found = await asyncio.to_thread(look, self._root, self._owner)
+            found = await asyncio.to_thread(look, self._root, self._owner, self._engine_users)
             for name in changed | self._unknown(found):
                 self._take_one(name, found)
         await self.deaths.settle()
@@ -258,7 +267,7 @@ class Stock:
         assert life is not None
         self._living[session] = record
         self.deaths.watch(session)
-        if life.port:
+        if life.port and life.token:
             asked = Asked(
                 life.endpoint,
                 life.token,

@@ -21,6 +21,7 @@ from nexthos_controller.executors.base import (
     Spec,
 )
 from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.machine.belongings import open_up
 from nexthos_controller.executors.machine.binaries import binary_of, made_with
 from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
 from nexthos_controller.executors.machine.place import place_of
@@ -53,6 +54,7 @@ class StreamsExecutor(Executor):
     """Runs pipelines as streams of few engines on this machine."""
 
     name = "streams"
+    here = True
 
     def __init__(self, context: ExecutorContext) -> None:
         self._context = context
@@ -69,6 +71,7 @@ class StreamsExecutor(Executor):
             self.settings,
             self._stock.names_on,
             self._endings.host_died,
+            context.engine_users,
         )
         self._watches = Watches(self._stock, self._endings, self._hints, context.guard)
         self._hosts.found = self._watches.begin
@@ -84,6 +87,7 @@ class StreamsExecutor(Executor):
         """Adopt what runs: same hosts, same streams, nothing created anew."""
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            open_up(self._context.engine_users, self._state_dir, self._state_dir / "hosts")
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
         except OSError as error:

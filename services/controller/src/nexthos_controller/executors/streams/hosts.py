@@ -26,6 +26,7 @@ import structlog
 from nexthos_controller import faultpoints
 from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.machine import folders, logfile
+from nexthos_controller.executors.machine.belongings import hand_over
 from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
@@ -45,12 +46,16 @@ from nexthos_controller.executors.streams.settings import StreamsSettings
 from nexthos_controller.executors.streams.shares import Metrics, agree
 from nexthos_controller.executors.streams.suspicion import CLEARED
 from nexthos_shared.engine import last_error
+from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 
 log = structlog.get_logger(__name__)
 
 STARTS_WITHIN = 20.0  # seconds; measured 40 ms
 ASK_AGAIN = 0.005  # seconds
+HOSTS_AS = (
+    -1
+)  # from the last user but one downwards: the last one is lint's, the first are processes'
 WORN_OUT = 8  # times its cap that a host is given streams
 
 
@@ -136,6 +141,7 @@ class Hosts:
         settings: StreamsSettings,
         lodgers: Callable[[HostId], Set[str]],
         died: Callable[[Host], Awaitable[None]],
+        users: EngineUsers | None = None,
     ) -> None:
         self.deaths = Deaths(self._ended)
         self._root = root
@@ -143,11 +149,12 @@ class Hosts:
         self._settings = settings
         self._lodgers = lodgers
         self._died = died
+        self._users = users
         self._hosts: dict[HostId, Host] = {}
         self._starting = asyncio.Lock()
         self._stamp = 0
         self.found: Callable[[Host], None] = lambda _: None
-        self.lost = lost.Lost(owner, self._sessions)
+        self.lost = lost.Lost(owner, self._sessions, users)
 
     def all(self) -> list[Host]:
         """Those that run."""
@@ -206,7 +213,7 @@ class Hosts:
 
     async def _adopt(self, handle: HostHandle, folder: Path) -> None:
         if not handle.pid:  # somebody died between spawning it and noting that
-            found = await asyncio.to_thread(lost.session_in, folder)
+            found = await asyncio.to_thread(lost.session_in, folder, self._users)
             if found is None:
                 if time.time() - handle.started_at > STARTS_WITHIN:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -300,12 +307,17 @@ class Hosts:
             faultpoints.reach("streams.host.spawning")
             argv = [str(binary), "-c", str(folder / stored.ROOT), "streams"]
             label = lost.label(handle.owner, handle.number)
+            user = self._users.numbered(HOSTS_AS - handle.number) if self._users else None
+            own = hand_over(user, folder, reads=(stored.ROOT,), writes=(EXIT, stored.LOG))
+            if user is not None:
+                user.give(folder / stored.LOG, 0o660)  # it writes, we cut
             pid = spawn(
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
-                cwd=folder,
+                cwd=own,
                 log=folder / stored.OUTPUT,
                 errors=folder / stored.ERRORS,
+                user=user,
             )
         except OSError as error:
             raise StartFailed(f"a host can't be started: {error.strerror or error}") from error

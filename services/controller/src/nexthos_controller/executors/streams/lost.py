@@ -21,15 +21,17 @@ from nexthos_controller.executors.base import Owner
 from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
-    PROC,
     Session,
     argv_of,
     boot_id,
+    is_ours,
     leads,
     processes,
 )
 from nexthos_controller.executors.machine.shim import EXIT, label_of
 from nexthos_controller.executors.streams.host import SHUTDOWN_TIMEOUT
+from nexthos_shared.engine_user import EngineUsers
+from nexthos_shared.foreign import read_object
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +47,16 @@ def label(owner: Owner, number: int) -> bytes:
 class Lost:
     """Those of one owner."""
 
-    def __init__(self, owner: Owner, known: Known) -> None:
+    def __init__(self, owner: Owner, known: Known, users: EngineUsers | None) -> None:
         self._owner = owner
+        self._users = users
         self._known = known
         self._deaths = Deaths(self._ended)
         self._running: dict[Session, asyncio.Event] = {}
 
     async def look(self) -> None:
         """One pass over /proc."""
-        found = await asyncio.to_thread(_sessions_of, self._owner)
+        found = await asyncio.to_thread(_sessions_of, self._owner, self._users)
         known = set(self._known())
         for session in found - self._running.keys():
             if (session.pid, session.ticks) in known or not leads(session):
@@ -87,32 +90,22 @@ class Lost:
         await self._deaths.close()
 
 
-def _sessions_of(owner: Owner) -> set[Session]:
+def _sessions_of(owner: Owner, users: EngineUsers | None) -> set[Session]:
     found = set()
     for one in processes():
         if one.dead or one.pid != one.session:
             continue
         said = label_of(argv_of(one.pid))
-        if said is not None and _is_host_of(owner, said) and _is_ours(one.pid):
+        ours = said is not None and _is_host_of(owner, said)
+        # Everybody may give a program of his own the same command line.
+        if ours and is_ours(one.pid, users):
             found.add(Session(one.pid, one.ticks, boot_id()))
     return found
 
 
-def _is_ours(pid: int) -> bool:
-    """Whether we run it: everybody may give a program of his own the same command line."""
-    try:
-        status = (PROC / str(pid) / "status").read_bytes()
-    except OSError:
-        return False
-    return int(status.partition(b"\nUid:")[2].split(None, 1)[0]) == os.geteuid()
-
-
 def _is_host_of(owner: Owner, said: bytes) -> bool:
-    try:
-        entry = json.loads(said)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(entry, dict) or "host" not in entry:
+    entry = read_object(said)
+    if entry is None or "host" not in entry:
         return False
     return (entry.get("namespace"), entry.get("installation")) == (
         owner.namespace,
@@ -120,12 +113,13 @@ def _is_host_of(owner: Owner, said: bytes) -> bool:
     )
 
 
-def session_in(folder: Path) -> tuple[int, int] | None:
+def session_in(folder: Path, users: EngineUsers | None) -> tuple[int, int] | None:
     """PID and start of the session that runs in that folder."""
     for one in processes():
         if one.dead or one.pid != one.session:
             continue
         argv = argv_of(one.pid)
-        if label_of(argv) is not None and os.fsdecode(argv[3]) == str(folder / EXIT):
+        theirs = label_of(argv) is not None and os.fsdecode(argv[3]) == str(folder / EXIT)
+        if theirs and is_ours(one.pid, users):
             return one.pid, one.ticks
     return None
