@@ -7,22 +7,21 @@ plain text with two spaces between columns, cut nowhere.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from nexthos_cli.context import App
+from nexthos_cli.printing import echo, echo_lines
+from nexthos_shared.printable import printable, printable_json, width
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
     from rich.table import Table
 
     from nexthos_cli.output import PipelineLine
+    from nexthos_cli.terminal import CleanConsole
 
 COLOURS = {
     "Running": "green",
@@ -46,12 +45,12 @@ WIDE = ("EXECUTOR", "PLACE", "REVISION", "NAME", "LABELS")
 def structured(app: App, model: BaseModel) -> bool:
     """Print `model` if JSON, YAML or names are asked for; tells whether it was."""
     if app.format == "json":
-        click.echo(json.dumps(_plain(model), indent=2, ensure_ascii=False))
+        echo_lines(printable_json(_plain(model)))
     elif app.format == "yaml":
-        click.echo(yaml_text(_plain(model)), nl=False)
+        echo_lines(yaml_text(_plain(model)), nl=False)
     elif app.format == "name":
         for item in getattr(model, "pipelines", ()):
-            click.echo(f"pipeline/{item.id}")
+            echo(f"pipeline/{item.id}")
     else:
         return False
     return True
@@ -62,7 +61,10 @@ def _plain(model: BaseModel) -> Any:
 
 
 def yaml_text(value: Any) -> str:
-    """YAML in block style; texts of several lines as `|` blocks where YAML can hold them so."""
+    """YAML in block style; texts of several lines as `|` blocks where YAML can hold them so.
+
+    What `printable` writes out stands in double quotes, where YAML reads those escapes as they are meant.
+    """
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -77,12 +79,18 @@ def _blocks(value: Any) -> Any:
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
     if isinstance(value, dict):
-        return {key: _blocks(item) for key, item in value.items()}
+        return {_quoted(key): _blocks(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_blocks(item) for item in value]
     if isinstance(value, str) and "\n" in value:
         return LiteralScalarString(value) if _fits_block(value) else DoubleQuotedScalarString(value)
-    if isinstance(value, str) and _looks_typed(value):
+    return _quoted(value)
+
+
+def _quoted(value: Any) -> Any:
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, str) and (_looks_typed(value) or printable(value) != value):
         return DoubleQuotedScalarString(value)
     return value
 
@@ -100,11 +108,11 @@ def _looks_typed(text: str) -> bool:
 _WORDS = {"true", "false", "null", "~", "yes", "no", "on", "off", "y", "n"}
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> CleanConsole:
     """A rich console; NO_COLOR is heeded by rich itself."""
-    from rich.console import Console
+    from nexthos_cli import terminal
 
-    return Console(stderr=stderr, highlight=False)
+    return terminal.console(stderr=stderr)
 
 
 def on_terminal(*, stderr: bool = False) -> bool:
@@ -124,15 +132,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         console().print(rich_table(header, listed))
     else:
         for text in plain_table(header, listed):
-            click.echo(text)
+            echo(text)
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with aligned columns, nothing cut."""
-    everything = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[n]) for row in everything) for n in range(len(header))]
+    everything = [[printable(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(width(row[n]) for row in everything) for n in range(len(header))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            f"{cell}{' ' * (w - width(cell))}" for cell, w in zip(row, widths, strict=True)
+        ).rstrip()
         for row in everything
     ]
 
@@ -147,7 +157,7 @@ def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         last = number == len(header) - 1
         made.add_column(name, no_wrap=True, overflow="ellipsis", min_width=0 if last else len(name))
     for row in rows:
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+        made.add_row(*(Text(printable(cell), style=COLOURS.get(cell, "")) for cell in row))
     return made
 
 

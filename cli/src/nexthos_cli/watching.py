@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import click
-
 from nexthos_cli.lines import all_lines, matches
+from nexthos_cli.printing import echo
 from nexthos_cli.render import console, line_header, line_row, on_terminal, rich_table
 from nexthos_shared.watch import Snapshot, watch
 
@@ -76,16 +75,16 @@ async def _redraw(board: Board, wide: bool) -> None:
 async def _print(board: Board, wide: bool) -> None:
     """A line for each pipeline whose line changed, ages aside."""
     shown: dict[str, list[str]] = {}
-    click.echo("  ".join(line_header(wide)))
+    echo("  ".join(line_header(wide)))
     while True:
         await _next(board)
         now = {ln.id: line_row(ln.model_copy(update={"age": 0.0}), wide) for ln in board.lines()}
         ages = {ln.id: line_row(ln, wide) for ln in board.lines()}
         for key, row in now.items():
             if shown.get(key) != row:
-                click.echo("  ".join(ages.get(key, row)).rstrip())
+                echo("  ".join(ages.get(key, row)).rstrip())
         for key in shown.keys() - now.keys():
-            click.echo(f"{key}  gone")
+            echo(f"{key}  gone")
         shown = now
 
 

@@ -39,9 +39,8 @@ def dev(
     With --for it ends by itself and tells messages in and out; the exit code is 0 if everything
     published became ready or completed.
     """
-    from rich.console import Console
-
     from nexthos_cli.dev.running import Wishes, run
+    from nexthos_cli.terminal import console
     from nexthos_controller.logs import configure_logs
 
     options = app.options() if app.connection else None
@@ -55,9 +54,9 @@ def dev(
         port=port,
         environ=dict(os.environ),
     )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # a table cut at 80 columns is no use in a log file
-    code = asyncio.run(run(wishes, console))
+    shown = console()
+    if not shown.is_terminal:
+        shown = console(width=140)  # a table cut at 80 columns is no use in a log file
+    code = asyncio.run(run(wishes, shown))
     if code:
         raise click.exceptions.Exit(code)

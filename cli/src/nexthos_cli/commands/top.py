@@ -12,6 +12,7 @@ import click
 from nexthos_cli.completing import complete_ids
 from nexthos_cli.context import App
 from nexthos_cli.options import DurationType, output, verb
+from nexthos_cli.printing import echo
 
 if TYPE_CHECKING:
     from nexthos_cli.output import TopLine
@@ -165,7 +166,7 @@ def _show(app: App, lines: Sequence[TopLine], *, first: bool) -> None:
         app.note("no pipelines")
         return
     if not first:
-        click.echo()
+        echo()
     table(COLUMNS, [_row(line) for line in lines])
 
 

@@ -6,20 +6,21 @@ Comes in: statuses, log lines, sentences. Goes out: text. It decides nothing and
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
+from rich.markup import escape as markup
 from rich.table import Table
 
+from nexthos_cli.log_words import read_log
+from nexthos_cli.terminal import CleanConsole
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.figures import Count
 from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_shared.printable import printable
 
 COLOURS = {
     Phase.RUNNING: "green",
@@ -42,7 +43,7 @@ REPEATS_EVERY = 10.0  # seconds: a message per bad record would bury everything 
 class Screen:
     """Enter it to show a live table; outside of that, and off a terminal, everything is a line."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: CleanConsole) -> None:
         self.console = console
         self._statuses: dict[str, PipelineStatus] = {}
         self._counts: Mapping[str, Count] = {}
@@ -65,7 +66,7 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         """A sentence of dev's own."""
         self.console.print(
-            f"[{style}]{escape(text)}[/]" if style else escape(text),
+            f"[{style}]{_shown(text)}[/]" if style else _shown(text),
             highlight=False,
             soft_wrap=True,
         )
@@ -117,9 +118,9 @@ class Screen:
 
     def _line(self, key: str, text: str, style: str) -> None:
         clock = time.strftime("%H:%M:%S")
-        shown = f"[{style}]{escape(text)}[/]" if style else escape(text)
+        shown = f"[{style}]{_shown(text)}[/]" if style else _shown(text)
         self.console.print(
-            f"[dim]{clock}[/] [bold]{escape(key):<20}[/] {shown}", highlight=False, soft_wrap=True
+            f"[dim]{clock}[/] [bold]{_shown(key):<20}[/] {shown}", highlight=False, soft_wrap=True
         )
 
     def _table(self) -> Table:
@@ -138,12 +139,12 @@ def pipelines_table(statuses: Mapping[str, PipelineStatus], counts: Mapping[str,
     for key, status in sorted(statuses.items()):
         count = counts.get(key, Count())
         table.add_row(
-            key,
+            _shown(key),
             f"[{COLOURS[status.phase]}]{status.phase}[/]",
             f"{status.ready}/{status.replicas}",
-            status.version or "-",
+            _shown(status.version or "-"),
             *(f"{n:,}" for n in (count.received, count.sent, count.errors, status.restarts)),
-            escape(_why(status)),
+            _shown(_why(status)),
         )
     return table
 
@@ -157,7 +158,7 @@ def subjects_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table
     table.add_column("NEW", justify="right")
     table.add_column("STORED", justify="right")
     for subject, count in sorted(after.items())[:MOST_SUBJECTS]:
-        table.add_row(escape(subject), f"{count - before.get(subject, 0):,}", f"{count:,}")
+        table.add_row(_shown(subject), f"{count - before.get(subject, 0):,}", f"{count:,}")
     if (more := len(after) - MOST_SUBJECTS) > 0:
         table.add_row(f"and {more:,} more", "", "")
     return table
@@ -173,12 +174,12 @@ def _why(status: PipelineStatus) -> str:
     return f"{complaint.reason}: {complaint.message}{f' ({where})' if where else ''}"
 
 
+def _shown(text: str) -> str:
+    """Words of others: neither a terminal nor rich's markup obeys them."""
+    return markup(printable(text))
+
+
 def _read_log(text: str) -> tuple[str, str]:
     """(level, message) of an engine's JSON line, with the component it speaks of."""
-    try:
-        entry = json.loads(text)
-        level, message = str(entry.get("level", "info")).lower(), str(entry.get("msg", text))
-    except (ValueError, AttributeError):
-        return "info", text
-    path = entry.get("path") or entry.get("label")
-    return level, f"{message} ({path})" if path else message
+    words = read_log(text)
+    return (words.level, words.text) if words else ("info", text)

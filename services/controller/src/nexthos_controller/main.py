@@ -8,12 +8,15 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 import click
 
 from nexthos_controller import garbage
 from nexthos_shared.errors import NexthosError, SettingsError
+from nexthos_shared.last_resorts import clean_last_resorts
 from nexthos_shared.lightly import import_lightly
+from nexthos_shared.printable import printable
 
 BOOT = 10.0  # seconds until a controller acts, or stands by
 
@@ -33,6 +36,7 @@ def main() -> None:
 def run() -> None:
     """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
     garbage.put_off()
+    clean_last_resorts()
     import_lightly()
     import structlog
 
@@ -46,13 +50,16 @@ def run() -> None:
             structlog.get_logger(__name__).warning("settings", message=warning)
         asyncio.run(_run(settings))
     except SettingsError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _fail(f"error: {error}", 2)
     except NexthosError as error:
-        click.echo(f"error: {error} ({error.problem.reason})", err=True)
-        sys.exit(1)
+        _fail(f"error: {error} ({error.problem.reason})", 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(words: str, code: int) -> NoReturn:
+    click.echo(printable(words), err=True)  # noqa: TID251
+    sys.exit(code)
 
 
 def _allow_many_files() -> None:
