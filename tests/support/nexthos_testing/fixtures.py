@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from nexthos_controller.logs import console_renderer
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
+from nexthos_testing.docker import need_docker
 from nexthos_testing.nats import NatsServer
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every command
@@ -31,6 +33,45 @@ structlog.configure(processors=[structlog.processors.add_log_level, console_rend
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("nexthos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nexthos")
+
+
+@pytest.fixture(scope="session")
+def docker_daemon() -> None:
+    """A Docker daemon and the runner's image; whatever asks for it has the mark `docker`."""
+    need_docker()
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` picks by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Docker, so that it can be run, or left out, alone."""
+    for item in items:
+        if "docker_daemon" in getattr(item, "fixturenames", ()):
+            item.add_marker("docker")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """One that is skipped for want of Docker and lacks the mark would never be run where that picks."""
+    report = yield
+    if report.skipped and "docker" not in item.keywords and "Docker" in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} needs Docker, so it must ask for the fixture docker_daemon"
+        )
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped, and how to have it run, in a line for each cause."""
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} skipped: {reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")
