@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from nexthos_cli.columns import Cell
 from nexthos_cli.lines import line
-from nexthos_cli.printing import echo
+from nexthos_cli.printing import Coloured, echo
 from nexthos_cli.render import age, plain_table, table
 from nexthos_shared.errors import NotFound
 from nexthos_shared.models import ControllerReply, PipelineReply, PipelineStatus, read_entry
@@ -94,12 +95,13 @@ def _facts(
             yield "Controller", status.controller
 
 
-def _conditions(status: PipelineStatus, now: float) -> Iterator[list[str]]:
+def _conditions(status: PipelineStatus, now: float) -> Iterator[list[Cell]]:
     for c in status.conditions:
         place = ":".join(str(p) for p in (c.file, c.line, c.column) if p is not None)
         message = " ".join(c.message.split()) + (f" ({place})" if place else "")
         since = age(max(now - c.since, 0)) if c.since else "-"
-        yield [str(c.type), c.status, str(c.reason), since, message]
+        colour = "magenta" if c.status == "Unknown" else "red" if c.is_bad else "green"
+        yield [str(c.type), Coloured(c.status, colour), str(c.reason), since, message]
 
 
 def _happened(reply: PipelineReply, now: float) -> Iterator[list[str]]:

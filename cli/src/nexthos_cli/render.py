@@ -10,15 +10,17 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
+from nexthos_cli.columns import Cell, arranged
 from nexthos_cli.context import App
-from nexthos_cli.printing import echo, echo_lines
+from nexthos_cli.printing import Coloured, echo, echo_lines
 from nexthos_shared.printable import printable, printable_json, width
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.table import Table
+    from rich.text import Text
 
     from nexthos_cli.output import PipelineLine
     from nexthos_cli.terminal import CleanConsole
@@ -125,14 +127,28 @@ def colours(*, stderr: bool = False) -> bool:
     return on_terminal(stderr=stderr) and not os.environ.get("NO_COLOR")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """Print a table."""
     listed = [list(row) for row in rows]
-    if on_terminal():
-        console().print(rich_table(header, listed))
-    else:
-        for text in plain_table(header, listed):
+    if not on_terminal():
+        for text in plain_table(header, [[_text(cell) for cell in row] for row in listed]):
             echo(text)
+        return
+    painted = colours()
+    for line in arranged(header, _painted(listed), get_terminal_size().columns):
+        echo(*(part if painted else part.text for part in line))
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def _painted(rows: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
+    """Known words in their colours."""
+    return [
+        [Coloured(cell, COLOURS.get(cell, "")) if isinstance(cell, str) else cell for cell in row]
+        for row in rows
+    ]
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -147,17 +163,21 @@ def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
     ]
 
 
-def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """The same for a terminal: the last column gives way, known words are coloured."""
-    from rich.table import Table
+def live_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    total: int,
+    right: frozenset[str] = frozenset(),
+) -> Text:
+    """The same for what rich draws again and again, in `total` columns."""
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(header):
-        last = number == len(header) - 1
-        made.add_column(name, no_wrap=True, overflow="ellipsis", min_width=0 if last else len(name))
-    for row in rows:
-        made.add_row(*(Text(printable(cell), style=COLOURS.get(cell, "")) for cell in row))
+    made = Text(no_wrap=True, end="")
+    for line in arranged(header, _painted(rows), total, right):
+        for part in line:
+            made.append(part.text, f"{'bold ' if part.bold else ''}{part.colour}".strip() or None)
+        made.append("\n")
+    made.rstrip()
     return made
 
 

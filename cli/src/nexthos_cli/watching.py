@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nexthos_cli.lines import all_lines, matches
 from nexthos_cli.printing import echo
-from nexthos_cli.render import console, line_header, line_row, on_terminal, rich_table
+from nexthos_cli.render import console, line_header, line_row, live_table, on_terminal
 from nexthos_shared.watch import Snapshot, watch
 
 if TYPE_CHECKING:
@@ -61,10 +61,11 @@ async def watch_lines(
 async def _redraw(board: Board, wide: bool) -> None:
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False) as live:
+    terminal = console()
+    with Live(console=terminal, auto_refresh=False) as live:
         while True:
             rows = [line_row(line, wide) for line in board.lines()]
-            live.update(rich_table(line_header(wide), rows), refresh=True)
+            live.update(live_table(line_header(wide), rows, terminal.width), refresh=True)
             try:
                 async with asyncio.timeout(REDRAW):
                     await _next(board)

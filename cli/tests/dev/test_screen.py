@@ -116,9 +116,9 @@ def test_a_long_reason_does_not_squeeze_the_numbers_out():
             )
         ]
     )
-    shown.console.print(pipelines_table({"orders": told}, {"orders": Count(1234, 5, 0)}))
+    shown.console.print(pipelines_table({"orders": told}, {"orders": Count(1234, 5, 0)}, 100))
 
-    header, row = shown.lines
+    header, row, *message = shown.lines
     assert header.split()[:8] == [
         "PIPELINE",
         "PHASE",
@@ -130,6 +130,8 @@ def test_a_long_reason_does_not_squeeze_the_numbers_out():
         "RESTARTS",
     ]
     assert row.split()[:8] == ["orders", "Running", "1/1", "abc", "1,234", "5", "0", "0"]
+    told_whole = "".join(line[header.index("REASON") :] for line in (row, *message))
+    assert told_whole == f"NotConnected:{'m' * 300}"
 
 
 def test_subjects_are_told_with_what_is_new_and_not_without_end():
@@ -152,7 +154,7 @@ def test_nothing_that_a_terminal_obeys_comes_out_of_lines_statuses_and_sentences
     shown.screen.log("orders", LogLine(HOSTILE, "output"))
     shown.screen.log("orders", LogLine("{" * 100_000, "log"))
     shown.screen.say(HOSTILE, "red")
-    shown.console.print(pipelines_table({HOSTILE: status(conditions=[told])}, {}))
+    shown.console.print(pipelines_table({HOSTILE: status(conditions=[told])}, {}, 140))
     shown.console.print(subjects_table({}, {HOSTILE: 3}))
     shown.console.print(HOSTILE)
     assert [line for line in shown.lines if printable(line) != line] == []

@@ -141,17 +141,21 @@ async def _redraw(
     from rich.live import Live
 
     from nexthos_cli.rates import top_lines
-    from nexthos_cli.render import console, rich_table
+    from nexthos_cli.render import console, live_table
 
     shown = 0
     terminal = console()
-    with Live(rich_table(COLUMNS, []), console=terminal, auto_refresh=False) as live:
+    with Live(
+        live_table(COLUMNS, [], terminal.width), console=terminal, auto_refresh=False
+    ) as live:
         async for now, after in samples:
             rows = [_row(line) for line in top_lines(before, after, now - at, sort)]
             fitting = max(terminal.height - 3, 1)
             more = [[f"and {len(rows) - fitting} more", *[""] * (len(COLUMNS) - 1)]]
             live.update(
-                rich_table(COLUMNS, rows[:fitting] + (more if len(rows) > fitting else [])),
+                live_table(
+                    COLUMNS, rows[:fitting] + (more if len(rows) > fitting else []), terminal.width
+                ),
                 refresh=True,
             )
             at, before, shown = now, after, shown + 1

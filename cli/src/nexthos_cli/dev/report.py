@@ -59,7 +59,7 @@ def show(
     """The final tables. Where the server is not ours alone, only subjects with new messages are told."""
     if found.statuses:
         console.print()
-        console.print(pipelines_table(found.statuses, counts))
+        console.print(pipelines_table(found.statuses, counts, console.width))
     told = {s: n for s, n in after.items() if all_subjects or n != before.get(s, 0)}
     if (subjects := subjects_table(before, told)) is not None:
         console.print()

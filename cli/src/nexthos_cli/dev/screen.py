@@ -14,26 +14,17 @@ from typing import Self
 from rich.live import Live
 from rich.markup import escape as markup
 from rich.table import Table
+from rich.text import Text
 
 from nexthos_cli.log_words import read_log
+from nexthos_cli.render import COLOURS, live_table
 from nexthos_cli.terminal import CleanConsole
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.figures import Count
 from nexthos_shared.models import Phase, PipelineStatus
 from nexthos_shared.printable import printable
 
-COLOURS = {
-    Phase.RUNNING: "green",
-    Phase.COMPLETED: "green",
-    Phase.STARTING: "yellow",
-    Phase.STOPPING: "yellow",
-    Phase.PAUSED: "blue",
-    Phase.DRAFT: "blue",
-    Phase.CRASH_LOOP: "red",
-    Phase.FAILED: "red",
-    Phase.INVALID: "red",
-    Phase.UNKNOWN: "magenta",
-}
+HEADER = ("PIPELINE", "PHASE", "READY", "VERSION", "IN", "OUT", "ERRORS", "RESTARTS", "REASON")
 _QUIET = {"debug", "trace", "all"}
 MOST_SUBJECTS = 40  # in the last table
 SLOW = 1.0  # seconds after which somebody who waits is told for what
@@ -93,7 +84,7 @@ class Screen:
         told = (status.phase, _why(status), status.version)
         if old is None or (old.phase, _why(old), old.version) != told:
             words = f"{status.phase} {status.ready}/{status.replicas} version {status.version}"
-            self._line(key, f"{words}  {_why(status)}".rstrip(), COLOURS[status.phase])
+            self._line(key, f"{words}  {_why(status)}".rstrip(), COLOURS[str(status.phase)])
 
     def counts(self, counts: Mapping[str, Count]) -> None:
         """New message counts, by pipeline. The mapping is not to be changed afterwards."""
@@ -123,30 +114,22 @@ class Screen:
             f"[dim]{clock}[/] [bold]{_shown(key):<20}[/] {shown}", highlight=False, soft_wrap=True
         )
 
-    def _table(self) -> Table:
-        return pipelines_table(self._statuses, self._counts)
+    def _table(self) -> Text:
+        return pipelines_table(self._statuses, self._counts, self.console.width)
 
 
-def pipelines_table(statuses: Mapping[str, PipelineStatus], counts: Mapping[str, Count]) -> Table:
-    """One line per pipeline with its messages in and out."""
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    for name in ("PIPELINE", "PHASE", "READY", "VERSION"):
-        table.add_column(name, no_wrap=True)
-    for name in ("IN", "OUT", "ERRORS", "RESTARTS"):
-        table.add_column(name, justify="right", no_wrap=True)
-    # The one that gives way: a long reason must not squeeze the numbers out.
-    table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1, min_width=8)
+def pipelines_table(
+    statuses: Mapping[str, PipelineStatus], counts: Mapping[str, Count], width: int
+) -> Text:
+    """One line per pipeline with its messages in and out, in `width` columns."""
+    rows = []
     for key, status in sorted(statuses.items()):
         count = counts.get(key, Count())
-        table.add_row(
-            _shown(key),
-            f"[{COLOURS[status.phase]}]{status.phase}[/]",
-            f"{status.ready}/{status.replicas}",
-            _shown(status.version or "-"),
-            *(f"{n:,}" for n in (count.received, count.sent, count.errors, status.restarts)),
-            _shown(_why(status)),
-        )
-    return table
+        numbers = (count.received, count.sent, count.errors, status.restarts)
+        ready = f"{status.ready}/{status.replicas}"
+        shown = [key, str(status.phase), ready, status.version or "-"]
+        rows.append([*shown, *(f"{n:,}" for n in numbers), _why(status)])
+    return live_table(HEADER, rows, width, right=frozenset(HEADER[4:8]))
 
 
 def subjects_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table | None:
