@@ -96,6 +96,7 @@ async def _run(wishes: Wishes, state: Path, screen: Screen, end: End) -> int:
             alone=wishes.options is None,
             since=since,
             duration=wishes.duration,
+            clean=wishes.clean,
         )
         return await session.run(wishes.namespace, options.safe_url)
 

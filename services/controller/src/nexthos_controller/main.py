@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from nexthos_controller import garbage
+from nexthos_shared.enduring import enduring_streams
 from nexthos_shared.errors import NexthosError, SettingsError
 from nexthos_shared.last_resorts import clean_last_resorts
 from nexthos_shared.lightly import import_lightly
@@ -34,9 +35,14 @@ def main() -> None:
 
 @main.command()
 def run() -> None:
-    """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
+    """Run until SIGTERM, SIGINT or SIGHUP; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
     garbage.put_off()
     clean_last_resorts()
+    with enduring_streams():
+        _run_and_report()
+
+
+def _run_and_report() -> None:
     import_lightly()
     import structlog
 
@@ -81,6 +87,13 @@ async def _run(settings: object) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
+
+    def hang_up() -> None:  # a closed terminal may say so more than once
+        if not task.cancelling():
+            task.cancel()
+
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Also while NATS is still waited for; a second signal cuts the clean-up short.
         loop.add_signal_handler(number, task.cancel)
