@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexthos_cli.columns import arranged, folds
-from nexthos_cli.render import line_header
+from nexthos_cli.render import line_header, plain_table
 from nexthos_shared.models import Phase
 from nexthos_shared.printable import width
 from nexthos_shared.reasons import Reason
@@ -74,6 +74,19 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(rows, total):
         )
         more = escaped if letter in "ab" else 0  # `\x0a` has an a, `\x1b` a b
         assert "".join(lines).count(letter) == written + more
+
+
+def test_off_a_terminal_wide_letters_and_marks_keep_the_columns_in_line():
+    lines = plain_table(
+        ("ID", "PHASE"), [["日本", "Running"], ["e\u0301", "Failed"], ["a\nb", "-"]]
+    )
+    assert [line[: line.rindex(" ") + 1] for line in lines] == [
+        "ID      ",
+        "日本    ",
+        "e\u0301       ",
+        "a\\x0ab  ",
+    ]
+    assert {width(line[: line.rindex(" ") + 1]) for line in lines} == {8}
 
 
 @given(st.text(alphabet="ab 日", max_size=60), st.integers(2, 20))

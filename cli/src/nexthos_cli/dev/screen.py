@@ -93,7 +93,7 @@ class Screen:
     def log(self, key: str, line: LogLine) -> None:
         """A line of a pipeline: its engine's log without debug chatter, or its output."""
         if line.stream == "output":
-            self._line(key, line.text, "")
+            self._line(key, line.text.expandtabs(), "")
             return
         level, text = _read_log(line.text)
         if level in _QUIET:
