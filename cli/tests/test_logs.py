@@ -185,7 +185,7 @@ def test_a_controller_that_says_nothing_is_not_waited_for_for_ever(person):
     assert "said nothing" in result.stderr
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(115)
 def test_lines_of_an_engine_are_written_out_unless_raw_is_asked_for(person):
     entry = json.dumps({"level": "error", "msg": HOSTILE, "path": HOSTILE}, ensure_ascii=False)
     body = lines(line(HOSTILE), line(entry), line("tail " + HOSTILE, more=True), line("end"))

@@ -67,7 +67,7 @@ def looks(person, *args, code=0, **options):
     return shown
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(115)
 @pytest.mark.parametrize(
     "args",
     [
@@ -139,7 +139,7 @@ def test_errors_of_the_controller_are_written_out(person, controller):
             looks(person, *args, code=1)
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(115)
 def test_names_of_files_are_written_out(person):
     name = os.fsencode(person.folder / "\x1b]0;title\x07\u202e.yaml") + b"\xff.yaml"
     with open(name, "wb") as file:
@@ -197,7 +197,7 @@ def answering(words):
         server.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(115)
 def test_a_server_that_answers_with_escapes_does_not_reach_the_terminal(person):
     words = HOSTILE.replace("\n", "").replace("\r", "").replace("'", "")
     with answering(b"-ERR '%s'\r\n" % words.encode("utf-8", "surrogatepass")) as url:

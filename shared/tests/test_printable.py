@@ -26,7 +26,7 @@ def obeyed(text: str) -> set[str]:
     return {char for char in text if unicodedata.category(char) in OBEYED}
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(115)
 @given(ANY | HOSTILE)
 def test_nothing_that_a_terminal_obeys_is_left_in_any_text(text: str) -> None:
     shown = printable(text)

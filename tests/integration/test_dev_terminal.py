@@ -134,7 +134,7 @@ async def test_a_terminal_that_is_closed_ends_it(tmp_path: Path) -> None:
         assert pids_below(home) == {}
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(116)
 async def test_a_terminal_that_goes_away_ends_it_as_ctrl_c_does(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with terminal(home, tmp_path / "pipelines") as screen:

@@ -20,13 +20,13 @@ from nexthos_testing.wait import eventually
 CONTROLLER = Path(sys.executable).parent / "nexthos-controller"
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(116)
 async def test_a_hangup_ends_the_controller_as_sigterm_does(controller: ControllerProcess) -> None:
     assert await controller.signal(signal.SIGHUP) == 0
     assert "ended by a signal" in [line["event"] for line in controller.log()]
 
 
-@pytest.mark.fault(90)
+@pytest.mark.fault(116)
 async def test_a_closed_terminal_ends_the_controller_in_order(
     nats_server: NatsServer, namespace: str, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ def says(words):
         log.exception("failed", error=words)
 
 
-@pytest.mark.fault(89)
+@pytest.mark.fault(115)
 @pytest.mark.usefixtures("kept")
 def test_on_a_terminal_nothing_is_obeyed_and_no_line_is_forged(capsys):
     configure_logs("console", "info")

@@ -68,7 +68,7 @@ async def ask(path: Path) -> None:
         gc.collect()
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(117)
 @pytest.mark.parametrize("makes", [nobody, left_behind])
 async def test_where_nobody_answers_no_socket_stays_open(
     tmp_path: Path, makes: Callable[[Path], None]
@@ -78,7 +78,7 @@ async def test_where_nobody_answers_no_socket_stays_open(
     await ask(path)
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(117)
 @pytest.mark.parametrize(
     "answer", [b"", b"\0\1\2\r\n", REFUSAL, NONSENSE], ids=["none", "bytes", "500", "[]"]
 )
