@@ -324,3 +324,14 @@ def test_an_apply_of_two_hundred_pipelines_is_complete(person):
     text = "---\n".join(f"schema: 1\nid: p{n}\nversion: x\nstatus: draft\n" for n in range(200))
     out = person.does("apply", "-", input=text).stdout
     assert out.count("created") == 200
+
+
+def test_of_several_files_one_of_which_is_refused_nothing_is_written_and_that_is_said(person):
+    good, bad = person.file("good.yaml"), person.file("bad.yaml", "input: {nowhere: {}}\n")
+    result = person.types("apply", good, bad)
+    assert result.exit_code == 1
+    assert "nothing was written" in result.stderr
+    assert person.stored("good") is None
+    alone = person.types("apply", bad)
+    assert "nothing was written" not in alone.stderr
+    assert "nothing was written" not in person.does("apply", good).stderr

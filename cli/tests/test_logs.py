@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 
 import nats
 import pytest
 
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
+from nexthos_testing.tty import HOSTILE, on_terminal
 
+NEXTHOS = Path(sys.executable).parent / "nexthos"
 END = "Nexthos-Logs-End"
 
 
@@ -204,3 +208,20 @@ def test_a_controller_that_says_nothing_is_not_waited_for_for_ever(person):
         result = person.types("logs", "a", "--timeout", "200ms")
     assert result.exit_code == 4
     assert "said nothing" in result.stderr
+
+
+@pytest.mark.fault(115)
+def test_lines_of_an_engine_are_written_out_unless_raw_is_asked_for(person):
+    entry = json.dumps({"level": "error", "msg": HOSTILE, "path": HOSTILE}, ensure_ascii=False)
+    body = lines(line(HOSTILE), line(entry), line("tail " + HOSTILE, more=True), line("end"))
+    with telling(person, body):
+        shown = on_terminal([NEXTHOS, "logs", "orders"], person.env)
+        assert shown.obeyed == []
+        assert "ERROR \\x1b]0;title" in "\n".join(shown.lines)
+        piped = person.does("logs", "orders").stdout
+        assert "\x1b" not in piped
+        assert json.loads(piped.splitlines()[1])["msg"] == HOSTILE
+        raw = person.does("logs", "orders", "--raw").stdout
+        assert raw == f"{HOSTILE}\n{entry}\ntail {HOSTILE}end\n"
+        raw = on_terminal([NEXTHOS, "logs", "orders", "--raw"], person.env)
+        assert "\x1b]0;title\x07" in raw.text

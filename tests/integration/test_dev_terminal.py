@@ -134,6 +134,19 @@ async def test_a_terminal_that_is_closed_ends_it(tmp_path: Path) -> None:
         assert pids_below(home) == {}
 
 
+@pytest.mark.fault(116)
+async def test_a_terminal_that_goes_away_ends_it_as_ctrl_c_does(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with terminal(home, tmp_path / "pipelines") as screen:
+        await screen.shows("steady", "Running")
+        assert pids_below(home)
+        os.close(screen.fd)  # the window is closed: SIGHUP, and every write fails
+        screen.fd = os.open(os.devnull, os.O_RDONLY)
+        async with asyncio.timeout(ENDS_WITHIN):
+            assert await screen.process.wait() == 0
+        assert pids_below(home) == {}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_off_a_terminal_there_are_plain_lines_only(
     tmp_path: Path, number: signal.Signals

@@ -71,6 +71,7 @@ class Application:
         stored = [m for m in [await _from_store(store, m) for m in without] if m is not None]
         problems = [*problems, *refused, *await self._lint(stored)]
         if problems:
+            self._nothing_written(manifests, problems)
             raise Refused(problems)
         return changes
 
@@ -97,6 +98,12 @@ class Application:
             conclude(self.app, waiting)
         elif not self.dry_run and not self.app.structured:
             self._hint(written)
+
+    def _nothing_written(self, manifests: Sequence[Manifest], problems: Sequence[Problem]) -> None:
+        """One that is refused keeps the others back, which nobody would guess."""
+        files = {m.file for m in manifests} | {p.file for p in problems if p.file}
+        if len(files) > 1 or len(manifests) > 1:
+            self.app.note("nothing was written: one that is refused keeps all of them back")
 
     def _hint(self, written: Sequence[Written]) -> None:
         if any(w.change.writes for w in written):

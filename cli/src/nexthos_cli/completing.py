@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 
 import click
 from click.shell_completion import CompletionItem
 
 from nexthos_cli.context import App
 from nexthos_shared.lightly import import_lightly
+from nexthos_shared.names import is_id
 
 ANSWER_WITHIN = 3.0  # seconds for the store: a person waits for the TAB
+# A shell puts a completed word on the command line as it is: also `$(...)`, had somebody stored that.
+_PLACE = re.compile(r"[-A-Za-z0-9_.:]+")
 
 
 def complete_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -20,7 +24,8 @@ def complete_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
     with contextlib.suppress(Exception):
         import_lightly()
         found = asyncio.run(_ids(ctx.ensure_object(App)))
-        return [CompletionItem(i) for i in found if i.startswith(incomplete) and i not in named]
+        fitting = (i for i in found if is_id(i) and i.startswith(incomplete) and i not in named)
+        return [CompletionItem(i) for i in fitting]
     return []
 
 
@@ -31,7 +36,8 @@ def complete_places(
     with contextlib.suppress(Exception):
         import_lightly()
         found = asyncio.run(_places(ctx.ensure_object(App)))
-        return [CompletionItem(place) for place in found if place.startswith(incomplete)]
+        fitting = (p for p in found if _PLACE.fullmatch(p) and p.startswith(incomplete))
+        return [CompletionItem(place) for place in fitting]
     return []
 
 

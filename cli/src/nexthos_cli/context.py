@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
+from nexthos_cli.printing import echo
 from nexthos_shared.lightly import import_lightly
 from nexthos_shared.names import DEFAULT_NAMESPACE, Names
+from nexthos_shared.printable import printable
 
 if TYPE_CHECKING:
     from nexthos_shared.nats_client import ConnectOptions, Link
@@ -86,12 +86,12 @@ class App:
     def say(self, text: str) -> None:
         """Tell what was done; stdout, for people only."""
         if not self.quiet and not self.structured:
-            click.echo(text)
+            echo(text)
 
     def note(self, text: str) -> None:
         """Tell what is worth knowing besides the result; stderr, which with JSON is for errors alone."""
         if not self.quiet and self.format != "json":
-            click.echo(text, err=True)
+            echo(text, err=True)
 
 
 def _quiet_logs(quiet: bool) -> None:
@@ -103,7 +103,7 @@ def _quiet_logs(quiet: bool) -> None:
     def line(_: object, __: str, event: structlog.typing.EventDict) -> str:
         level, words = event.pop("level", "warning"), event.pop("event", "")
         details = " ".join(f"{k}={v}" for k, v in event.items() if v is not None)
-        return f"{level}: {words} {details}".rstrip()
+        return printable(f"{level}: {words} {details}".rstrip())
 
     structlog.configure(
         processors=[structlog.processors.add_log_level, line],

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import click
-
+from nexthos_cli.columns import Cell
 from nexthos_cli.lines import line
+from nexthos_cli.printing import Coloured, echo
 from nexthos_cli.render import age, plain_table, table
 from nexthos_shared.errors import NotFound
 from nexthos_shared.models import ControllerReply, PipelineReply, PipelineStatus, read_entry
@@ -45,23 +45,23 @@ def show_pipeline(
     _pairs(_facts(reply, summary.wanted or "?", summary.age, deleted=summary.deleted))
     status = reply.status
     if status is not None and not led:
-        click.echo("\nno controller acts now: this is how the last one left it (`nexthos doctor`)")
+        _section("no controller acts now: this is how the last one left it (`nexthos doctor`)")
     if status is None:
-        click.echo("\nnot looked at yet: is a controller running? (`nexthos doctor`)")
+        _section("not looked at yet: is a controller running? (`nexthos doctor`)")
         return
     if status.conditions:
-        click.echo("\nConditions:")
+        _section("Conditions:")
         table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), _conditions(status, now))
     if status.executions:
-        click.echo("\nExecutions:")
+        _section("Executions:")
         table(("NAME", "STATE", "READY", "RESTARTS", "EXIT", "EXECUTOR", "PLACE"), _runs(status))
         more = status.executions_total - len(status.executions)
-        click.echo(f"and {more} more" if more > 0 else "", nl=more > 0)
+        echo(f"and {more} more" if more > 0 else "", nl=more > 0)
     if reply.events:
-        click.echo("\nEvents:")
+        _section("Events:")
         table(("AGE", "REASON", "PHASE", "MESSAGE"), _happened(reply, now))
     if summary.reason:
-        click.echo(f"\nsee: nexthos explain {summary.reason}; nexthos logs {reply.id}")
+        _section(f"see: nexthos explain {summary.reason}; nexthos logs {reply.id}")
 
 
 def _facts(
@@ -95,12 +95,13 @@ def _facts(
             yield "Controller", status.controller
 
 
-def _conditions(status: PipelineStatus, now: float) -> Iterator[list[str]]:
+def _conditions(status: PipelineStatus, now: float) -> Iterator[list[Cell]]:
     for c in status.conditions:
         place = ":".join(str(p) for p in (c.file, c.line, c.column) if p is not None)
         message = " ".join(c.message.split()) + (f" ({place})" if place else "")
         since = age(max(now - c.since, 0)) if c.since else "-"
-        yield [str(c.type), c.status, str(c.reason), since, message]
+        colour = "magenta" if c.status == "Unknown" else "red" if c.is_bad else "green"
+        yield [str(c.type), Coloured(c.status, colour), str(c.reason), since, message]
 
 
 def _happened(reply: PipelineReply, now: float) -> Iterator[list[str]]:
@@ -135,7 +136,7 @@ def show_controller(reply: ControllerReply) -> None:
     )
     if not reply.executors:
         return
-    click.echo("\nExecutors:")
+    _section("Executors:")
     rows = [
         [
             f"{e.name} (default)" if e.default else e.name,
@@ -166,4 +167,9 @@ def _installation(reply: ControllerReply) -> str:
 def _pairs(pairs: Iterable[tuple[str, str]]) -> None:
     listed = [(f"{name}:", value) for name, value in pairs]
     for text in plain_table(listed[0], listed[1:]):
-        click.echo(text)
+        echo(text)
+
+
+def _section(words: str) -> None:
+    echo()
+    echo(words)

@@ -6,7 +6,6 @@ traceback; a defect is told as one line (NEXTHOS_DEBUG=1 shows where it was rais
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,9 @@ from typing import Any
 
 import click
 
+from nexthos_cli.printing import Coloured, echo, echo_lines, show_traceback, show_usage_error
 from nexthos_shared.errors import NexthosError, TemporaryError, TerminalError
+from nexthos_shared.printable import printable_json
 from nexthos_shared.reasons import Problem, Reason
 
 DONE, FAILED, USAGE, NOT_IN_TIME, INTERRUPTED, READER_GONE = 0, 1, 2, 4, 130, 141
@@ -47,11 +48,11 @@ def run_and_report(run: Callable[[], Any], argv: Sequence[str]) -> int:
         return code if isinstance(code, int) else DONE
     except click.UsageError as error:
         if not as_json:
-            error.show()
+            show_usage_error(error)
             return USAGE
         return _report([Problem(Reason.INVALID_REQUEST, error.format_message())], USAGE, True)
     except click.exceptions.Abort:
-        click.echo("nothing was changed", err=True)
+        echo("nothing was changed", err=True)
         return FAILED
     except BrokenPipeError:
         return reader_gone()
@@ -59,7 +60,7 @@ def run_and_report(run: Callable[[], Any], argv: Sequence[str]) -> int:
         problems = list(_problems(error))
         code = NOT_IN_TIME if isinstance(error, NotInTime) else FAILED
         if os.environ.get("NEXTHOS_DEBUG"):
-            raise
+            show_traceback()
         return _report(problems, code, as_json)
 
 
@@ -96,12 +97,13 @@ def _problems(error: BaseException) -> Iterable[Problem]:
 
 def _report(problems: Sequence[Problem], code: int, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(error_document(problems, code), indent=2), err=True)
+        echo_lines(printable_json(error_document(problems, code)), err=True)
         return code
+    colour = "red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else ""
     for problem in problems:
-        click.echo(f"{_styled('error:')} {sentence(problem)}", err=True)
+        echo(Coloured("error:", colour, bold=True), f" {sentence(problem)}", err=True)
     for reason in dict.fromkeys(p.reason for p in problems):
-        click.echo(f"see: nexthos explain {reason}", err=True)
+        echo(f"see: nexthos explain {reason}", err=True)
     return code
 
 
@@ -128,8 +130,3 @@ def error_document(problems: Sequence[Problem], code: int) -> dict[str, Any]:
             for p in problems
         ],
     }
-
-
-def _styled(word: str) -> str:
-    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(word, fg="red", bold=True) if colour else word

@@ -17,6 +17,8 @@ import click
 
 from nexthos_cli.failures import INTERRUPTED, reader_gone, run_and_report
 from nexthos_cli.options import global_params
+from nexthos_cli.printing import echo
+from nexthos_shared.last_resorts import clean_last_resorts
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Run and define": {
@@ -109,6 +111,7 @@ class Nexthos(click.Group):
     ) -> Any:
         """Run, report every error in one form, and exit with 0, 1, 2, 4 or 130."""
         argv = list(sys.argv[1:] if args is None else args)
+        clean_last_resorts()
 
         def run() -> Any:
             return super(Nexthos, self).main(
@@ -128,7 +131,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from importlib.metadata import version
 
-        click.echo(f"nexthos {version('nexthos')}")
+        echo(f"nexthos {version('nexthos')}")
         ctx.exit()
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import click
-
 from nexthos_cli.acting import Done, finish
 from nexthos_cli.applying import in_parallel
 from nexthos_cli.context import App
 from nexthos_cli.output import Acted
+from nexthos_cli.printing import confirm
 from nexthos_cli.waiting import Target
 from nexthos_shared.errors import NexthosError, StoreConflict
 from nexthos_shared.models import ConditionType, PipelineStatus
@@ -69,7 +68,7 @@ def _ask(app: App, found: dict[str, PipelineStatus], *, yes: bool) -> None:
         )
     if not yes:
         words = f"remove what is left of {len(found)} pipelines without a definition?"
-        click.confirm(words, abort=True, err=True)
+        confirm(words)
 
 
 async def _mark(store: Store, key: str) -> None:

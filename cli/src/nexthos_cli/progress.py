@@ -10,6 +10,7 @@ from nexthos_cli.context import App
 from nexthos_cli.output import Waited
 from nexthos_cli.render import console, on_terminal
 from nexthos_cli.waiting import Target, Verdict, Waiting, raise_if_not_there, wait_for
+from nexthos_shared.printable import printable
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import Store
@@ -42,11 +43,15 @@ def _progress(app: App, waiting: Waiting) -> Iterator[None]:
     if app.quiet or (app.structured and not on_terminal(stderr=True)):
         yield
     elif on_terminal(stderr=True):
+        from rich.text import Text
+
         with console(stderr=True).status("waiting") as spinner:
 
             def show(key: str, target: Target, verdict: Verdict) -> None:
                 done = f"{len(waiting.results)} of {len(waiting.targets)} {target.goal}"
-                spinner.update(f"{done}; pipeline/{key}: {verdict.words}".replace("[", r"\["))
+                # On one line: a second one would begin with words of others.
+                words = printable(f"{done}; pipeline/{key}: {verdict.words}")
+                spinner.update(Text(words, no_wrap=True, overflow="ellipsis"))
 
             waiting.tell = show
             yield

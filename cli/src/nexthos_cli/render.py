@@ -7,22 +7,23 @@ plain text with two spaces between columns, cut nowhere.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from nexthos_cli.columns import Cell, arranged
 from nexthos_cli.context import App
+from nexthos_cli.printing import Coloured, echo, echo_lines
+from nexthos_shared.printable import printable, printable_json, width
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from nexthos_cli.output import PipelineLine
+    from nexthos_cli.terminal import CleanConsole
 
 COLOURS = {
     "Running": "green",
@@ -46,12 +47,12 @@ WIDE = ("EXECUTOR", "PLACE", "REVISION", "NAME", "LABELS")
 def structured(app: App, model: BaseModel) -> bool:
     """Print `model` if JSON, YAML or names are asked for; tells whether it was."""
     if app.format == "json":
-        click.echo(json.dumps(_plain(model), indent=2, ensure_ascii=False))
+        echo_lines(printable_json(_plain(model)))
     elif app.format == "yaml":
-        click.echo(yaml_text(_plain(model)), nl=False)
+        echo_lines(yaml_text(_plain(model)), nl=False)
     elif app.format == "name":
         for item in getattr(model, "pipelines", ()):
-            click.echo(f"pipeline/{item.id}")
+            echo(f"pipeline/{item.id}")
     else:
         return False
     return True
@@ -62,7 +63,10 @@ def _plain(model: BaseModel) -> Any:
 
 
 def yaml_text(value: Any) -> str:
-    """YAML in block style; texts of several lines as `|` blocks where YAML can hold them so."""
+    """YAML in block style; texts of several lines as `|` blocks where YAML can hold them so.
+
+    What `printable` writes out stands in double quotes, where YAML reads those escapes as they are meant.
+    """
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -77,12 +81,18 @@ def _blocks(value: Any) -> Any:
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
     if isinstance(value, dict):
-        return {key: _blocks(item) for key, item in value.items()}
+        return {_quoted(key): _blocks(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_blocks(item) for item in value]
     if isinstance(value, str) and "\n" in value:
         return LiteralScalarString(value) if _fits_block(value) else DoubleQuotedScalarString(value)
-    if isinstance(value, str) and _looks_typed(value):
+    return _quoted(value)
+
+
+def _quoted(value: Any) -> Any:
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, str) and (_looks_typed(value) or printable(value) != value):
         return DoubleQuotedScalarString(value)
     return value
 
@@ -100,11 +110,11 @@ def _looks_typed(text: str) -> bool:
 _WORDS = {"true", "false", "null", "~", "yes", "no", "on", "off", "y", "n"}
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> CleanConsole:
     """A rich console; NO_COLOR is heeded by rich itself."""
-    from rich.console import Console
+    from nexthos_cli import terminal
 
-    return Console(stderr=stderr, highlight=False)
+    return terminal.console(stderr=stderr)
 
 
 def on_terminal(*, stderr: bool = False) -> bool:
@@ -117,37 +127,57 @@ def colours(*, stderr: bool = False) -> bool:
     return on_terminal(stderr=stderr) and not os.environ.get("NO_COLOR")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """Print a table."""
     listed = [list(row) for row in rows]
-    if on_terminal():
-        console().print(rich_table(header, listed))
-    else:
-        for text in plain_table(header, listed):
-            click.echo(text)
+    if not on_terminal():
+        for text in plain_table(header, [[_text(cell) for cell in row] for row in listed]):
+            echo(text)
+        return
+    painted = colours()
+    for line in arranged(header, _painted(listed), get_terminal_size().columns):
+        echo(*(part if painted else part.text for part in line))
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def _painted(rows: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
+    """Known words in their colours."""
+    return [
+        [Coloured(cell, COLOURS.get(cell, "")) if isinstance(cell, str) else cell for cell in row]
+        for row in rows
+    ]
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with aligned columns, nothing cut."""
-    everything = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[n]) for row in everything) for n in range(len(header))]
+    everything = [[printable(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(width(row[n]) for row in everything) for n in range(len(header))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            f"{cell}{' ' * (w - width(cell))}" for cell, w in zip(row, widths, strict=True)
+        ).rstrip()
         for row in everything
     ]
 
 
-def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """The same for a terminal: the last column gives way, known words are coloured."""
-    from rich.table import Table
+def live_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    total: int,
+    right: frozenset[str] = frozenset(),
+) -> Text:
+    """The same for what rich draws again and again, in `total` columns."""
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(header):
-        last = number == len(header) - 1
-        made.add_column(name, no_wrap=True, overflow="ellipsis", min_width=0 if last else len(name))
-    for row in rows:
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    made = Text(no_wrap=True, end="")
+    for line in arranged(header, _painted(rows), total, right):
+        for part in line:
+            made.append(part.text, f"{'bold ' if part.bold else ''}{part.colour}".strip() or None)
+        made.append("\n")
+    made.rstrip()
     return made
 
 

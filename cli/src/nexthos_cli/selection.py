@@ -15,6 +15,7 @@ import click
 
 from nexthos_cli.failures import Refused
 from nexthos_cli.lines import all_lines, matches
+from nexthos_cli.printing import confirm
 from nexthos_shared import names
 from nexthos_shared.errors import NexthosError, NotFound
 from nexthos_shared.reasons import Problem
@@ -73,7 +74,7 @@ async def chosen(store: Store, selection: Selection, *, verb: str, write: bool) 
         raise NotFound(f"no pipeline {what} is stored")
     if selection.everything and not selection.yes:
         shown = ", ".join(keys[:10]) + (f" and {len(keys) - 10} more" if len(keys) > 10 else "")
-        click.confirm(f"{verb} {len(keys)} pipelines ({shown})?", abort=True, err=True)
+        confirm(f"{verb} {len(keys)} pipelines ({shown})?")
     return keys
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import click
-
 from nexthos_cli.lines import all_lines, matches
-from nexthos_cli.render import console, line_header, line_row, on_terminal, rich_table
+from nexthos_cli.printing import echo
+from nexthos_cli.render import console, line_header, line_row, live_table, on_terminal
 from nexthos_shared.watch import Snapshot, watch
 
 if TYPE_CHECKING:
@@ -62,10 +61,11 @@ async def watch_lines(
 async def _redraw(board: Board, wide: bool) -> None:
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False) as live:
+    terminal = console()
+    with Live(console=terminal, auto_refresh=False) as live:
         while True:
             rows = [line_row(line, wide) for line in board.lines()]
-            live.update(rich_table(line_header(wide), rows), refresh=True)
+            live.update(live_table(line_header(wide), rows, terminal.width), refresh=True)
             try:
                 async with asyncio.timeout(REDRAW):
                     await _next(board)
@@ -76,16 +76,16 @@ async def _redraw(board: Board, wide: bool) -> None:
 async def _print(board: Board, wide: bool) -> None:
     """A line for each pipeline whose line changed, ages aside."""
     shown: dict[str, list[str]] = {}
-    click.echo("  ".join(line_header(wide)))
+    echo("  ".join(line_header(wide)))
     while True:
         await _next(board)
         now = {ln.id: line_row(ln.model_copy(update={"age": 0.0}), wide) for ln in board.lines()}
         ages = {ln.id: line_row(ln, wide) for ln in board.lines()}
         for key, row in now.items():
             if shown.get(key) != row:
-                click.echo("  ".join(ages.get(key, row)).rstrip())
+                echo("  ".join(ages.get(key, row)).rstrip())
         for key in shown.keys() - now.keys():
-            click.echo(f"{key}  gone")
+            echo(f"{key}  gone")
         shown = now
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,3 +135,32 @@ async def test_a_cancellation_by_others_stays_one():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_closed_terminal_is_one_request_however_often_it_is_told() -> None:
+    end = End()
+    with end.listening():
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await end.asked.wait()
+        await asyncio.sleep(0)
+        assert not end.twice.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        await end.twice.wait()
+
+
+async def test_what_nohup_ignores_stays_ignored(hang_up_ignored: None) -> None:
+    end = End()
+    with end.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await end.asked.wait()
+        assert not end.twice.is_set()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.fixture
+def hang_up_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)

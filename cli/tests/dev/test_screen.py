@@ -6,21 +6,23 @@ import time
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from nexthos_cli.dev import screen as screens
 from nexthos_cli.dev.screen import Screen, pipelines_table, subjects_table
+from nexthos_cli.terminal import CleanConsole
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.figures import Count
 from nexthos_shared.models import Condition, ConditionType, Phase, PipelineStatus
+from nexthos_shared.printable import printable
 from nexthos_shared.reasons import Reason
+from nexthos_testing.tty import FORGED, HOSTILE
 
 
 class Shown:
     """A screen off a terminal, and what it printed."""
 
     def __init__(self, width: int = 140) -> None:
-        self.console = Console(file=io.StringIO(), width=width)
+        self.console = CleanConsole(file=io.StringIO(), width=width)
         self.screen = Screen(self.console)
 
     @property
@@ -114,9 +116,9 @@ def test_a_long_reason_does_not_squeeze_the_numbers_out():
             )
         ]
     )
-    shown.console.print(pipelines_table({"orders": told}, {"orders": Count(1234, 5, 0)}))
+    shown.console.print(pipelines_table({"orders": told}, {"orders": Count(1234, 5, 0)}, 100))
 
-    header, row = shown.lines
+    header, row, *message = shown.lines
     assert header.split()[:8] == [
         "PIPELINE",
         "PHASE",
@@ -128,6 +130,8 @@ def test_a_long_reason_does_not_squeeze_the_numbers_out():
         "RESTARTS",
     ]
     assert row.split()[:8] == ["orders", "Running", "1/1", "abc", "1,234", "5", "0", "0"]
+    told_whole = "".join(line[header.index("REASON") :] for line in (row, *message))
+    assert told_whole == f"NotConnected:{'m' * 300}"
 
 
 def test_subjects_are_told_with_what_is_new_and_not_without_end():
@@ -139,3 +143,21 @@ def test_subjects_are_told_with_what_is_new_and_not_without_end():
     assert shown.lines[1].split() == ["s.000", "6", "10"]
     assert shown.lines[2].split() == ["s.001", "10", "10"]
     assert shown.lines[-1] == "and 2 more"
+
+
+def test_nothing_that_a_terminal_obeys_comes_out_of_lines_statuses_and_sentences(shown):
+    told = Condition(
+        type=ConditionType.READY, status="False", reason=Reason.EXITED, message=HOSTILE
+    )
+    shown.screen.status(HOSTILE, status(Phase.CRASH_LOOP, version=HOSTILE, conditions=[told]))
+    shown.screen.log("orders", entry(HOSTILE, "error", path=HOSTILE))
+    shown.screen.log("orders", LogLine(HOSTILE, "output"))
+    shown.screen.log("orders", LogLine("{" * 100_000, "log"))
+    shown.screen.say(HOSTILE, "red")
+    shown.console.print(pipelines_table({HOSTILE: status(conditions=[told])}, {}, 140))
+    shown.console.print(subjects_table({}, {HOSTILE: 3}))
+    shown.console.print(HOSTILE)
+    assert [line for line in shown.lines if printable(line) != line] == []
+    assert (
+        sum(line.startswith(FORGED) for line in shown.lines) == 1
+    )  # the last, which was ours to split

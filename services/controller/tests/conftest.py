@@ -51,7 +51,7 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 # A container takes as long as five processes, and a busy daemon longer.
-PATIENCE = {"docker": [pytest.mark.timeout(240)]}
+PATIENCE = {"docker": [pytest.mark.timeout(240), pytest.mark.docker]}
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=PATIENCE.get(kind, ())) for kind in sorted(RIGS)])
@@ -76,7 +76,7 @@ async def streams_rig(tmp_path: Path) -> AsyncIterator[StreamsRig]:
 
 
 @pytest.fixture
-async def docker_rig(tmp_path: Path) -> AsyncIterator[DockerRig]:
+async def docker_rig(docker_daemon: None, tmp_path: Path) -> AsyncIterator[DockerRig]:
     """The Docker executor alone."""
     async with DockerRig(tmp_path) as rig:
         yield rig

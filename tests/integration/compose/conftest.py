@@ -17,7 +17,7 @@ import docker
 import pytest
 from pytest_docker.plugin import get_docker_services
 
-from nexthos_testing.docker import Hands, need_docker
+from nexthos_testing.docker import Hands, client_of_here
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.locks import alone
 from nexthos_testing.nats import free_port
@@ -157,7 +157,6 @@ def _end_executions(network: str) -> None:
 @contextmanager
 def shared(name: str, factory: pytest.TempPathFactory, *more: Path) -> Iterator[Project]:
     """The project, started by the first worker that needs it, and ended by the last one."""
-    need_docker()
     common = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent
@@ -178,14 +177,16 @@ def shared(name: str, factory: pytest.TempPathFactory, *more: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def composed_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def composed_project(
+    docker_daemon: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """compose.yaml as it stands."""
     with shared("nexthos-test", tmp_path_factory) as there:
         yield there
 
 
 @pytest.fixture(scope="session")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def proxied(docker_daemon: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """With the proxy before the Docker socket."""
     proxy = ROOT / "deploy/compose/socket-proxy.yaml"
     with shared("nexthos-test-proxy", tmp_path_factory, proxy) as there:
@@ -207,7 +208,7 @@ async def field(composed: Project) -> AsyncIterator[Field]:
 
 
 @pytest.fixture
-def hands() -> Iterator[Hands]:
+def hands(docker_daemon: None) -> Iterator[Hands]:
     """A user with the `docker` CLI."""
     there = Hands()
     yield there
@@ -215,10 +216,9 @@ def hands() -> Iterator[Hands]:
 
 
 @pytest.fixture
-def daemon() -> Iterator[docker.APIClient]:
+def daemon(docker_daemon: None) -> Iterator[docker.APIClient]:
     """The daemon itself, without the proxy."""
-    need_docker()
-    client = docker.APIClient(version="auto", timeout=60)
+    client = client_of_here(timeout=60)
     yield client
     client.close()
 

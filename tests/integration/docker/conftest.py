@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_testing.docker import need_docker
 from nexthos_testing.dockyard import Dockyard, dockyard
 from nexthos_testing.guarded import MOST
 from nexthos_testing.nats import NatsServer
 
 
 @pytest.fixture(scope="session")
-def open_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+def open_nats(
+    docker_daemon: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NatsServer]:
     """One server for the whole run that containers reach too; tests keep apart by namespace."""
-    need_docker()
     folder, everyone = tmp_path_factory.mktemp("open-nats"), range(MOST)
     server = NatsServer(folder, host="0.0.0.0", namespaces=everyone)
     with asyncio.Runner() as runner:

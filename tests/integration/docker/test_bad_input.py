@@ -138,7 +138,7 @@ async def test_a_store_that_is_the_container_itself_is_refused_with_how_to_name_
 
 @pytest.mark.fault(67)
 async def test_nats_that_goes_while_a_container_starts_is_waited_for(
-    namespace: str, tmp_path: Path
+    docker_daemon: None, namespace: str, tmp_path: Path
 ) -> None:
     async with (
         NatsServer(tmp_path / "nats", host="0.0.0.0") as server,

@@ -42,7 +42,7 @@ async def yard_of(
 
 
 @pytest.fixture
-async def daemon(shared_folder: Path) -> AsyncIterator[Dockerd]:
+async def daemon(docker_daemon: None, shared_folder: Path) -> AsyncIterator[Dockerd]:
     need_dockerd()
     with alone(shared_folder) as folder:
         async with Dockerd(folder) as running:
@@ -60,7 +60,11 @@ async def own_yard(
 
 @pytest.fixture
 async def restoring(
-    shared_folder: Path, nats_server: NatsServer, namespace: str, tmp_path: Path
+    docker_daemon: None,
+    shared_folder: Path,
+    nats_server: NatsServer,
+    namespace: str,
+    tmp_path: Path,
 ) -> AsyncIterator[tuple[Dockerd, Dockyard]]:
     """The same, but containers live on without their daemon."""
     need_dockerd()

@@ -76,7 +76,7 @@ async def guarded_yard(folder: Path, namespace: str) -> AsyncIterator[Guarded]:
 
 
 @pytest.fixture
-async def guarded(namespace: str, tmp_path: Path) -> AsyncIterator[Guarded]:
+async def guarded(docker_daemon: None, namespace: str, tmp_path: Path) -> AsyncIterator[Guarded]:
     async with guarded_yard(tmp_path, namespace) as there:
         yield there
 

@@ -13,8 +13,12 @@ from typing import Any, NoReturn
 import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.utils import kwargs_from_env
 
+from nexthos_controller.executors.docker.unix_socket import close_refused_sockets
 from nexthos_testing import puppet
+
+close_refused_sockets()
 
 RUNNER = "nexthos/runner:dev"
 PUPPET = "nexthos/puppet:test"
@@ -27,13 +31,18 @@ ENV NEXTHOS_ENGINE=/usr/local/bin/puppet-engine
 ENGINE = '#!/bin/sh\nunset PWD OLDPWD SHLVL\nexec /opt/nexthos/bin/python -IS /usr/local/bin/puppet.py "$@"\n'
 
 
+def client_of_here(*, timeout: int) -> docker.APIClient:
+    """The daemon that `docker` and the controller would ask: DOCKER_HOST counts."""
+    return docker.APIClient(version="auto", timeout=timeout, **kwargs_from_env())
+
+
 @functools.cache
 def what_is_missing() -> str:
     """Why no test can use Docker here; empty if they can."""
     try:
-        client = docker.APIClient(version="auto", timeout=30)
-    except DockerException as error:
-        return f"no Docker daemon answers ({error}): see docs/development.md"
+        client = client_of_here(timeout=30)
+    except DockerException:
+        return "no Docker daemon answers: start one (scripts/docker-daemon as root), then `make images`"
     try:
         client.inspect_image(RUNNER)  # type: ignore[no-untyped-call]
     except ImageNotFound:
@@ -71,7 +80,7 @@ def puppet_image() -> str:
             entry.size, entry.mode = len(content), mode
             tar.addfile(entry, io.BytesIO(content))
     context.seek(0)
-    client = docker.APIClient(version="auto", timeout=60)
+    client = client_of_here(timeout=60)
     try:
         said = list(
             client.build(fileobj=context, custom_context=True, tag=PUPPET, decode=True, rm=True)
@@ -86,7 +95,7 @@ class Hands:
     """What somebody does with `docker` by hand. Blocking; close it."""
 
     def __init__(self) -> None:
-        self.api = docker.APIClient(version="auto", timeout=30)
+        self.api = client_of_here(timeout=30)
 
     def close(self) -> None:
         self.api.close()

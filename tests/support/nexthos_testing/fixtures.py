@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, Link, connect
 from nexthos_shared.stores import Store
 from nexthos_testing import guarded
+from nexthos_testing.docker import need_docker
 from nexthos_testing.nats import NatsServer
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and with them every command
@@ -34,6 +36,45 @@ settings.register_profile("nexthos", deadline=None, suppress_health_check=[Healt
 # What `make fuzz` takes: each test of bytes for minutes, and other bytes each time.
 settings.register_profile("fuzz", settings.get_profile("nexthos"), max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "nexthos"))
+
+
+@pytest.fixture(scope="session")
+def docker_daemon() -> None:
+    """A Docker daemon and the runner's image; whatever asks for it has the mark `docker`."""
+    need_docker()
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` picks by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Docker, so that it can be run, or left out, alone."""
+    for item in items:
+        if "docker_daemon" in getattr(item, "fixturenames", ()):
+            item.add_marker("docker")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """One that is skipped for want of Docker and lacks the mark would never be run where that picks."""
+    report = yield
+    if report.skipped and "docker" not in item.keywords and "Docker" in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} needs Docker, so it must ask for the fixture docker_daemon"
+        )
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped, and how to have it run, in a line for each cause."""
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} skipped: {reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")

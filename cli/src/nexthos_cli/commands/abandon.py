@@ -10,6 +10,7 @@ import click
 from nexthos_cli.completing import complete_places
 from nexthos_cli.context import App
 from nexthos_cli.options import output, verb
+from nexthos_cli.printing import confirm
 
 if TYPE_CHECKING:
     from nexthos_cli.places import Resident
@@ -47,7 +48,7 @@ async def _abandon(app: App, place: str, *, force: bool, yes: bool) -> None:
             raise _unknown(place, list(by_place))
         _warn(app, place, there)
         if not yes:
-            click.confirm(f"declare place {place} gone for good?", abort=True, err=True)
+            confirm(f"declare place {place} gone for good?")
         revision = stored.revision if stored else 0
         await store.control.update(control_key(place), declaration(), revision)
     _tell(app, place, "abandoned", there)

@@ -7,6 +7,7 @@ from click.shell_completion import get_completion_class
 
 from nexthos_cli.context import App
 from nexthos_cli.options import verb
+from nexthos_cli.printing import echo_raw
 
 
 @verb("completion")
@@ -22,4 +23,4 @@ def completion(app: App, shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     root = click.get_current_context().find_root().command
-    click.echo(made(root, {}, "nexthos", "_NEXTHOS_COMPLETE").source())
+    echo_raw(made(root, {}, "nexthos", "_NEXTHOS_COMPLETE").source())

@@ -19,7 +19,11 @@ from nexthos_cli.options import DurationType, verb
     metavar="[DIR]",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-@click.option("--clean", is_flag=True, help="Start afresh: forget what earlier runs stored.")
+@click.option(
+    "--clean",
+    is_flag=True,
+    help="Start afresh: forget what earlier runs stored.",
+)
 @click.option(
     "--for", "duration", type=DurationType(), metavar="TIME", help="End by itself, e.g. 30s."
 )
@@ -39,10 +43,10 @@ def dev(
     With --for it ends by itself and tells messages in and out; the exit code is 0 if everything
     published became ready or completed.
     """
-    from rich.console import Console
-
     from nexthos_cli.dev.running import Wishes, run
+    from nexthos_cli.terminal import console
     from nexthos_controller.logs import configure_logs
+    from nexthos_shared.enduring import enduring_streams
 
     options = app.options() if app.connection else None
     configure_logs("console", log_level)
@@ -55,9 +59,10 @@ def dev(
         port=port,
         environ=dict(os.environ),
     )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # a table cut at 80 columns is no use in a log file
-    code = asyncio.run(run(wishes, console))
+    with enduring_streams():
+        shown = console()
+        if not shown.is_terminal:
+            shown = console(width=140)  # a table cut at 80 columns is no use in a log file
+        code = asyncio.run(run(wishes, shown))
     if code:
         raise click.exceptions.Exit(code)

@@ -8,6 +8,7 @@ import click
 
 from nexthos_cli.context import App
 from nexthos_cli.options import output, verb
+from nexthos_cli.printing import Coloured, echo
 
 if TYPE_CHECKING:
     from nexthos_cli.output import Check
@@ -43,8 +44,8 @@ async def _doctor(app: App) -> None:
 def _show(check: Check) -> None:
     from nexthos_cli.render import COLOURS, colours
 
-    word = f"{check.result:<4}"
-    if colours():
-        word = click.style(word, fg=COLOURS[check.result])
-    remedy = f"\n      -> {check.remedy}" if check.remedy else ""
-    click.echo(f"{word}  {check.name}: {check.message}{remedy}")
+    colour = COLOURS[check.result] if colours() else ""
+    word = Coloured(f"{check.result:<4}", colour)
+    echo(word, f"  {check.name}: {check.message}")
+    if check.remedy:
+        echo(f"      -> {check.remedy}")

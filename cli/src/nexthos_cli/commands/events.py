@@ -10,6 +10,8 @@ import click
 from nexthos_cli.completing import complete_ids
 from nexthos_cli.context import App
 from nexthos_cli.options import DurationType, output, verb
+from nexthos_cli.printing import echo, echo_lines
+from nexthos_shared.printable import printable_json
 
 if TYPE_CHECKING:
     from nexthos_shared.models import Event
@@ -66,16 +68,26 @@ async def _follow(app: App, store: Store, key: str, moment: float, bad: bool) ->
     async with aclosing(follow_events(store.events, moment, key)) as found:
         async for event in found:
             if event.data.bad or not bad:
-                click.echo(event.model_dump_json() if app.structured else "  ".join(_row(event)))
+                _print(app, event)
+
+
+def _print(app: App, event: Event) -> None:
+    if app.structured:
+        echo_lines(printable_json(event.model_dump(mode="json", by_alias=True), indent=None))
+    else:
+        echo("  ".join(_row(event)))
 
 
 def _row(event: Event) -> list[str]:
     from datetime import datetime
 
     data = event.data
-    when = datetime.fromisoformat(event.time).astimezone()
+    try:
+        when = f"{datetime.fromisoformat(event.time).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):  # anybody may publish there
+        when = event.time
     return [
-        when.isoformat(sep=" ", timespec="seconds")[:19],
+        when,
         data.pipeline,
         str(data.reason),
         str(data.phase or "-"),

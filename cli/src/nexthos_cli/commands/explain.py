@@ -10,6 +10,7 @@ import click
 from nexthos_cli.completing import complete_reasons
 from nexthos_cli.context import App
 from nexthos_cli.options import output, verb
+from nexthos_cli.printing import echo
 
 if TYPE_CHECKING:
     from nexthos_shared.reasons import Reason
@@ -34,7 +35,8 @@ def explain(app: App, reason: str | None) -> None:
     if reason is None:
         table(("REASON", "MEANING"), [[str(row.reason), row.meaning] for row in rows])
     else:
-        click.echo(f"{rows[0].reason}: {rows[0].meaning}\nWhat to do: {rows[0].remedy}")
+        echo(f"{rows[0].reason}: {rows[0].meaning}")
+        echo(f"What to do: {rows[0].remedy}")
 
 
 def _reason(text: str) -> Reason:

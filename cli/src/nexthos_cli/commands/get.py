@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from nexthos_cli.context import App
 from nexthos_cli.options import output, selection, verb
+from nexthos_cli.printing import echo, echo_lines
+from nexthos_shared.printable import printable_json
 
 
 @verb("get")
@@ -44,8 +45,9 @@ async def _get(app: App, selection: Any, with_config: bool) -> None:
             raise click.UsageError("-o json is one document: name one pipeline, or use -o yaml")
         found = [await manifest_of(store, key, with_config=with_config) for key in keys]
     if app.format == "name":
-        click.echo("\n".join(f"pipeline/{key}" for key in keys))
+        for key in keys:
+            echo(f"pipeline/{key}")
     elif app.format == "json":
-        click.echo(json.dumps(found[0], indent=2, ensure_ascii=False))
+        echo_lines(printable_json(found[0]))
     else:
-        click.echo("---\n".join(yaml_text(manifest) for manifest in found), nl=False)
+        echo_lines("---\n".join(yaml_text(manifest) for manifest in found), nl=False)

@@ -12,6 +12,8 @@ import click
 from nexthos_cli.completing import complete_ids
 from nexthos_cli.context import App
 from nexthos_cli.options import DurationType, output, verb
+from nexthos_cli.printing import Coloured, echo, echo_raw
+from nexthos_shared.printable import escaped_json
 
 if TYPE_CHECKING:
     from nexthos_cli.log_reading import LogReading, Since
@@ -32,6 +34,9 @@ FIRST_WITHIN = 4.0  # seconds
 )
 @click.option("--since", type=DurationType(), metavar="TIME", help="Not older than that: 10m.")
 @click.option("--replica", type=click.IntRange(min=0), metavar="N", help="Of this replica only.")
+@click.option(
+    "--raw", is_flag=True, help="Lines as the engine wrote them, with all a terminal obeys."
+)
 @output("table", "json", "yaml")
 def logs(
     app: App,
@@ -40,13 +45,19 @@ def logs(
     tail: int | None,
     since: float | None,
     replica: int | None,
+    raw: bool,
 ) -> None:
     """Print the engines' lines of pipeline ID, in order of time; the controller must run.
 
     With -f new lines come as they are written, also those of a restart or a new version, until the
     pipeline is deleted, a draft or a job that is done. Lines of several replicas begin with their
     execution's name. --since looks at the time that an engine's line carries.
+
+    On a terminal an engine's line is shown as TIME LEVEL MESSAGE (path), elsewhere as the JSON that it
+    is. Controls and other characters that a terminal obeys are written out, unless --raw is given.
     """
+    if raw and app.structured:
+        raise click.UsageError(f"--raw prints lines, and -o {app.format} a document")
     if follow and app.structured:
         raise click.UsageError(f"-f goes on for ever, and -o {app.format} is one document")
     from nexthos_cli.selection import check_key
@@ -56,10 +67,10 @@ def logs(
         tail = TAIL if since is None else MOST_LINES
     key = check_key(id.removeprefix("pipeline/"), write=False)
     request = LogsRequest(id=key, tail=tail, follow=follow, replica=replica)
-    app.run(_logs(app, request, None if since is None else time.time() - since))
+    app.run(_logs(app, request, None if since is None else time.time() - since, raw=raw))
 
 
-async def _logs(app: App, request: LogsRequest, moment: float | None) -> None:
+async def _logs(app: App, request: LogsRequest, moment: float | None, *, raw: bool) -> None:
     async with app.link() as link:
         from nexthos_cli.log_reading import LogReading, Since
 
@@ -68,7 +79,7 @@ async def _logs(app: App, request: LogsRequest, moment: float | None) -> None:
             if app.structured:
                 await _document(app, reading, Since(moment))
             else:
-                await _print(app, reading, Since(moment))
+                await _print(app, reading, Since(moment), raw=raw)
 
 
 async def _document(app: App, reading: LogReading, since: Since) -> None:
@@ -83,7 +94,10 @@ async def _document(app: App, reading: LogReading, since: Since) -> None:
     structured(app, LogsOutput(id=reading.request.id, lines=lines, dropped=dropped))
 
 
-async def _print(app: App, reading: LogReading, since: Since) -> None:
+async def _print(app: App, reading: LogReading, since: Since, *, raw: bool) -> None:
+    from nexthos_cli.render import on_terminal
+
+    say = _say_raw if raw else _say_to_people if on_terminal() else _say
     async for reply in reading.replies():
         if reply.dropped:
             app.note(f"{reply.dropped} lines were left out here: too many, too fast")
@@ -91,17 +105,42 @@ async def _print(app: App, reading: LogReading, since: Since) -> None:
         # In a thread: a pager that stands still must not keep us from answering the server. Shielded:
         # Ctrl-C cancels between any two lines of Python, also of those that take over what the thread
         # returned, which then complain on stderr.
-        said = asyncio.get_running_loop().run_in_executor(None, _say, shown, reply)
+        said = asyncio.get_running_loop().run_in_executor(None, say, shown, reply)
         await asyncio.shield(said)
     if reading.request.follow:
         app.note(_ended(reading))
 
 
 def _say(lines: Sequence[LogsLine], reply: LogsReply) -> None:
+    """Escapes are those of JSON, which most lines are; a tab becomes the spaces that it stands for."""
     for line in lines:
-        several = reply.replicas > 1 or line.replica > 0
-        text = f"[{line.execution}] {line.text}" if several else line.text
-        click.echo(text, nl=not line.more)
+        echo(_whose(line, reply), escaped_json(line.text.expandtabs()), nl=not line.more)
+
+
+def _say_raw(lines: Sequence[LogsLine], reply: LogsReply) -> None:
+    for line in lines:
+        echo(_whose(line, reply), nl=False)
+        echo_raw(line.text, nl=not line.more)
+
+
+def _say_to_people(lines: Sequence[LogsLine], reply: LogsReply) -> None:
+    from nexthos_cli.log_words import COLOURS, clock, read_log
+    from nexthos_cli.render import colours
+
+    coloured = colours()
+    for line in lines:
+        words = None if line.more or line.stream != "log" else read_log(line.text)
+        if words is None:
+            echo(_whose(line, reply), line.text.expandtabs(), nl=not line.more)
+            continue
+        level = Coloured(
+            f"{words.level.upper():<5}", COLOURS.get(words.level, "") if coloured else ""
+        )
+        echo(_whose(line, reply), f"{clock(line.time)} ", level, f" {words.text}")
+
+
+def _whose(line: LogsLine, reply: LogsReply) -> str:
+    return f"[{line.execution}] " if reply.replicas > 1 or line.replica > 0 else ""
 
 
 def _ended(reading: LogReading) -> str:

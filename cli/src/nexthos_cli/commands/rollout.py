@@ -10,6 +10,7 @@ import click
 
 from nexthos_cli.context import App
 from nexthos_cli.options import output, selection, verb
+from nexthos_cli.printing import confirm
 
 if TYPE_CHECKING:
     from nexthos_cli.renewing import Rollout
@@ -98,9 +99,7 @@ async def _run(app: App, under_way: Rollout, found: Mapping[str, str], *, ask: b
         shown = ", ".join(list(found)[:10])
         more = f" and {len(found) - 10} more" if len(found) > 10 else ""
         pace = f"{under_way.max_parallel} at a time"
-        click.confirm(
-            f"renew {len(found)} pipelines ({shown}{more}), {pace}?", abort=True, err=True
-        )
+        confirm(f"renew {len(found)} pipelines ({shown}{more}), {pace}?")
     await under_way.run(found)
 
 

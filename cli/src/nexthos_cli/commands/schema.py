@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 
 import click
 from click.shell_completion import CompletionItem
 
 from nexthos_cli.context import App
 from nexthos_cli.options import verb
+from nexthos_cli.printing import echo, echo_lines
+from nexthos_shared.printable import printable_json
 
 
 def _complete(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -31,9 +32,10 @@ def schema(app: App, name: str | None) -> None:
 
     known = models()
     if name is None:
-        click.echo("\n".join(known))
+        for one in known:
+            echo(one)
     elif name in known:
-        click.echo(json.dumps(known[name].model_json_schema(by_alias=True), indent=2))
+        echo_lines(printable_json(known[name].model_json_schema(by_alias=True)))
     else:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

@@ -12,6 +12,7 @@ import click
 from nexthos_cli.completing import complete_ids
 from nexthos_cli.context import App
 from nexthos_cli.options import DurationType, output, verb
+from nexthos_cli.printing import echo
 
 if TYPE_CHECKING:
     from nexthos_cli.output import TopLine
@@ -140,17 +141,21 @@ async def _redraw(
     from rich.live import Live
 
     from nexthos_cli.rates import top_lines
-    from nexthos_cli.render import console, rich_table
+    from nexthos_cli.render import console, live_table
 
     shown = 0
     terminal = console()
-    with Live(rich_table(COLUMNS, []), console=terminal, auto_refresh=False) as live:
+    with Live(
+        live_table(COLUMNS, [], terminal.width), console=terminal, auto_refresh=False
+    ) as live:
         async for now, after in samples:
             rows = [_row(line) for line in top_lines(before, after, now - at, sort)]
             fitting = max(terminal.height - 3, 1)
             more = [[f"and {len(rows) - fitting} more", *[""] * (len(COLUMNS) - 1)]]
             live.update(
-                rich_table(COLUMNS, rows[:fitting] + (more if len(rows) > fitting else [])),
+                live_table(
+                    COLUMNS, rows[:fitting] + (more if len(rows) > fitting else []), terminal.width
+                ),
                 refresh=True,
             )
             at, before, shown = now, after, shown + 1
@@ -165,7 +170,7 @@ def _show(app: App, lines: Sequence[TopLine], *, first: bool) -> None:
         app.note("no pipelines")
         return
     if not first:
-        click.echo()
+        echo()
     table(COLUMNS, [_row(line) for line in lines])
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from nexthos_controller.executors.base import Execution, Executor
 
 GRACE = 3.0  # seconds that engines get to drain, whatever their stop_timeout
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
@@ -39,16 +39,24 @@ class End:
         if self._starting is not None:
             self._starting.cancel()
 
+    def hang_up(self) -> None:
+        """The terminal was closed. The kernel, a shell and each failed write say so: it is one request."""
+        if not self.asked.is_set():
+            self.ask()
+
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take signals as such requests. SIGHUP too: a closed terminal must not leave engines behind."""
+        """Take signals as such requests. SIGHUP too, which `nohup` has ignored: that stays so."""
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self.ask)
+        handlers = dict.fromkeys(SIGNALS, self.ask)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            handlers[signal.SIGHUP] = self.hang_up
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
         try:
             yield
         finally:
-            for number in SIGNALS:
+            for number in handlers:
                 loop.remove_signal_handler(number)
 
     @contextmanager

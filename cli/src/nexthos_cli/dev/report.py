@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from nexthos_cli.dev.screen import pipelines_table, subjects_table
+from nexthos_cli.terminal import CleanConsole
 from nexthos_controller.desired import Desired
 from nexthos_controller.figures import Count
 from nexthos_shared.models import Phase, PipelineStatus
@@ -49,7 +48,7 @@ def _is_there(desired: Desired, key: str, statuses: Mapping[str, PipelineStatus]
 
 
 def show(
-    console: Console,
+    console: CleanConsole,
     found: Outcome,
     counts: Mapping[str, Count],
     before: Mapping[str, int],
@@ -60,7 +59,7 @@ def show(
     """The final tables. Where the server is not ours alone, only subjects with new messages are told."""
     if found.statuses:
         console.print()
-        console.print(pipelines_table(found.statuses, counts))
+        console.print(pipelines_table(found.statuses, counts, console.width))
     told = {s: n for s, n in after.items() if all_subjects or n != before.get(s, 0)}
     if (subjects := subjects_table(before, told)) is not None:
         console.print()

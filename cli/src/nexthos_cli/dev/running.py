@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from rich.console import Console
 
 from nexthos_cli.dev.brought import Brought, state_folder
 from nexthos_cli.dev.ending import End, Interrupted
@@ -28,6 +27,7 @@ from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.server import find_server, nats_server
 from nexthos_cli.dev.session import Session
 from nexthos_cli.failures import INTERRUPTED
+from nexthos_cli.terminal import CleanConsole
 from nexthos_controller.app import running_controller
 from nexthos_controller.hardening import close_to_others
 from nexthos_controller.settings import Settings
@@ -50,7 +50,7 @@ class Wishes:
     environ: dict[str, str]
 
 
-async def run(wishes: Wishes, console: Console) -> int:
+async def run(wishes: Wishes, console: CleanConsole) -> int:
     """Everything. Returns 0, or with a duration 1 if something did not get where it should.
 
     130 if the end was asked for before everything had started.
@@ -98,6 +98,7 @@ async def _run(wishes: Wishes, state: Path, screen: Screen, end: End) -> int:
             alone=wishes.options is None,
             since=since,
             duration=wishes.duration,
+            clean=wishes.clean,
         )
         return await session.run(wishes.namespace, options.safe_url)
 

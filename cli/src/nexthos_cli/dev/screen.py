@@ -6,33 +6,25 @@ Comes in: statuses, log lines, sentences. Goes out: text. It decides nothing and
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
+from rich.markup import escape as markup
 from rich.table import Table
+from rich.text import Text
 
+from nexthos_cli.log_words import read_log
+from nexthos_cli.render import COLOURS, live_table
+from nexthos_cli.terminal import CleanConsole
 from nexthos_controller.executors.base import LogLine
 from nexthos_controller.figures import Count
 from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_shared.printable import printable
 
-COLOURS = {
-    Phase.RUNNING: "green",
-    Phase.COMPLETED: "green",
-    Phase.STARTING: "yellow",
-    Phase.STOPPING: "yellow",
-    Phase.PAUSED: "blue",
-    Phase.DRAFT: "blue",
-    Phase.CRASH_LOOP: "red",
-    Phase.FAILED: "red",
-    Phase.INVALID: "red",
-    Phase.UNKNOWN: "magenta",
-}
+HEADER = ("PIPELINE", "PHASE", "READY", "VERSION", "IN", "OUT", "ERRORS", "RESTARTS", "REASON")
 _QUIET = {"debug", "trace", "all"}
 MOST_SUBJECTS = 40  # in the last table
 SLOW = 1.0  # seconds after which somebody who waits is told for what
@@ -42,7 +34,7 @@ REPEATS_EVERY = 10.0  # seconds: a message per bad record would bury everything 
 class Screen:
     """Enter it to show a live table; outside of that, and off a terminal, everything is a line."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: CleanConsole) -> None:
         self.console = console
         self._statuses: dict[str, PipelineStatus] = {}
         self._counts: Mapping[str, Count] = {}
@@ -65,7 +57,7 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         """A sentence of dev's own."""
         self.console.print(
-            f"[{style}]{escape(text)}[/]" if style else escape(text),
+            f"[{style}]{_shown(text)}[/]" if style else _shown(text),
             highlight=False,
             soft_wrap=True,
         )
@@ -92,7 +84,7 @@ class Screen:
         told = (status.phase, _why(status), status.version)
         if old is None or (old.phase, _why(old), old.version) != told:
             words = f"{status.phase} {status.ready}/{status.replicas} version {status.version}"
-            self._line(key, f"{words}  {_why(status)}".rstrip(), COLOURS[status.phase])
+            self._line(key, f"{words}  {_why(status)}".rstrip(), COLOURS[str(status.phase)])
 
     def counts(self, counts: Mapping[str, Count]) -> None:
         """New message counts, by pipeline. The mapping is not to be changed afterwards."""
@@ -101,7 +93,7 @@ class Screen:
     def log(self, key: str, line: LogLine) -> None:
         """A line of a pipeline: its engine's log without debug chatter, or its output."""
         if line.stream == "output":
-            self._line(key, line.text, "")
+            self._line(key, line.text.expandtabs(), "")
             return
         level, text = _read_log(line.text)
         if level in _QUIET:
@@ -117,35 +109,27 @@ class Screen:
 
     def _line(self, key: str, text: str, style: str) -> None:
         clock = time.strftime("%H:%M:%S")
-        shown = f"[{style}]{escape(text)}[/]" if style else escape(text)
+        shown = f"[{style}]{_shown(text)}[/]" if style else _shown(text)
         self.console.print(
-            f"[dim]{clock}[/] [bold]{escape(key):<20}[/] {shown}", highlight=False, soft_wrap=True
+            f"[dim]{clock}[/] [bold]{_shown(key):<20}[/] {shown}", highlight=False, soft_wrap=True
         )
 
-    def _table(self) -> Table:
-        return pipelines_table(self._statuses, self._counts)
+    def _table(self) -> Text:
+        return pipelines_table(self._statuses, self._counts, self.console.width)
 
 
-def pipelines_table(statuses: Mapping[str, PipelineStatus], counts: Mapping[str, Count]) -> Table:
-    """One line per pipeline with its messages in and out."""
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    for name in ("PIPELINE", "PHASE", "READY", "VERSION"):
-        table.add_column(name, no_wrap=True)
-    for name in ("IN", "OUT", "ERRORS", "RESTARTS"):
-        table.add_column(name, justify="right", no_wrap=True)
-    # The one that gives way: a long reason must not squeeze the numbers out.
-    table.add_column("REASON", overflow="ellipsis", no_wrap=True, ratio=1, min_width=8)
+def pipelines_table(
+    statuses: Mapping[str, PipelineStatus], counts: Mapping[str, Count], width: int
+) -> Text:
+    """One line per pipeline with its messages in and out, in `width` columns."""
+    rows = []
     for key, status in sorted(statuses.items()):
         count = counts.get(key, Count())
-        table.add_row(
-            key,
-            f"[{COLOURS[status.phase]}]{status.phase}[/]",
-            f"{status.ready}/{status.replicas}",
-            status.version or "-",
-            *(f"{n:,}" for n in (count.received, count.sent, count.errors, status.restarts)),
-            escape(_why(status)),
-        )
-    return table
+        numbers = (count.received, count.sent, count.errors, status.restarts)
+        ready = f"{status.ready}/{status.replicas}"
+        shown = [key, str(status.phase), ready, status.version or "-"]
+        rows.append([*shown, *(f"{n:,}" for n in numbers), _why(status)])
+    return live_table(HEADER, rows, width, right=frozenset(HEADER[4:8]))
 
 
 def subjects_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table | None:
@@ -157,7 +141,7 @@ def subjects_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table
     table.add_column("NEW", justify="right")
     table.add_column("STORED", justify="right")
     for subject, count in sorted(after.items())[:MOST_SUBJECTS]:
-        table.add_row(escape(subject), f"{count - before.get(subject, 0):,}", f"{count:,}")
+        table.add_row(_shown(subject), f"{count - before.get(subject, 0):,}", f"{count:,}")
     if (more := len(after) - MOST_SUBJECTS) > 0:
         table.add_row(f"and {more:,} more", "", "")
     return table
@@ -173,12 +157,12 @@ def _why(status: PipelineStatus) -> str:
     return f"{complaint.reason}: {complaint.message}{f' ({where})' if where else ''}"
 
 
+def _shown(text: str) -> str:
+    """Words of others: neither a terminal nor rich's markup obeys them."""
+    return markup(printable(text))
+
+
 def _read_log(text: str) -> tuple[str, str]:
     """(level, message) of an engine's JSON line, with the component it speaks of."""
-    try:
-        entry = json.loads(text)
-        level, message = str(entry.get("level", "info")).lower(), str(entry.get("msg", text))
-    except (ValueError, AttributeError):
-        return "info", text
-    path = entry.get("path") or entry.get("label")
-    return level, f"{message} ({path})" if path else message
+    words = read_log(text)
+    return (words.level, words.text) if words else ("info", text)

@@ -42,6 +42,7 @@ class Session:
     alone: bool
     since: float
     duration: float | None  # seconds; None: until it is ended
+    clean: bool = False  # what was stored before is gone
     _tally: Tally = field(init=False)
     _readers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
 
@@ -72,7 +73,8 @@ class Session:
     def _welcome(self, namespace: str, url: str) -> None:
         command = Path(sys.argv[0])
         shown = str(command) if command.name == "nexthos" else "nexthos"
-        kept = ", data kept for the next start" if self.alone else ""
+        removed = "what earlier runs stored was removed, " if self.clean else ""
+        kept = f", {removed}data kept for the next start" if self.alone else ""
         self.screen.say(f"NATS {url}{kept}", "bold")
         self.screen.say(f"engine {self.site.about.engine}", "dim")
         self.screen.say("in another terminal:", "dim")

@@ -8,12 +8,16 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 import click
 
 from nexthos_controller import garbage
+from nexthos_shared.enduring import enduring_streams
 from nexthos_shared.errors import NexthosError, SettingsError
+from nexthos_shared.last_resorts import clean_last_resorts
 from nexthos_shared.lightly import import_lightly
+from nexthos_shared.printable import printable
 
 BOOT = 10.0  # seconds until a controller acts, or stands by
 
@@ -31,8 +35,14 @@ def main() -> None:
 
 @main.command()
 def run() -> None:
-    """Run until SIGTERM or SIGINT; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
+    """Run until SIGTERM, SIGINT or SIGHUP; what runs is left running. Exit codes: 0, 1 failed, 2 settings."""
     garbage.put_off()
+    clean_last_resorts()
+    with enduring_streams():
+        _run_and_report()
+
+
+def _run_and_report() -> None:
     import_lightly()
     import structlog
 
@@ -48,13 +58,16 @@ def run() -> None:
             structlog.get_logger(__name__).warning("settings", message=warning)
         asyncio.run(_run(settings))
     except SettingsError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _fail(f"error: {error}", 2)
     except NexthosError as error:
-        click.echo(f"error: {error} ({error.problem.reason})", err=True)
-        sys.exit(1)
+        _fail(f"error: {error} ({error.problem.reason})", 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(words: str, code: int) -> NoReturn:
+    click.echo(printable(words), err=True)  # noqa: TID251
+    sys.exit(code)
 
 
 def _allow_many_files() -> None:
@@ -78,6 +91,13 @@ async def _run(settings: object) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
+
+    def hang_up() -> None:  # a closed terminal may say so more than once
+        if not task.cancelling():
+            task.cancel()
+
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Also while NATS is still waited for; a second signal cuts the clean-up short.
         loop.add_signal_handler(number, task.cancel)

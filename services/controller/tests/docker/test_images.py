@@ -15,7 +15,7 @@ from nexthos_controller.executors.docker.images import Images
 from nexthos_controller.executors.docker.settings import DockerSettings
 from nexthos_shared.errors import StartFailed
 from nexthos_shared.reasons import Reason
-from nexthos_testing.docker import Hands, need_docker
+from nexthos_testing.docker import Hands
 from nexthos_testing.registry import Registry
 
 # Small, so that the test is about pulling and not about bytes.
@@ -23,16 +23,14 @@ DOCKERFILE = "FROM scratch\nENV A=1\nCOPY file /file\n"
 
 
 @pytest.fixture
-def daemon() -> Iterator[Daemon]:
-    need_docker()
+def daemon(docker_daemon: None) -> Iterator[Daemon]:
     daemon = Daemon(DockerSettings())
     yield daemon
     daemon.close()
 
 
 @pytest.fixture
-def hands() -> Iterator[Hands]:
-    need_docker()
+def hands(docker_daemon: None) -> Iterator[Hands]:
     hands = Hands()
     yield hands
     hands.close()

@@ -90,9 +90,12 @@ class Resources(Strict):
 class Update(Strict):
     """How a new version replaces a running one."""
 
-    strategy: Literal["recreate", "rolling"] = "recreate"
+    strategy: Literal["recreate", "rolling"] = Field(
+        "recreate",
+        description="recreate stops the old version first; rolling starts each new replica before",
+    )
     ready_timeout: Duration = Field(30.0, description="time to become ready, e.g. 30s")
-    rollback: bool = True
+    rollback: bool = Field(True, description="go back to the version that was ready, if it is late")
 
 
 class Pipeline(Strict):
@@ -105,27 +108,50 @@ class Pipeline(Strict):
     )
     version: Version | None = Field(None, description="the configuration object <id>/<version>")
     id: PipelineId | None = Field(None, description="the key; may be left out, must match if given")
-    name: Annotated[str, Field(max_length=200)] = ""
-    description: Annotated[str, Field(max_length=4000)] = ""
-    labels: dict[str, str] = Field(default_factory=dict)
+    name: Annotated[str, Field(max_length=200)] = Field("", description="a title for people")
+    description: Annotated[str, Field(max_length=4000)] = Field(
+        "", description="what it is for, for people"
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="to select by, `-l team=a`; they reach no engine"
+    )
     digest: Digest | None = Field(None, description="refuse any other bytes: sha256:<hex>")
     executor: SimpleName | None = Field(
         None, description="omitted: where it already runs, else the controller's default"
     )
-    engine: SimpleName = "default"
-    connection: SimpleName = "default"
-    lifecycle: Literal["service", "job"] = "service"
-    retries: Annotated[int, Field(ge=0, le=1000)] = 5
-    replicas: Annotated[int, Field(ge=1, le=100)] = 1
-    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
-    resources: Resources = Field(default_factory=Resources)
-    update: Update = Field(default_factory=Update)
+    engine: SimpleName = Field("default", description="which engine, by its name in the settings")
+    connection: SimpleName = Field(
+        "default", description="which NATS its engine is given, by its name in the settings"
+    )
+    lifecycle: Literal["service", "job"] = Field(
+        "service", description="a service runs until it is stopped, a job until it is done"
+    )
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(
+        5, description="of a job: how often it is started again after an error, 0 to 1000"
+    )
+    replicas: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="how many engines run it at the same time, 1 to 100"
+    )
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict, description="variables of its engine, for `${NAME}`; not for secrets"
+    )
+    resources: Resources = Field(
+        default_factory=Resources, description="limits: `cpu` in cores, `memory` in bytes"
+    )
+    update: Update = Field(
+        default_factory=Update,
+        description="how a new version replaces a running one: `strategy` recreate or rolling, "
+        "`ready_timeout`, `rollback`",
+    )
     stop_timeout: Duration = Field(30.0, description="time to drain before it is killed, e.g. 30s")
     executor_options: Annotated[dict[str, Any], AfterValidator(_is_json)] = Field(
-        default_factory=dict
+        default_factory=dict,
+        description="what only its executor understands, see docs/executors.md",
     )
-    restart_nonce: Annotated[int, Field(ge=0)] = 0
-    schema_: Literal[1] = Field(1, alias="schema")
+    restart_nonce: Annotated[int, Field(ge=0)] = Field(
+        0, description="another number restarts it: `nexthos restart` counts it up"
+    )
+    schema_: Literal[1] = Field(1, alias="schema", description="the form of this definition")
 
     @model_validator(mode="after")
     def _consistent(self) -> Pipeline:

@@ -22,7 +22,10 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
 from nexthos_controller.executors.docker.settings import DockerSettings
+from nexthos_controller.executors.docker.unix_socket import close_refused_sockets
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
+
+close_refused_sockets()
 
 THREADS = 16
 HEADERS = 8 * 1024  # bytes that a tar has before and behind a file
@@ -53,9 +56,11 @@ class Daemon:
         self._lock = threading.Lock()
         self._api: docker.APIClient | None = None
         self._place = ""
+        self._closed = False
 
     def close(self) -> None:
         """Let go of it, without waiting for what is under way."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._api is not None:
             self._api.close()
@@ -247,6 +252,9 @@ class Daemon:
             if self._api is None:
                 self._api = self._connect()
             api = self._api
+        if self._closed:  # while it was being connected: nobody else would close it
+            api.close()
+            raise DockerException("closed")
         return call(api)
 
     def _connect(self) -> docker.APIClient:
