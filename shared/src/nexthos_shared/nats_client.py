@@ -302,7 +302,9 @@ def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]
         "reconnected_cb": link._reconnected,
         "disconnected_cb": link._disconnected,
         "error_cb": link._error,
-        "ping_interval": 15,
+        # A server that froze keeps its connections, and everything sent to it is lost without a word.
+        "ping_interval": 1,
+        "max_outstanding_pings": 2,
         "reconnect_time_wait": 0.25,
         "connect_timeout": 2,
         **{key: value for key, value in given.items() if value is not None},

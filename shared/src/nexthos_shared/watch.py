@@ -36,7 +36,7 @@ from nexthos_shared.stores.tally import Tally
 RESYNC = 60.0  # seconds, give or take a fifth
 IDENTITY_CHECK = 2.0  # seconds
 COMPARISONS, BETWEEN = 5, 0.1  # and seconds: what is on its way has come by then
-FIRST_WAIT, LAST_WAIT = 0.1, 5.0  # seconds between attempts to open
+FIRST_WAIT, LAST_WAIT = 0.1, 1.0  # seconds between attempts to open
 WORDS = 200  # characters of what is told of a message
 LAG = 1.0  # seconds in which a server that leads anew has caught up
 
@@ -135,7 +135,7 @@ async def follow_events(
         reconnects = link.reconnects
         try:
             async with events.feed(since, pipeline_id) as feed:
-                until = _until_back(link, reconnects)
+                until = _first(feed.silence(), _until_back(link, reconnects))
                 async with aclosing(_while(feed.messages, until)) as messages:
                     async for message in messages:
                         event = events.read(message)
@@ -175,7 +175,8 @@ async def _watch(
                     yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
                     del found  # of 50,000 entries most are replaced before the watch is opened anew
                     wait = FIRST_WAIT
-                    until = _until(_Open(source, link, feed, tally, terms), reconnects, known)
+                    open_ = _Open(source, link, feed, tally, terms)
+                    until = _first(feed.silence(), _until(open_, reconnects, known))
                     async with aclosing(_while(feed.messages, until)) as messages:
                         async for message in messages:
                             revision = message.metadata.sequence.stream
@@ -257,6 +258,17 @@ async def _while(
     finally:
         end.cancel()
         await asyncio.gather(end, return_exceptions=True)
+
+
+async def _first(*these: Coroutine[Any, Any, None]) -> None:
+    """Return when one of them ends; the others end with it."""
+    tasks = [asyncio.create_task(one) for one in these]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,9 +224,8 @@ def daemon(docker_daemon: None) -> Iterator[docker.APIClient]:
 
 
 @pytest.fixture(scope="session")
-def proxy_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def proxy_program(docker_daemon: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The socket proxy, compiled; its image is the one of the project `proxied`."""
-    need_docker()
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent

@@ -118,9 +118,10 @@ class User:
 async def user_of(url: str, names: Names) -> AsyncIterator[User]:
     """A user with a connection that never gives up, of that namespace."""
     nc: Client = await nats.connect(
-        url,
+        url.split(","),
         max_reconnect_attempts=-1,
         reconnect_time_wait=AGAIN,
+        ping_interval=1,  # or a frozen server would keep us
         error_cb=_say_nothing,
     )
     try:

@@ -83,7 +83,7 @@ class ControllerProcess:
     async def start(self, **environ: str) -> None:
         """Start it, and wait until it acts."""
         process = await self.spawn(**environ)
-        nc = await nats.connect(self.url)
+        nc = await nats.connect(self.url.split(","))
         try:
             await eventually(lambda: self._answers(nc, process), within=20.0)
         finally:

@@ -6,6 +6,7 @@ import click
 
 from nexthos_cli.context import App
 from nexthos_cli.options import output, verb
+from nexthos_cli.printing import echo
 
 
 @verb("auth")
@@ -46,8 +47,7 @@ def auth(
     ):
         return
     app.note(granted.words)
-    click.echo(
-        as_command(granted)
-        if app.format == "nats-cli"
-        else as_conf(granted, password=password, nkey=nkey)
-    )
+    is_command = app.format == "nats-cli"
+    text = as_command(granted) if is_command else as_conf(granted, password=password, nkey=nkey)
+    for line in text.splitlines():
+        echo(line)

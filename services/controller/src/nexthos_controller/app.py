@@ -49,7 +49,7 @@ def _docker(context: ExecutorContext) -> Executor:
 
 
 EXECUTORS: Factories = {"process": ProcessExecutor, "streams": _streams, "docker": _docker}
-LOOK_FOR_STORE = 1.0  # seconds
+LOOK_FOR_STORE = 0.5  # seconds
 AT_ONCE = 0.1  # seconds: whoever gets the lease in that time was never a standby
 
 log = structlog.get_logger(__name__)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from nats.aio.msg import Msg
-from nats.js.api import DeliverPolicy, RawStreamMsg
+from nats.js.api import DeliverPolicy, PubAck, RawStreamMsg
 
 from nexthos_shared.errors import InvalidName, StoreConflict
 from nexthos_shared.nats_client import Link
+from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import Feed, open_feed
 from nexthos_shared.stores.identity import Identity, identity_of
 
 OPERATION = "KV-Operation"
 MARKER_REASON = "Nats-Marker-Reason"
+MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 T = TypeVar("T")
@@ -53,7 +58,7 @@ class Bucket:
         subject = self._subject(key)
         try:
             async with door(self.link, f"get {self.name}/{key}", self.stream, subject):
-                message = await self.link.js.get_last_msg(self.stream, subject, direct=True)
+                message = await asked(partial(self._last_message, subject))
         except Nothing:
             return None
         return _entry_of(key, message)
@@ -146,9 +151,20 @@ class Bucket:
         self, key: str, value: bytes, headers: dict[str, str], ttl: int | None = None
     ) -> int:
         subject = self._subject(key)
+        # The server stores what bears the same id once: so it may be sent again.
+        named = {**headers, MESSAGE_ID: secrets.token_hex(8)}
+
+        def send(within: float) -> Awaitable[PubAck]:
+            js = self.link.js
+            return js.publish(subject, value, timeout=within, headers=named, msg_ttl=ttl)
+
         async with door(self.link, f"write {self.name}/{key}", self.stream, subject):
-            ack = await self.link.js.publish(subject, value, headers=headers or None, msg_ttl=ttl)
+            ack = await asked(send)
         return ack.seq
+
+    async def _last_message(self, subject: str, within: float) -> RawStreamMsg:
+        async with asyncio.timeout(within):
+            return await self.link.js.get_last_msg(self.stream, subject, direct=True)
 
 
 def _entry_of(key: str, message: RawStreamMsg) -> KvEntry:

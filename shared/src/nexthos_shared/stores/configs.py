@@ -13,14 +13,17 @@ import secrets
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from nats.aio.msg import Msg
+from nats.js.api import RawStreamMsg
 
 from nexthos_shared import names, objects
 from nexthos_shared.errors import ConfigUnavailable, StoreConflict
 from nexthos_shared.nats_client import Link
 from nexthos_shared.objects import MAX_CONFIG_BYTES, ConfigInfo, too_large
+from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.bucket import stored_at
 from nexthos_shared.stores.door import Nothing, door
 from nexthos_shared.stores.feed import open_feed
@@ -79,15 +82,18 @@ class Configs:
     async def _answer(self, ask: objects.Ask, what: str) -> objects.Answer | None:
         try:
             async with door(self.link, what, self.stream, ask.subject):
-                if ask.after is None:
-                    message = await self.link.js.get_last_msg(self.stream, ask.subject, direct=True)
-                else:
-                    message = await self.link.js.get_msg(
-                        self.stream, seq=ask.after + 1, next=True, direct=True, subject=ask.subject
-                    )
+                message = await asked(partial(self._message, ask))
         except Nothing:
             return None
         return objects.Answer(message.data or b"", message.seq or 0, stored_at(message))
+
+    async def _message(self, ask: objects.Ask, within: float) -> RawStreamMsg:
+        async with asyncio.timeout(within):
+            if ask.after is None:
+                return await self.link.js.get_last_msg(self.stream, ask.subject, direct=True)
+            return await self.link.js.get_msg(
+                self.stream, seq=ask.after + 1, next=True, direct=True, subject=ask.subject
+            )
 
     async def put(
         self, pipeline_id: str, version: str, content: bytes, *, description: str = ""

@@ -9,25 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.client import JetStreamContext
 
 from nexthos_shared.errors import StoreUnavailable
 from nexthos_shared.nats_client import Link
+from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.door import door
 
 INACTIVE = 15.0  # seconds after which the server itself drops a consumer whose reader died
 QUIET = 0.25  # seconds without a message before we ask whether any is still to come
 STORED_WITHIN = 10.0  # seconds without a message
-DELETE_WITHIN = 2.0  # seconds
+HEARTBEAT = 0.5  # seconds between two signs of life of a consumer that has nothing to send
+DELETE_WITHIN = 0.5  # seconds: without it the server does it later, and a new feed waits for it
 MOST_BEHIND = 1000  # messages read on for at most, where writers are faster than we are
 WAITING = 500  # messages that came and were not read yet
 AT_ONCE = 200  # messages understood before others have their turn, some 2 ms
+MISSED = 3  # heartbeats in a row
 NO_LIMIT = 0  # nats-py drops messages silently at its pending limit (scale-facts.md, 1)
 
 T = TypeVar("T")
@@ -101,13 +105,26 @@ class Feed:
         """Whether the server has no more: what was stored can expire or be purged before it is sent."""
         return await self.sent() == received and self.messages.empty()
 
+    async def silence(self) -> None:
+        """Return when the consumer gives no sign of life any more: its server has ended, or froze.
+
+        A consumer lives on one server of a cluster, and its end is told to nobody. nats-py would look for
+        it after 10 to 20 s. One missed sign means little: it may wait unread while others are busy.
+        """
+        seen, missed = _state_of(self.subscription), 0
+        while missed < MISSED:
+            await asyncio.sleep(HEARTBEAT)
+            missed = 0 if seen._active else missed + 1
+            seen._active = False
+
     async def sent(self) -> int | None:
         """How many messages the server has sent; None if more are to come, or that can't be said.
 
         Raises StoreMissing (the consumer is gone, or its stream), StoreUnavailable, NotPermitted.
         """
         async with door(self.link, f"watch {self.subscription._stream}", self.subscription._stream):
-            info = await self.subscription.consumer_info()
+            stream = self.subscription._stream
+            info = await asked(partial(_info, self.link, stream, self.subscription))
         if info.num_pending or info.name != self.consumer:
             return None
         return info.delivered.consumer_seq if info.delivered else 0
@@ -134,25 +151,44 @@ async def open_feed(
     if since is not None:
         deliver = DeliverPolicy.BY_START_TIME
         config.opt_start_time = datetime.fromtimestamp(since, UTC)
+
+    async def subscribe(within: float) -> JetStreamContext.PushSubscription:
+        async with asyncio.timeout(within):
+            return await link.js.subscribe(
+                subject,
+                stream=stream,
+                config=replace(config),
+                cb=messages.put,
+                ordered_consumer=True,
+                deliver_policy=deliver,
+                inactive_threshold=INACTIVE,
+                idle_heartbeat=HEARTBEAT,
+                pending_msgs_limit=NO_LIMIT,
+                pending_bytes_limit=NO_LIMIT,
+            )
+
     async with door(link, f"watch {stream}", stream):
-        subscription = await link.js.subscribe(
-            subject,
-            stream=stream,
-            config=config,
-            cb=messages.put,
-            ordered_consumer=True,
-            deliver_policy=deliver,
-            inactive_threshold=INACTIVE,
-            pending_msgs_limit=NO_LIMIT,
-            pending_bytes_limit=NO_LIMIT,
-        )
+        subscription = await asked(subscribe)
+    _state_of(subscription)._hbtask.cancel()  # `silence` looks sooner
     try:
         async with door(link, f"watch {stream}", stream):
-            info = await subscription.consumer_info()
+            info = await asked(partial(_info, link, stream, subscription))
         initial = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
         yield Feed(messages, initial, info.name, link, subscription)
     finally:
         await _end(link, stream, subscription)
+
+
+def _state_of(subscription: JetStreamContext.PushSubscription) -> Any:
+    """What nats-py notes of a subscription; `_active` is set by everything that comes, heartbeats too."""
+    return subscription._sub._jsi
+
+
+async def _info(
+    link: Link, stream: str, subscription: JetStreamContext.PushSubscription, within: float
+) -> ConsumerInfo:
+    info: ConsumerInfo = await link.js.consumer_info(stream, subscription._consumer, within)
+    return info
 
 
 async def _end(link: Link, stream: str, subscription: JetStreamContext.PushSubscription) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nexthos_shared.nats_client import Link
+from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.door import door
 
 
@@ -30,6 +31,7 @@ async def identity_of(link: Link, name: str, stream: str) -> Identity:
     """The identity of the bucket `name` now. Raises StoreMissing, StoreUnavailable, NotPermitted."""
     async with door(link, f"look at {name}", stream):
         # nats-py's own reading of the answer leaves out how many subjects there are.
-        info = await link.js._api_request(f"{link.js._prefix}.STREAM.INFO.{stream}")
+        subject = f"{link.js._prefix}.STREAM.INFO.{stream}"
+        info = await asked(lambda within: link.js._api_request(subject, timeout=within))
         state = info["state"]
         return Identity(info["created"], state["last_seq"], state.get("num_subjects", 0))

@@ -25,6 +25,7 @@ from nexthos_shared.stores.bucket import Bucket
 from nexthos_shared.stores.configs import Configs
 from nexthos_shared.stores.door import door
 from nexthos_shared.stores.events import Events
+from nexthos_shared.stores.identity import identity_of
 from nexthos_shared.stores.streams import Difference, bucket_config, differences
 
 log = structlog.get_logger(__name__)
@@ -95,8 +96,7 @@ class Store:
         absent = []
         for bucket, stream in self._streams().items():
             try:
-                async with door(self.link, f"look at {bucket}", stream):
-                    await self.link.js.stream_info(stream)
+                await identity_of(self.link, bucket, stream)
             except StoreMissing:
                 absent.append(bucket)
         return absent
