@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -245,7 +246,7 @@ async def by_hand(store, stream, **settings):
     await store.link.js._api_request(subject % "CREATE", config)
 
 
-OPEN = {
+OPEN: dict[str, dict[str, Any]] = {
     "pipelines": {"allow_rollup_hdrs": True},
     "status": {"allow_rollup_hdrs": True, "deny_delete": False},
     "control": {"allow_rollup_hdrs": True, "subject_delete_marker_ttl": 60_000_000_000},

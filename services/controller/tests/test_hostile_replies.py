@@ -16,8 +16,8 @@ from nexthos_controller.executors.docker.life import nanoseconds
 from nexthos_controller.executors.lines import read_line
 from nexthos_controller.executors.machine import shim
 from nexthos_controller.executors.process import handle
+from nexthos_controller.executors.streams import lines
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent, _messages
-from nexthos_controller.executors.streams.lines import Sieve
 from nexthos_controller.figures import read_figures
 from nexthos_controller.holders import is_dead
 from nexthos_controller.lease import _claim_of
@@ -37,7 +37,8 @@ LINES = [DEEP, b'{"level":"error","msg":' + b"[" * 200_000, b'["Received SIGTERM
 def test_no_line_of_a_log_raises(raw):
     text = raw.decode("utf-8", "replace")
     read_line(raw, "orders")
-    Sieve("orders", alone=True).read(raw)
+    lines.read(raw + b'"stream":"orders"', "orders")
+    lines.printed(raw)
     shim.told(text + "Received SIGTERM")
     last_error(text, {})
     list(exits._entries([text]))

@@ -121,7 +121,9 @@ async def attacker(server: NatsServer) -> AsyncIterator[Attacker]:
 
 async def streams_of(store: Store) -> dict[str, int]:
     """Every stream of the account with the last sequence that it gave."""
-    return {info.config.name: info.state.last_seq for info in await store.link.js.streams_info()}
+    return {
+        str(info.config.name): info.state.last_seq for info in await store.link.js.streams_info()
+    }
 
 
 @pytest.mark.fault(68)
@@ -133,6 +135,7 @@ async def test_no_other_subject_is_taken_by_nats_whatever_wildcards_it_spells(
     get = f"$JS.API.DIRECT.GET.{stream}"
     async with stored(server, namespace, tick) as store, attacker(server) as hostile:
         theirs = await store.configs.info("secrets", "1")
+        assert theirs is not None
         before = await streams_of(store)
         for subject in (
             f"{namespace}.svc.config",
