@@ -23,3 +23,13 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_each_test_that_the_page_on_security_names_is_there() -> None:
+    named = set(re.findall(r"\btest_\w+(?:\.py)?", (ROOT / "docs" / "security.md").read_text()))
+    files = {path for path in ROOT.glob("**/test_*.py") if ".venv" not in path.parts}
+    there = {path.name for path in files}
+    for path in files:
+        there |= set(re.findall(r"def (test_\w+)", path.read_text()))
+    assert len(named) > 40
+    assert named - there == set()
