@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.engines import by_hand, command
 from benchmarks.extent import Extent
@@ -22,6 +23,7 @@ from benchmarks.starts import (
     WITHIN,
     Start,
     add_stream,
+    engine_ready,
     figures,
     listening,
     managed,
@@ -60,20 +62,21 @@ async def measure(extent: Extent, progress: Progress) -> list[Figure]:
         other: list[Start] = []
         for number in range(-scale.warm_ups, scale.pairs):
             progress(f"publish-ready: pair {number + 1} of {scale.pairs}")
-            pair = await _pair(here, field_, number)
+            pair = await _pair(here, field_, number, controller.state_dir)
             if number >= 0:
                 ours.append(pair[0])
                 other.append(pair[1])
     return figures("process", Target(1.25, "ratio"), "the engine, started by hand", ours, other)
 
 
-async def _pair(here: Ground, field_: Field, number: int) -> tuple[Start, Start]:
+async def _pair(here: Ground, field_: Field, number: int, state_dir: Path) -> tuple[Start, Start]:
     """One of each, in turn first and second."""
     key, bare = f"p{number + 100}", f"b{number + 100}"
+    ready = engine_ready(lambda name: (state_dir / "executions" / name / "password").read_text())
     if number % 2:
         by_hand = await _by_hand(here, bare)
-        return await managed(field_, key), by_hand
-    return await managed(field_, key), await _by_hand(here, bare)
+        return await managed(field_, key, ready), by_hand
+    return await managed(field_, key, ready), await _by_hand(here, bare)
 
 
 # ---- the engine alone

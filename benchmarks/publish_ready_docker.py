@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.extent import Extent
@@ -27,11 +28,13 @@ from benchmarks.starts import (
     WITHIN,
     Start,
     add_stream,
+    engine_ready,
     figures,
     listening,
     managed,
     until_ready,
 )
+from nexthos_shared.names import ENV_HTTP_PASSWORD
 from nexthos_testing.docker import RUNNER, Hands, what_is_missing
 from nexthos_testing.field import Field
 
@@ -90,10 +93,19 @@ async def _pair(
 ) -> tuple[Start, Start]:
     """One of each, in turn first and second."""
     key, bare = f"p{number + 100}", f"b{number + 100}"
+    ready = engine_ready(partial(_password, hands))
     if number % 2:
         by_hand = await _by_hand(here, field_, hands, url, bare)
-        return await managed(field_, key), by_hand
-    return await managed(field_, key), await _by_hand(here, field_, hands, url, bare)
+        return await managed(field_, key, ready), by_hand
+    return await managed(field_, key, ready), await _by_hand(here, field_, hands, url, bare)
+
+
+def _password(hands: Hands, container: str) -> str:
+    """What opens the HTTP of that engine, as its container was told."""
+    inspected = hands.named(container)
+    assert inspected is not None
+    told = dict(line.split("=", 1) for line in inspected["Config"]["Env"])
+    return str(told[ENV_HTTP_PASSWORD])
 
 
 async def _by_hand(here: Ground, field_: Field, hands: Hands, url: str, key: str) -> Start:

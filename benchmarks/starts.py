@@ -6,15 +6,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from nats.aio.msg import Msg
 from nats.js.api import StorageType, StreamConfig
 
 from benchmarks.figures import Figure, Target
-from nexthos_shared import engine
+from nexthos_shared.engine.given import HTTP_USER
+from nexthos_shared.engine.readiness import Connection, authorization
 from nexthos_testing.field import Field
 
 LOOK_EVERY = 0.001  # seconds between two looks at /ready, for both
@@ -85,7 +87,7 @@ def figures(
 class Heard:
     """What is heard of one pipeline on NATS, with the moment at which it was."""
 
-    endpoint: asyncio.Future[str] = field(default_factory=asyncio.Future)
+    execution: asyncio.Future[dict[str, Any]] = field(default_factory=asyncio.Future)
     running: asyncio.Future[float] = field(default_factory=asyncio.Future)
     gone: asyncio.Future[float] = field(default_factory=asyncio.Future)
     message: asyncio.Future[float] = field(default_factory=asyncio.Future)
@@ -99,7 +101,7 @@ class Heard:
         status = json.loads(msg.data)
         for execution in status["executions"]:
             if execution.get("endpoint"):
-                _settle(self.endpoint, execution["endpoint"])
+                _settle(self.execution, execution)
         if status["phase"] == "Running":
             _settle(self.running, now)
 
@@ -113,12 +115,10 @@ def _settle(future: asyncio.Future[Any], value: object) -> None:
         future.set_result(value)
 
 
-async def managed(
-    field_: Field, key: str, ready_at: Callable[[Heard], Awaitable[float]] | None = None
-) -> Start:
+async def managed(field_: Field, key: str, ready_at: Callable[[Heard], Awaitable[float]]) -> Start:
     """One of ours, from the put of its definition; it is deleted afterwards.
 
-    `ready_at` gives the moment at which it is ready; without it, the engine that its status names is asked.
+    `ready_at` gives the moment at which it is ready, by `engine_ready` or another way.
     """
     await field_.config(key, CONFIG.format(key=key))
     await field_.js.publish(f"bench.in.{key}", b"hello")
@@ -127,7 +127,7 @@ async def managed(
     async with asyncio.timeout(WITHIN), listening(field_, key) as heard:
         began = time.perf_counter()
         await bucket.put(key, definition)
-        ready = await (ready_at or _engine_ready)(heard)
+        ready = await ready_at(heard)
         start = Start(ready - began, await heard.message - began, await heard.running - began)
         await bucket.delete(key)
         await heard.gone
@@ -135,8 +135,14 @@ async def managed(
     return start
 
 
-async def _engine_ready(heard: Heard) -> float:
-    return await until_ready(await heard.endpoint)
+def engine_ready(password_of: Callable[[str], str]) -> Callable[[Heard], Awaitable[float]]:
+    """Asks the engine that the status names; `password_of` finds what opens its HTTP, by its name."""
+
+    async def ready(heard: Heard) -> float:
+        execution = await heard.execution
+        return await until_ready(execution["endpoint"], password_of(execution["name"]))
+
+    return ready
 
 
 @asynccontextmanager
@@ -152,10 +158,17 @@ async def listening(field_: Field, key: str) -> AsyncIterator[Heard]:
         yield heard
 
 
-async def until_ready(endpoint: str) -> float:
-    """The moment at which /ready answers 200. Endpoints stand below / too, whatever the root path."""
-    async with engine.Readiness(endpoint, "") as probe:
-        while True:
-            if await probe.look() == "ready":
-                return time.perf_counter()
-            await asyncio.sleep(LOOK_EVERY)
+async def until_ready(endpoint: str, password: str = "") -> float:
+    """The moment at which /ready answers 200, to this password if there is one."""
+    url, headers = urlsplit(endpoint), authorization(HTTP_USER, password) if password else ""
+    while True:
+        with suppress(OSError, EOFError, ValueError):
+            connection = await Connection.open(url.hostname or "", url.port or 80)
+            try:
+                while not connection.ended:
+                    if (await connection.get("/ready", headers))[0] == 200:
+                        return time.perf_counter()
+                    await asyncio.sleep(LOOK_EVERY)
+            finally:
+                await connection.close()
+        await asyncio.sleep(LOOK_EVERY)

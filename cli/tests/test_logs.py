@@ -16,7 +16,6 @@ import nats
 import pytest
 
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_testing.tty import HOSTILE, on_terminal
 
 NEXTHOS = Path(sys.executable).parent / "nexthos"
@@ -56,19 +55,22 @@ def telling(person, *messages, end="Complete", headers=None, reply_to=None):
             await nc.publish(message.reply, b"", headers=headers or {END: end})
 
     async def run():
-        async with connect(ConnectOptions(url=person.url), name="telling", daemon=False) as link:
-            tasks = set()
+        tasks = set()
+        nc = await nats.connect(person.url)  # a stranger's client, which checks no subject
 
-            async def asks(message):
-                tasks.add(asyncio.create_task(tell(link.nc, message)))
+        async def asks(message):
+            tasks.add(asyncio.create_task(tell(nc, message)))
 
-            await link.nc.subscribe(Names(person.namespace).endpoint("logs"), cb=asks)
-            await link.nc.flush()
+        try:
+            await nc.subscribe(Names(person.namespace).endpoint("logs"), cb=asks)
+            await nc.flush()
             started.set_result(None)
             await asyncio.to_thread(stop.wait)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await nc.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
@@ -98,13 +100,15 @@ def test_nothing_is_sent_to_whatever_somebody_who_answers_names(person, reply_to
 
     async def watching():
         nc = await nats.connect(nats_server.url)
-        await nc.subscribe(">", cb=record)
-        await nc.flush()
-        with telling(person, lines(line("one")), reply_to=reply_to):
-            done = await asyncio.to_thread(person.does, "logs", "a", "--follow")
-            assert done.stdout == "one\n"
-        await nc.flush()
-        await nc.close()
+        try:
+            await nc.subscribe(">", cb=record)
+            await nc.flush()
+            with telling(person, lines(line("one")), reply_to=reply_to):
+                done = await asyncio.to_thread(person.does, "logs", "a", "--follow")
+                assert done.stdout == "one\n"
+            await nc.flush()
+        finally:
+            await nc.close()
 
     asyncio.run(watching())
     assert any(subject.endswith(".svc.logs") for subject in sent)

@@ -12,7 +12,9 @@ import pytest
 
 from nexthos_controller.feeds import Feeds
 from nexthos_shared import objects
+from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.reasons import Reason
+from nexthos_shared.stores import Store
 from nexthos_testing import hostile
 from nexthos_testing.hostile import raw_nats
 from nexthos_testing.house import CONFIG
@@ -76,7 +78,9 @@ async def test_a_poisoned_meta_costs_its_own_pipeline_alone_also_after_a_restart
         assert "sequence" in words
         assert "bad/1" in words
         # Put again, it is as good as any. Client libraries stumble over the old meta; ours does not.
-        await house.running.site.store.configs.put("bad", "1", CONFIG.encode())
+        async with connect(ConnectOptions(builder.url), name="author", daemon=False) as link:
+            store = Store.of(link, house.field.names)
+            await store.configs.put("bad", "1", CONFIG.encode())
         await house.field.reaches("bad", "Running")
         await eventually(lambda: nothing_is_skipped(house))
 

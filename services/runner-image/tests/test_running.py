@@ -18,6 +18,7 @@ from nexthos_shared.engine import EngineProfile, is_ready, scrape
 from nexthos_shared.exits import Exit
 from nexthos_shared.names import digest_of
 from nexthos_testing.credentials import Operator
+from nexthos_testing.guarded import ANYBODYS
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually
 
@@ -133,8 +134,8 @@ async def test_what_a_user_lets_be_ignored_stays_so(rig):
 
 async def test_no_secret_stands_in_argv(rig, store, tick):
     await store.configs.put("orders", "1", tick)
-    secret = "hunter2secret"
-    url = rig.url.replace("nats://", f"nats://user:{secret}@")
+    secret = ANYBODYS
+    url = rig.url.replace("nats://", f"nats://anybody:{secret}@")
     run = await rig.start(NEXTHOS_STORE_URL=url, NEXTHOS_ENV=json.dumps({"TOKEN": secret}))
     pid = await run.engine()
     assert secret not in " ".join(argv_of(pid))

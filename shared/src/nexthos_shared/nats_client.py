@@ -69,6 +69,7 @@ class _Client(Client):
         self._skips = skips
         self._nuid = Unguessable()
         self._stored = False  # what is being read now comes from a stream
+        self._of_feed = False  # and to a watch's inbox
 
     async def _process_err(self, err_msg: str) -> None:
         # The server's word on credentials that were revoked or ran out, or on a payload that is too
@@ -89,6 +90,8 @@ class _Client(Client):
         headers: dict[str, str] | None,
     ) -> Any:
         # One key that is not UTF-8, put by anybody, ends nats-py's reading: connected, and deaf.
+        if self._of_feed and not self._stored and not self._is_control_message(data, headers or {}):
+            raise nats_errors.Error("nats: no message of a stream, and none about its consumer")
         # And so does the subject of a reply. In no inbox there is a U+FFFD.
         answerable = reply.decode(errors="replace").encode()
         return super()._build_message(sid, readable(subject), answerable, data, headers)
@@ -114,6 +117,7 @@ class _Client(Client):
     ) -> None:
         sub = self._subs.get(sid)
         self._stored = False
+        self._of_feed = sub is not None and sub._jsi is not None
         if sub is not None and sub._jsi is not None:
             self._stored = subject != sub._subject.encode()
             if not (ACK.fullmatch(reply) if self._stored else is_control(reply, headers)):

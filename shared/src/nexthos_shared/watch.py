@@ -135,8 +135,8 @@ async def follow_events(
         reconnects = link.reconnects
         try:
             async with events.feed(since, pipeline_id) as feed:
-                until = _first(feed.silence(), _until_back(link, reconnects))
-                async with aclosing(_while(feed.messages, until)) as messages:
+                ends = feed.silence(), _until_back(link, reconnects)
+                async with aclosing(_while(feed.messages, *ends)) as messages:
                     async for message in messages:
                         event = events.read(message)
                         if event is not None and event.id not in seen:
@@ -176,8 +176,8 @@ async def _watch(
                     del found  # of 50,000 entries most are replaced before the watch is opened anew
                     wait = FIRST_WAIT
                     open_ = _Open(source, link, feed, tally, terms)
-                    until = _first(feed.silence(), _until(open_, reconnects, known))
-                    async with aclosing(_while(feed.messages, until)) as messages:
+                    ends = feed.silence(), _until(open_, reconnects, known)
+                    async with aclosing(_while(feed.messages, *ends)) as messages:
                         async for message in messages:
                             revision = message.metadata.sequence.stream
                             known = replace(known, last=max(known.last, revision))
@@ -242,29 +242,22 @@ async def _identity(source: _Source, known: Identity | None) -> Identity:
 
 
 async def _while(
-    messages: asyncio.Queue[Msg | None], until: Coroutine[Any, Any, None]
+    messages: asyncio.Queue[Msg | None], *ends: Coroutine[Any, Any, None]
 ) -> AsyncGenerator[Msg, None]:
-    """Messages until `until` ends."""
+    """Messages until one of `ends` ends."""
 
     def wake(_: object) -> None:
         with suppress(asyncio.QueueFull):  # then nobody waits for a message
             messages.put_nowait(None)
 
-    end = asyncio.create_task(until)
-    end.add_done_callback(wake)
+    tasks = [asyncio.create_task(end) for end in ends]
+    for task in tasks:
+        task.add_done_callback(wake)
     try:
-        while (message := await messages.get()) is not None and not end.done():
+        while (message := await messages.get()) is not None:
+            if any(task.done() for task in tasks):
+                return
             yield message
-    finally:
-        end.cancel()
-        await asyncio.gather(end, return_exceptions=True)
-
-
-async def _first(*these: Coroutine[Any, Any, None]) -> None:
-    """Return when one of them ends; the others end with it."""
-    tasks = [asyncio.create_task(one) for one in these]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

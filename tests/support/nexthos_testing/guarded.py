@@ -20,6 +20,7 @@ MOST = 1500  # namespaces in one session
 ALSO = ("soak",)  # those of programs that are no tests, on every server
 BEFORE, AFTER = 4, 12  # of a server's own test: its namespace is given before the server, or after
 PASSWORD = "of-a-controller"
+ANYBODYS = "of-anybody"  # the password of whoever shows no credentials, for a test that needs one
 _NAMESPACE = re.compile(r"t\d{4}")
 _USERS_OF_ITS_OWN = re.compile(r"\b(authorization|accounts|operator)\b")
 _REFUSED = re.compile(
@@ -52,7 +53,7 @@ def users_for(numbers: Iterable[int], config: str) -> str:
     if _USERS_OF_ITS_OWN.search(config):
         return ""
     users = [controller_user(name) for name in (*ALSO, *map(_name, numbers))]
-    anybody = '{user: "anybody", password: "p"}'
+    anybody = f'{{user: "anybody", password: "{ANYBODYS}"}}'
     return "\n".join(
         ["authorization { users: [", anybody, *users, "] }", 'no_auth_user: "anybody"']
     )
