@@ -92,7 +92,8 @@ async def said(
     """The first line of output of a pipeline that reads."""
 
     def line() -> dict[str, str] | None:
-        for log in controller.state_dir.glob("*/*/engine.log"):
+        logs = "engine.log" if executor == "process" else "output.log"
+        for log in controller.state_dir.glob(f"*/*/{logs}"):
             for text in log.read_text().splitlines():
                 if text.startswith("{") and "level" not in json.loads(text):
                     return {k: str(v) for k, v in json.loads(text).items()}

@@ -163,7 +163,12 @@ async def test_a_controller_makes_its_store_and_runs_pipelines_with_the_rights_t
         await field.put("orders")
         await field.reaches("orders", "Running")
         assert await field.says("orders") == "v1 hello"
-        assert (await field.request("status", id="orders"))["status"]["phase"] == "Running"
+
+        async def is_told() -> bool:
+            told = await field.request("status", id="orders")
+            return bool(told["status"]["phase"] == "Running")
+
+        await eventually(is_told)  # the controller's own copy is written when NATS has confirmed it
         await field.delete("orders")
         await eventually(lambda: field.is_silent("orders"))
         assert not [line for line in controller.log() if line["event"] == "NATS refuses a subject"]
@@ -291,6 +296,9 @@ async def test_whatever_a_controller_is_made_to_answer_to_nats_refuses_what_is_n
 
             await controller.nc.subscribe(f"{namespace}.svc.>", cb=answer)
             await controller.nc.flush()
+            await (
+                controller.nc.flush()
+            )  # nats-py's first PING goes before what it still has to send
             await viewer.nc.publish(f"{namespace}.svc.logs", b"", reply=reply.format(ns=namespace))
             async with asyncio.timeout(30):
                 told = await asked.get()
