@@ -8,6 +8,7 @@ a controller is refused fails the test: see `nothing_refused` in the fixtures.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from itertools import count
 
@@ -21,11 +22,13 @@ ALSO = ("soak",)  # those of programs that are no tests, on every server
 BEFORE, AFTER = 4, 12  # of a server's own test: its namespace is given before the server, or after
 PASSWORD = "of-a-controller"
 ANYBODYS = "of-anybody"  # the password of whoever shows no credentials, for a test that needs one
-_NAMESPACE = re.compile(r"t\d{4}")
+# Others may run these tests on the same machine, and an earlier run may have left containers.
+_SESSION = f"t{secrets.token_hex(2)}"
+_NAMESPACE = re.compile(_SESSION + r"\d{4}")
 _USERS_OF_ITS_OWN = re.compile(r"\b(authorization|accounts|operator)\b")
 _REFUSED = re.compile(
-    r'user:(t\d{4}-controller" - (?:Publish|Subscription) Violation.*)'
-    r'|(authentication error.*"t\d{4}-controller".*)'
+    r'user:(t[0-9a-f]{8}-controller" - (?:Publish|Subscription) Violation.*)'
+    r'|(authentication error.*"t[0-9a-f]{8}-controller".*)'
 )
 _given = count()
 _last = 0
@@ -40,7 +43,7 @@ def next_namespace() -> str:
 
 
 def _name(number: int) -> str:
-    return f"t{number:04}"
+    return f"{_SESSION}{number:04}"
 
 
 def these() -> range:
