@@ -100,7 +100,8 @@ async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> li
     name = manifest.fields.get("engine") or "default"
     if name != "default":
         words = f"engine {name!r} is the controller's; it lints before it starts anything"
-        return [*refused, Problem(Reason.NOT_LINTED, words)]
+        seen = await engine.refused(manifest.content, env, file=manifest.config_file)
+        return [*seen, *refused, Problem(Reason.NOT_LINTED, words)]
     workdir = (manifest.fields.get("executor_options") or {}).get("workdir")
     found = await engine.lint(
         binary,
