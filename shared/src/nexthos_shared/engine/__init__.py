@@ -9,6 +9,7 @@ where anything is stored. The measured facts behind it stand in the modules, nex
     shape       what a configuration contains that matters here
     tree        the same with lines and columns
     defects     what lint lets pass and the run fails on
+    doubts      what runs and will hardly do what it was written for
     linting     the engine's own check, in a child that can't hang or leak
     messages    the engine's words, read as problems
     readiness   HTTP: is the process behind that port ours, and is it connected?
