@@ -99,6 +99,8 @@ def test_a_time_zone_that_is_none_is_told_in_a_mapping(call):
         ("http:\n  enabled: false", "http.enabled"),
         ("http:\n  debug_endpoints: true", "http.debug_endpoints"),
         ("logger:\n  file: {path: /x}", "nexthos logs"),
+        ("metrics:\n  prometheus: {file_output_path: /x}", "CPU and memory"),
+        ("metrics: {type: prometheus,\n  plugin: {a: b}}", "CPU and memory"),
         ("output: {drop: {}}\nshutdown_timeout: 5s", "stop_timeout"),
     ],
 )

@@ -59,14 +59,17 @@ def test_prometheus_metrics_of_the_files_own_are_scraped_and_added_to(options):
 
 @pytest.mark.parametrize(
     "metrics",
-    ["prometheus: {file_output_path: /x}", "type: prometheus\n  plugin: {file_output_path: /x}"],
+    [
+        "prometheus: {file_output_path: /x}",
+        "type: prometheus\n  plugin: {use_histogram_timing: true}",
+    ],
 )
-def test_a_file_that_prometheus_writes_is_left_alone(metrics):
+def test_metrics_that_nothing_can_be_added_to_are_left_alone(metrics):
     found = shape(f"metrics:\n  {metrics}\n")
 
     assert found.scrapable
     assert not found.takes_metrics
-    assert found.sets_metrics_file
+    assert found.closed_metrics
 
 
 @pytest.mark.parametrize(

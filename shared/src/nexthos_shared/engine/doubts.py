@@ -148,6 +148,20 @@ def _overridden(read: _Read) -> Iterator[Problem]:
                 yield _at(inner, f"{name}.{inner.text}: {_INSTEAD[name]}")
 
 
+def _figures(read: _Read) -> Iterator[Problem]:
+    """Metrics to which the process's own figures can't be added."""
+    file, plugin = (
+        read.root.get("metrics", *path)
+        for path in (("prometheus", "file_output_path"), ("plugin",))
+    )
+    if file is not None and file.text:
+        words = "metrics.prometheus.file_output_path: CPU and memory are not shown in `top`: leave it out"
+        yield _at(file, words)
+    elif plugin is not None:
+        words = "metrics.plugin: CPU and memory are not shown in `top`: write `metrics: {prometheus: {...}}`"
+        yield _at(plugin, words)
+
+
 # ---- paths of what is written
 
 _WRITTEN = {("file", "path"), ("file", "directory"), ("sqlite", "path")}
@@ -213,6 +227,7 @@ _JUDGES: tuple[Callable[[_Read], Iterator[Problem]], ...] = (
     _addresses,
     _mappings,
     _overridden,
+    _figures,
     _paths,
     _replicas,
 )

@@ -48,15 +48,15 @@ class ConfigShape:
     http_server_without_address: bool = False  # such a component shares the engine's own HTTP
     sets_log_file: bool = False
     finite_input: bool = False  # the input ends by itself
-    sets_metrics_file: bool = False  # its prometheus writes a file of its own when the engine ends
+    closed_metrics: bool = False  # nothing can be added to its metrics
 
     @property
     def takes_metrics(self) -> bool:
         """Whether `overlay(metrics=True)` is safe: beside another type the engine would exit 1.
 
-        Beside prometheus it adds to the options that are there, but must not take a file's place.
+        Beside prometheus it adds to the options that are there, unless they are closed.
         """
-        return self.scrapable and not self.sets_metrics_file
+        return self.scrapable and not self.closed_metrics
 
     @property
     def scrapable(self) -> bool:
@@ -80,7 +80,7 @@ def read_shape(config: bytes) -> ConfigShape:
         http_server_without_address=any(_unaddressed_servers(root)),
         sets_log_file=_sets_log_file(root.get("logger")),
         finite_input=_ends(_input_of(root), _labelled_inputs(root)),
-        sets_metrics_file=_sets_metrics_file(root.get("metrics")),
+        closed_metrics=_closed_metrics(root.get("metrics")),
     )
 
 
@@ -202,11 +202,14 @@ def _metrics_type(metrics: Any) -> str | None:
     return types[0] if types else ""
 
 
-def _sets_metrics_file(metrics: Any) -> bool:
-    options = (
-        metrics.get("prometheus") or metrics.get("plugin") if isinstance(metrics, dict) else None
+def _closed_metrics(metrics: Any) -> bool:
+    """Beside `plugin` the engine refuses what we would add; a file that it writes keeps its place."""
+    if not isinstance(metrics, dict):
+        return False
+    options = metrics.get("prometheus")
+    return "plugin" in metrics or bool(
+        isinstance(options, dict) and options.get("file_output_path")
     )
-    return bool(isinstance(options, dict) and options.get("file_output_path"))
 
 
 def _sets_log_file(logger: Any) -> bool:
