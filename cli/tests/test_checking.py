@@ -27,11 +27,28 @@ def test_lint_tells_what_is_fine_and_where_what_is_not(person):
     assert person.types("lint").exit_code == 2
 
 
-def test_lint_needs_no_server_and_no_valid_file_name(person):
+def test_lint_needs_no_server(person):
     person.env["NATS_URL"] = "nats://127.0.0.1:1"
     text = "input: {nats: {urls: ['${NATS_URL}'], subject: x}}\noutput: {drop: {}}\n"
-    result = person.does("lint", person.file("Some.Config.v2.yaml", text), "-")
-    assert "Some.Config.v2.yaml: ok" in result.stdout
+    result = person.does("lint", person.file("some_config-v2.yaml", text))
+    assert "some_config-v2.yaml: ok" in result.stdout
+
+
+@pytest.mark.fault(150)
+def test_lint_and_apply_refuse_the_same_names(person):
+    person.file("one/same.yaml", PLAIN)
+    person.file("two/same.yaml", PLAIN)
+    person.file("Some.Config.v2.yaml", PLAIN)
+    for verb in ("lint", "apply"):
+        doubled = person.types(verb, "one", "two")
+        assert doubled.exit_code == 1
+        assert "pipeline same is defined here and in one/same.yaml" in doubled.stderr
+        unnamed = person.types(verb, "Some.Config.v2.yaml")
+        assert unnamed.exit_code == 1
+        assert "InvalidName" in unnamed.stderr
+        nameless = person.types(verb, "-", input=PLAIN)
+        assert nameless.exit_code == 1
+        assert "id: is missing" in nameless.stderr
 
 
 def test_lint_checks_manifests_with_their_own_environment(person):

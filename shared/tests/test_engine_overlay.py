@@ -90,6 +90,8 @@ async def test_each_log_line_is_json_with_time_level_message_and_labels(tmp_path
         "metrics: {none: {}}",
         "metrics: {json_api: {}}",
         "metrics: {prometheus: {use_histogram_timing: true}}",
+        "metrics: {type: prometheus, plugin: {use_histogram_timing: true}}",
+        "metrics: {prometheus: {file_output_path: ./own.prom}}",
         "metrics: {}",
         "metrics: null",
     ],
@@ -266,3 +268,13 @@ def test_the_definition_may_set_anything_but_the_names_of_nexthos():
     env = {"TZ": "CET", "NATS_URL": "nats://other", "NEXTHOS_VERSION": "forged"}
 
     assert made(base=OURS, env=env) == {**OURS, **NAMED, "TZ": "CET", "NATS_URL": "nats://other"}
+
+
+@pytest.mark.parametrize(
+    "own", ["{prometheus: {}}", "{type: prometheus}", "{prometheus: null}", "{}"]
+)
+async def test_figures_of_the_process_are_there_where_prometheus_is_written_out(tmp_path, own):
+    async with running_engine(f"{TICK}metrics: {own}\n", tmp_path) as engine:
+        await engine.until_ready()
+        assert await engine.stop() == 0
+    assert "process_resident_memory_bytes" in engine.metrics_file.read_text()

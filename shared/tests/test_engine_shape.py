@@ -47,11 +47,41 @@ def test_other_metrics_are_named_and_take_none_of_ours(metrics, named):
     assert not found.scrapable
 
 
-def test_prometheus_metrics_of_the_files_own_are_scraped_and_left_alone():
-    found = shape("metrics:\n  prometheus: {use_histogram_timing: true}\n")
+@pytest.mark.parametrize(
+    "options", ["{}", "{use_histogram_timing: true}", "", "{file_output_path: ''}"]
+)
+def test_prometheus_metrics_of_the_files_own_are_scraped_and_added_to(options):
+    found = shape(f"metrics:\n  prometheus: {options}\n")
+
+    assert found.scrapable
+    assert found.takes_metrics
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        "prometheus: {file_output_path: /x}",
+        "type: prometheus\n  plugin: {use_histogram_timing: true}",
+    ],
+)
+def test_metrics_that_nothing_can_be_added_to_are_left_alone(metrics):
+    found = shape(f"metrics:\n  {metrics}\n")
 
     assert found.scrapable
     assert not found.takes_metrics
+    assert found.closed_metrics
+
+
+@pytest.mark.parametrize(
+    "text", ["output: {drop: {}}\n", "input:\noutput: {drop: {}}\n", "{output: {drop: {}}}"]
+)
+def test_where_no_input_is_written_it_is_stdin_and_ends(text):
+    assert shape(text).finite_input
+
+
+def test_an_input_that_is_written_ends_only_if_its_kind_does():
+    assert not shape("input:\n  nats: {}\noutput: {drop: {}}\n").finite_input
+    assert not shape("input: {nats: {}}\noutput: {drop: {}}\n").finite_input
 
 
 @pytest.mark.parametrize("server", ["{path: /post}", "", '{address: ""}', "{address: null}"])

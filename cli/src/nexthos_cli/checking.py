@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ async def check(
     with_content = [(n, m) for n, m in enumerate(manifests) if m.content is not None]
     if not with_content:
         return checked
-    checked.warnings = list(_warnings(m for _, m in with_content))
+    checked.warnings = await asyncio.to_thread(_all_warnings, [m for _, m in with_content], options)
     try:
         binary = engine or locate_engine()
     except EngineMissing as error:
@@ -57,6 +57,39 @@ async def check(
     for (number, manifest), problems in zip(with_content, found, strict=True):
         _sort(number, manifest, problems, checked)
     return checked
+
+
+def _all_warnings(manifests: Sequence[Manifest], options: ConnectOptions) -> list[Problem]:
+    """What will run, and perhaps not as it is meant. Blocks: a second for 128 KiB."""
+    from nexthos_shared.engine.doubts import Where, doubts
+
+    found = list(_warnings(manifests))
+    for manifest in manifests:
+        where = Where(
+            executor=str(manifest.fields.get("executor") or "process"),
+            workdir=bool((manifest.fields.get("executor_options") or {}).get("workdir")),
+            replicas=manifest.fields.get("replicas") or 1,
+        )
+        environment = _environment(manifest, options)
+        told = doubts(manifest.content or b"", environment, where)
+        told += _missing_files(manifest, environment, where.executor)
+        found += [manifest.placed(problem) for problem in told]
+    return found
+
+
+def _missing_files(manifest: Manifest, env: Mapping[str, str], executor: str) -> Iterator[Problem]:
+    """Files that are not on this machine; a container has others, and is not judged."""
+    from nexthos_shared.engine.doubts import files_read
+
+    if executor == "docker":
+        return
+    workdir = (manifest.fields.get("executor_options") or {}).get("workdir")
+    for path, problem in files_read(manifest.content or b"", env):
+        start = (
+            workdir if isinstance(workdir, str) else os.devnull
+        )  # a new execution's folder is empty
+        if not os.path.exists(os.path.join(start, path)):
+            yield problem
 
 
 def _warnings(manifests: Iterable[Manifest]) -> Iterator[Problem]:
@@ -83,10 +116,11 @@ def _sort(number: int, manifest: Manifest, problems: list[Problem], checked: Che
             checked.failed.add(number)
 
 
-async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> list[Problem]:
+def _environment(manifest: Manifest, options: ConnectOptions) -> dict[str, str]:
+    """What its engine will get, as far as it is known here."""
     from nexthos_shared import engine
 
-    env = engine.environment(
+    return engine.environment(
         nats_url=options.safe_url,
         nats_creds=options.creds,
         pipeline=manifest.id,
@@ -95,12 +129,19 @@ async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> li
         env=manifest.fields.get("env") or {},
         base=os.environ,
     )
+
+
+async def _lint(binary: Path, manifest: Manifest, options: ConnectOptions) -> list[Problem]:
+    from nexthos_shared import engine
+
+    env = _environment(manifest, options)
     assert manifest.content is not None
     refused = await asyncio.to_thread(_refused, manifest, manifest.content, env)
     name = manifest.fields.get("engine") or "default"
     if name != "default":
         words = f"engine {name!r} is the controller's; it lints before it starts anything"
-        return [*refused, Problem(Reason.NOT_LINTED, words)]
+        seen = await engine.refused(manifest.content, env, file=manifest.config_file)
+        return [*seen, *refused, Problem(Reason.NOT_LINTED, words)]
     workdir = (manifest.fields.get("executor_options") or {}).get("workdir")
     found = await engine.lint(
         binary,

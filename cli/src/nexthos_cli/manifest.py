@@ -27,6 +27,10 @@ from nexthos_shared.errors import InvalidName
 from nexthos_shared.models import Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason
 
+ONLY_RESOURCES = (
+    "only resources: no input, no output; the resources of other files are not loaded, so each "
+    "configuration needs them in its own file"
+)
 PLAIN_KEYS = {"input", "output", "pipeline", "buffer"}
 _TEST_FILE = re.compile(r"_(benthos|bento)_test$")
 _TOP_KEY = re.compile(r"""^["']?([A-Za-z_]\w*)["']?[ \t]*:(?:\s|$)""", re.MULTILINE)
@@ -43,6 +47,7 @@ class Manifest:
     config_file: str  # where `content` stands, for messages
     document: Document = field(default_factory=Document)
     block: Mark | None = None  # line above a `config: |` block, and the block's indentation
+    inline: Mark | None = None  # where a `config` begins whose lines are not the file's, as in JSON
 
     @property
     def wanted(self) -> Wanted | None:
@@ -57,6 +62,15 @@ class Manifest:
 
     def placed(self, problem: Problem) -> Problem:
         """A problem of the configuration, at its place in the file that was given."""
+        if self.inline is not None:
+            within = f" (line {problem.line} of the configuration)" if problem.line else ""
+            return replace(
+                problem,
+                file=self.config_file,
+                line=self.inline.line,
+                column=self.inline.column,
+                message=f"{problem.message}{within}",
+            )
         if self.block is None or problem.line is None:
             return replace(problem, file=self.config_file)
         column = problem.column + self.block.column if problem.column else None
@@ -86,20 +100,17 @@ class Loaded:
     problems: list[Problem] = field(default_factory=list)
 
 
-def load(
-    sources: Iterable[Source], env: Mapping[str, str] | None = None, *, any_name: bool = False
-) -> Loaded:
-    """Read all of them. `env` is merged over each manifest's. `any_name`: file names need be no ids."""
-    loading = _Loading(dict(env or {}), any_name)
+def load(sources: Iterable[Source], env: Mapping[str, str] | None = None) -> Loaded:
+    """Read all of them. `env` is merged over each manifest's."""
+    loading = _Loading(dict(env or {}))
     for source in sources:
         loading.source(source)
     return loading.finished()
 
 
 class _Loading:
-    def __init__(self, env: dict[str, str], any_name: bool) -> None:
+    def __init__(self, env: dict[str, str]) -> None:
         self._env = env
-        self._any_name = any_name
         self._loaded = Loaded()
         self._claimed: dict[Path, Manifest] = {}  # configuration files that manifests name
         self._paths: dict[str, Path] = {}  # plain files, by shown name
@@ -118,7 +129,7 @@ class _Loading:
             self._plain(source)
             return
         if keys and not looks_plain and all(k.endswith("_resources") for k in keys):
-            self._skip(source, "only resources: no input, no output")
+            self._skip(source, ONLY_RESOURCES)
             return
         try:
             documents = [d for d in read_documents(text) if d.value is not None]
@@ -179,8 +190,12 @@ class _Loading:
         if pipeline_id is None or len(self._loaded.problems) > before:
             return
         value["id"] = pipeline_id
-        block = _block(text, document) if shown == source.name else None
-        manifest = Manifest(pipeline_id, source.name, value, content, shown, document, block)
+        here = content is not None and path is None
+        block = _block(text, document) if here else None
+        inline = document.mark(("config",)) if here and block is None else None
+        manifest = Manifest(
+            pipeline_id, source.name, value, content, shown, document, block, inline
+        )
         if path is not None:
             self._claimed[path.resolve()] = manifest
         self._loaded.manifests.append(manifest)
@@ -244,8 +259,6 @@ class _Loading:
             )
             return None
         value = written if written is not None else re.sub(r"[_\s]", "-", str(source.stem)).lower()
-        if self._any_name and written is None and not names.is_id(value):
-            return "unnamed"
         try:
             return names.check_id(value)
         except InvalidName as error:
@@ -304,13 +317,13 @@ class _Loading:
             if owner is not None and owner is not manifest:
                 words = f"the configuration of pipeline {owner.id} in {owner.file}"
                 self._loaded.skipped.append(Skipped(manifest.file, words))
-            elif manifest.id in kept and not self._any_name:
+            elif manifest.id in kept:
                 words = f"pipeline {manifest.id} is defined here and in {kept[manifest.id].file}"
                 self._loaded.problems.append(
                     manifest.problem(Reason.INVALID_DEFINITION, words, "id")
                 )
             else:
-                kept[f"{manifest.file}/{manifest.id}" if self._any_name else manifest.id] = manifest
+                kept[manifest.id] = manifest
         self._loaded.manifests = list(kept.values())
         return self._loaded
 
@@ -324,8 +337,8 @@ def _block(text: str, document: Document) -> Mark | None:
     mark = document.marks.get(("config",))
     if mark is None or ("config",) not in document.blocks:
         return None
-    above = text.splitlines()[mark.line :]
-    value = str(document.value["config"]).splitlines()
+    above = text.split("\n")[mark.line :]
+    value = str(document.value["config"]).split("\n")
     for written, meant in zip(above, value, strict=False):
         if meant.strip():
             return Mark(mark.line, len(written) - len(meant))
@@ -336,7 +349,7 @@ def _why_neither(keys: set[str]) -> str:
     if keys == {"tests"}:
         return "unit tests of a configuration"
     if keys and all(k.endswith("_resources") for k in keys):
-        return "only resources: no input, no output"
+        return ONLY_RESOURCES
     if keys & {"config", "config_file"} or {"status", "version"} <= keys:
         return "looks like a manifest, but has no `schema: 1`"
     return "neither a manifest (no `schema: 1`) nor a Benthos configuration (no input, output, pipeline)"

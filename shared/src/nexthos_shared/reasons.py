@@ -66,6 +66,7 @@ class Reason(StrEnum):
     METRICS_NOT_SCRAPED = "MetricsNotScraped"
     SHARED_HTTP_ADDRESS = "SharedHttpAddress"
     FINITE_INPUT = "FiniteInput"
+    HARDLY_MEANT = "HardlyMeant"
     OUTDATED = "Outdated"
     ENGINES_AS_ROOT = "EnginesAsRoot"
     CREDENTIALS_SHARED = "CredentialsShared"
@@ -311,6 +312,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.FINITE_INPUT: Explanation(
         "The input is known to end, and a `lifecycle: service` runs for ever: each end counts as one.",
         "Set `lifecycle: job` if it is meant to end; otherwise use an input that does not.",
+    ),
+    Reason.HARDLY_MEANT: Explanation(
+        "The configuration can run, and will hardly do what it was written for.",
+        "Write what the message says in the line that it names, or leave it if it is meant.",
     ),
     Reason.OUTDATED: Explanation(
         "It was started with another engine or other settings than the controller has now.",

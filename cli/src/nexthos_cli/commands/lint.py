@@ -45,7 +45,7 @@ async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
 
     engine = locate_engine()
     sources, problems = read_sources(paths)
-    loaded = load(sources, env, any_name=True)
+    loaded = load(sources, env)
     loaded.problems[:0] = problems
     checked = await check(loaded.manifests, app.options(), engine=engine)
     if not structured(app, _model(loaded, checked)):

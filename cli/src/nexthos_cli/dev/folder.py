@@ -58,6 +58,7 @@ class Folder:
     broken: dict[str, list[Problem]] = field(default_factory=dict)  # by file, as of the last look
     empty: bool = False  # nothing in it defines a pipeline, as of the last look
     _claimed: set[str] = field(default_factory=set)  # configuration files that manifests name
+    _warned: frozenset[Problem] = frozenset()  # as of the last look
     _skipped: dict[str, str] = field(default_factory=dict)  # why, by file
 
     async def bring(self, *, first: bool = False) -> None:
@@ -68,6 +69,7 @@ class Folder:
         self._claimed = {os.path.normpath(m.config_file) for m in manifests}
         self._tell_skipped(found.loaded)
         checked = await check(manifests, self.options, engine=self.engine)
+        self._tell_warnings(checked.warnings)
         problems += checked.problems
         good = [m for n, m in enumerate(manifests) if n not in checked.failed]
         problems += await self._apply(good, quiet=not first)
@@ -144,6 +146,12 @@ class Folder:
             if self._skipped.get(file) != reason:
                 self.say(f"skipped {file}: {reason}", "dim")
         self._skipped = now
+
+    def _tell_warnings(self, warnings: Sequence[Problem]) -> None:
+        for warning in dict.fromkeys(warnings):
+            if warning not in self._warned:
+                self.say(f"warning: {sentence(warning)}", "yellow")
+        self._warned = frozenset(warnings)
 
     def _tell(self, problems: list[Problem]) -> None:
         """Each problem once: not again at every save of another file."""

@@ -134,15 +134,17 @@ class Facts:
         self, spec: Spec, content: bytes, file: str, *, here: bool
     ) -> list[Problem]:
         definition = spec.definition
+        environment = self._surroundings.environment(spec, replica=0)
         binary = self._surroundings.engines.get(definition.engine)
+        asked = binary is not None and here
+        refused = [] if asked else await engine.refused(content, environment, file=file)
         if binary is None:
             words = f"engine {definition.engine!r} is only in an image: it is not asked beforehand"
-            return [Problem(Reason.NOT_LINTED, words)]
-        environment = self._surroundings.environment(spec, replica=0)
+            return [*refused, Problem(Reason.NOT_LINTED, words)]
         imports = await asyncio.to_thread(may_import, content, environment)
         if imports and not here:
             words = "a mapping may import a file, which is not on this machine: it is not asked beforehand"
-            return [Problem(Reason.NOT_LINTED, words)]
+            return [*refused, Problem(Reason.NOT_LINTED, words)]
         workdir = definition.executor_options.get("workdir")
         users = self._surroundings.engine_users
         problems = await engine.lint(

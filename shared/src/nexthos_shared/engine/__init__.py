@@ -7,6 +7,9 @@ where anything is stored. The measured facts behind it stand in the modules, nex
     profile     which distribution a binary is, its version, its command lines
     given       the flags and the environment that an execution gets
     shape       what a configuration contains that matters here
+    tree        the same with lines and columns
+    defects     what lint lets pass and the run fails on
+    doubts      what runs and will hardly do what it was written for
     linting     the engine's own check, in a child that can't hang or leak
     messages    the engine's words, read as problems
     readiness   HTTP: is the process behind that port ours, and is it connected?
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nexthos_shared.engine.given import environment, overlay
-    from nexthos_shared.engine.linting import MAX_CONFIG_BYTES, lint
+    from nexthos_shared.engine.linting import MAX_CONFIG_BYTES, lint, refused
     from nexthos_shared.engine.messages import last_error
     from nexthos_shared.engine.profile import (
         Distribution,
@@ -47,6 +50,7 @@ __all__ = [
     "overlay",
     "profile_of",
     "read_shape",
+    "refused",
     "scrape",
 ]
 
@@ -57,6 +61,7 @@ _HOME = {
     "overlay": "given",
     "MAX_CONFIG_BYTES": "linting",
     "lint": "linting",
+    "refused": "linting",
     "last_error": "messages",
     "Distribution": "profile",
     "EngineProfile": "profile",

@@ -6,12 +6,14 @@ column; none means that it passes. Must not know where the bytes come from.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from nexthos_shared.engine import defects
 from nexthos_shared.engine.child import Finished, run_child
 from nexthos_shared.engine.messages import plain, read_message, without_values
 from nexthos_shared.engine.profile import EngineProfile
@@ -44,8 +46,9 @@ async def lint(
     seconds, `user` who the engine runs as. Values of variables never stand in a message. Raises
     EngineMissing if `binary` can't be started; an engine that does not answer in time gives NotLinted.
     """
-    if problem := _unacceptable(config):
-        return [replace(problem, file=file)]
+    seen = await refused(config, env, file=file)
+    if seen and (_unacceptable(config) or _is_nothing(seen)):
+        return seen
     with tempfile.TemporaryDirectory(prefix="nexthos-lint-") as folder:
         path = Path(folder) / "config.yaml"
         path.write_bytes(config)
@@ -66,9 +69,33 @@ async def lint(
             ]
         except OSError as error:
             raise EngineMissing(f"{binary}: {error.strerror or error}") from error
-        found = _problems(done, path)
-    placed = (_placed(problem, config) for problem in _without_echoes(found, config))
-    return [replace(without_values(p, env), file=file) for p in placed][:MAX_PROBLEMS]
+        found = [_without_folder(p, folder) for p in _problems(done, path)]
+    placed = [_placed(problem, config) for problem in _without_echoes(found, config)]
+    told = [replace(without_values(p, env), file=file) for p in placed if not _is_merge(p)]
+    return [*seen, *told][:MAX_PROBLEMS]
+
+
+async def refused(config: bytes, env: Mapping[str, str], *, file: str) -> list[Problem]:
+    """What is wrong whichever engine reads it, for engines too that can't be asked. Never raises."""
+    if problem := _unacceptable(config):
+        return [replace(problem, file=file)]
+    # In a thread: 128 KiB of YAML take most of a second to parse.
+    found = await asyncio.to_thread(defects.refused, config, env)
+    return [replace(without_values(p, env), file=file) for p in found]
+
+
+def _is_nothing(problems: list[Problem]) -> bool:
+    return problems[0].message in (defects.EMPTY, defects.NO_MAPPING)
+
+
+def _is_merge(problem: Problem) -> bool:
+    return problem.message == "field << not recognised"  # told by `defects`, with what to write
+
+
+def _without_folder(problem: Problem, folder: str) -> Problem:
+    """The folder is ours and gone by now: what is in it is named by its name alone."""
+    message = problem.message.replace(f"{folder}/", "").replace(folder, "an empty folder")
+    return replace(problem, message=message)
 
 
 def _unacceptable(config: bytes) -> Problem | None:

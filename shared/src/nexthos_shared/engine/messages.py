@@ -54,7 +54,7 @@ def read_message(text: str, *, default: Reason) -> list[Problem]:
     if match := _YAML_LINE.match(text):
         line, column = int(match[1]), None
         text = f"yaml: {text[match.end() :]}"
-    text = text.strip()[:MAX_MESSAGE]
+    text = " ".join(text.split())[:MAX_MESSAGE]
     if match := _VARIABLES.search(text):
         return [_missing_variable(name) for name in match[1].split()]
     if match := _COMPONENT.search(text):
@@ -85,7 +85,7 @@ def _missing_component(match: re.Match[str], line: int | None, column: int | Non
 def last_error(log_text: str, env: Mapping[str, str] | None = None) -> Problem | None:
     """Why an engine ended, from the end of its log: its last error, or the first lint error of it.
 
-    `env` is what the engine was given: values of its variables are replaced by their names. None if
+    `env` is what the engine was given: values of its variables are shown by their names alone. None if
     the log holds no error. The reason is ComponentMissing, LintFailed, VariableMissing, else Exited.
     """
     found: Problem | None = None
@@ -140,19 +140,26 @@ _SNIPPET_PART = 3
 
 
 def without_values(problem: Problem, env: Mapping[str, str]) -> Problem:
-    """Return the same problem with the values of `env` replaced by `${NAME}` in its message."""
+    """Return the same problem, its message with `***(NAME)` in place of the values of `env`.
+
+    Not `${NAME}`, which would read as if the engine had not filled it in.
+    """
     secrets = {name: value for name, value in env.items() if name not in _NO_SECRETS and value}
     message = problem.message
     for form, name in sorted(_forms(secrets), key=lambda f: -len(f[0])):
         if len(form) > _SNIPPET_PART:
-            message = message.replace(form, f"${{{name}}}")
+            message = message.replace(form, _instead(name))
         else:
-            message = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", f"${{{name}}}", message)
+            message = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", _instead(name), message)
     for name, value in secrets.items():
         message = _without_parts(message, name, value)
         if (match := _SNIPPET.search(message)) and _shares(match["part"], value):
-            message = f"{message[: match.start('part')]}${{{name}}}"
+            message = f"{message[: match.start('part')]}{_instead(name)}"
     return problem if message == problem.message else replace(problem, message=message)
+
+
+def _instead(name: str) -> str:
+    return f"***({name})"
 
 
 def _without_parts(message: str, name: str, value: str) -> str:
@@ -163,7 +170,7 @@ def _without_parts(message: str, name: str, value: str) -> str:
         if len(message) - at >= size and message[at : at + size] in value:
             while at + size < len(message) and message[at : at + size + 1] in value:
                 size += 1
-            kept.append(f"${{{name}}}")
+            kept.append(_instead(name))
         else:
             size = 1
             kept.append(message[at])

@@ -21,7 +21,7 @@ MAX_PARSED_BYTES = 128 * 1024  # about 0.8 s
 MAX_DEPTH = 64
 MAX_EVENTS = 50_000
 # What the parser ends with by defects of its own: `"\\UFFFFFFFF"` is an OverflowError.
-_DEFECTS = (
+PARSER_DEFECTS = (
     ValueError,
     LookupError,
     TypeError,
@@ -33,6 +33,7 @@ _DEFECTS = (
 _OF_INTEREST = re.compile(
     rb"metrics|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
 )
+_INPUT_KEY = re.compile(rb"^input[ \t]*:[ \t]*(?:#.*)?\r?\n(?=[ \t]+[^\s#])", re.MULTILINE)
 _METRICS_KEY = re.compile(rb"""^["']?metrics["']?\s*:""", re.MULTILINE)
 
 _MAY_NAME_METRICS = re.compile(rb"metrics|\\[ux]")
@@ -47,11 +48,15 @@ class ConfigShape:
     http_server_without_address: bool = False  # such a component shares the engine's own HTTP
     sets_log_file: bool = False
     finite_input: bool = False  # the input ends by itself
+    closed_metrics: bool = False  # nothing can be added to its metrics
 
     @property
     def takes_metrics(self) -> bool:
-        """Whether `overlay(metrics=True)` is safe: beside another type the engine would exit 1."""
-        return self.names_metrics is None
+        """Whether `overlay(metrics=True)` is safe: beside another type the engine would exit 1.
+
+        Beside prometheus it adds to the options that are there, unless they are closed.
+        """
+        return self.scrapable and not self.closed_metrics
 
     @property
     def scrapable(self) -> bool:
@@ -61,7 +66,7 @@ class ConfigShape:
 
 def read_shape(config: bytes) -> ConfigShape:
     """Return the shape of `config`. Never raises: what can't be read is not `known`."""
-    if not _OF_INTEREST.search(config):
+    if not _OF_INTEREST.search(config) and _INPUT_KEY.search(config):
         return ConfigShape()
     try:
         root = parse_bounded(config)
@@ -74,7 +79,8 @@ def read_shape(config: bytes) -> ConfigShape:
         names_metrics=_metrics_type(root.get("metrics")),
         http_server_without_address=any(_unaddressed_servers(root)),
         sets_log_file=_sets_log_file(root.get("logger")),
-        finite_input=_ends(root.get("input"), _labelled_inputs(root)),
+        finite_input=_ends(_input_of(root), _labelled_inputs(root)),
+        closed_metrics=_closed_metrics(root.get("metrics")),
     )
 
 
@@ -118,7 +124,7 @@ def parse_bounded(config: bytes) -> Any:
         mark = error.problem_mark or error.context_mark
         where = (mark.line + 1, mark.column + 1) if mark else (None, None)
         raise Unreadable(str(error.problem), *where) from error
-    except (YAMLError, *_DEFECTS) as error:
+    except (YAMLError, *PARSER_DEFECTS) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
 
 
@@ -136,7 +142,7 @@ def _build(events: Iterator[Any]) -> Any:
         if kind in ("MappingEndEvent", "SequenceEndEvent"):
             value, anchor = stack[-1].value, stack.pop().anchor
         elif kind == "ScalarEvent":
-            value, anchor = _scalar(event), event.anchor
+            value, anchor = scalar(event), event.anchor
         elif kind == "AliasEvent":
             value, anchor = anchors.get(event.anchor), None
         else:
@@ -174,7 +180,8 @@ class _Open:
             self._keyed = True
 
 
-def _scalar(event: Any) -> str | None:
+def scalar(event: Any) -> str | None:
+    """The text of a scalar, None for null."""
     plain = event.style in (None, "")
     return None if plain and event.value in ("", "~", "null", "Null", "NULL") else str(event.value)
 
@@ -193,6 +200,16 @@ def _metrics_type(metrics: Any) -> str | None:
         return str(metrics["type"])
     types: list[str] = sorted(metrics.keys() - _METRICS_FIELDS)
     return types[0] if types else ""
+
+
+def _closed_metrics(metrics: Any) -> bool:
+    """Beside `plugin` the engine refuses what we would add; a file that it writes keeps its place."""
+    if not isinstance(metrics, dict):
+        return False
+    options = metrics.get("prometheus")
+    return "plugin" in metrics or bool(
+        isinstance(options, dict) and options.get("file_output_path")
+    )
 
 
 def _sets_log_file(logger: Any) -> bool:
@@ -216,6 +233,14 @@ def _unaddressed_servers(root: dict[str, Any]) -> Iterator[bool]:
         if "http_server" in node:
             server = node["http_server"]
             yield not (isinstance(server, dict) and server.get("address"))
+
+
+_SECTIONS = frozenset({"input", "buffer", "pipeline", "output"})
+
+
+def _input_of(root: dict[str, Any]) -> Any:
+    """Its input; where none is written, the engine reads stdin."""
+    return root.get("input") or ({"stdin": {}} if _SECTIONS & root.keys() else None)
 
 
 _ENDING = frozenset({"csv", "file", "parquet", "read_until", "sql_raw", "sql_select", "stdin"})
