@@ -34,7 +34,7 @@ def test_lint_needs_no_server(person):
     assert "some_config-v2.yaml: ok" in result.stdout
 
 
-@pytest.mark.fault(150)
+@pytest.mark.fault(118)
 def test_lint_and_apply_refuse_the_same_names(person):
     person.file("one/same.yaml", PLAIN)
     person.file("two/same.yaml", PLAIN)

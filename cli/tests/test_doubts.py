@@ -9,7 +9,7 @@ import pytest
 CONFIG = "input: {generate: {interval: 1s, mapping: root = 1}}\noutput:\n  file: {path: out.txt}\n"
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 def test_lint_and_apply_say_it_at_the_line_of_the_file(person):
     block = "".join(f"  {line}\n" for line in CONFIG.splitlines())
     person.file("m.yaml", f"schema: 1\nid: m\nconfig: |\n{block}")
@@ -30,7 +30,7 @@ def test_a_folder_of_its_own_leaves_nothing_to_say(person):
     assert "warning" not in person.does("lint", person.file("m.yaml", text)).stderr
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 def test_a_schema_file_that_is_not_there_is_told(person):
     steps = "pipeline:\n  processors:\n    - json_schema: {schema_path: 'file:///nowhere/s.json'}\n"
     said = person.does(

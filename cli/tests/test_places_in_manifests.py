@@ -20,7 +20,7 @@ def placed(text: str, tmp_path) -> Problem:
     return loaded.manifests[0].placed(WRONG)
 
 
-@pytest.mark.fault(155)
+@pytest.mark.fault(123)
 @pytest.mark.parametrize(
     "text",
     [

@@ -16,7 +16,7 @@ def said(config: str, **env: str) -> list[tuple[int | None, str]]:
     return [(p.line, p.message) for p in refused(config.encode(), env)]
 
 
-@pytest.mark.fault(151)
+@pytest.mark.fault(119)
 @pytest.mark.parametrize(
     "config",
     ["", "\n \n", "# only\n# comments", "null\n", "~", "---\n", "--- # x\n...\n", "{}", "\ufeff"],
@@ -27,7 +27,7 @@ async def test_an_empty_configuration_is_told_as_such(config):
     assert problem.reason is Reason.LINT_FAILED
 
 
-@pytest.mark.fault(151)
+@pytest.mark.fault(119)
 @pytest.mark.parametrize("config", ["hello", "[1, 2]", "- a\n", "42", "'input: x'"])
 async def test_what_is_no_mapping_is_told_as_such(config):
     [problem] = await lint(locate_engine(), config.encode(), {}, file="a.yaml")
@@ -35,7 +35,7 @@ async def test_what_is_no_mapping_is_told_as_such(config):
     assert (problem.file, problem.line) == ("a.yaml", 1)
 
 
-@pytest.mark.fault(152)
+@pytest.mark.fault(120)
 @pytest.mark.parametrize(
     ("config", "line", "words"),
     [
@@ -58,7 +58,7 @@ def test_a_mark_with_nothing_behind_it_is_no_second_document(end):
     assert said("---\n" + GOOD + end) == []
 
 
-@pytest.mark.fault(152)
+@pytest.mark.fault(120)
 @pytest.mark.parametrize("value", ["*x", "[*x]", "{interval: 1s}"])
 async def test_a_merge_key_is_told_once_with_its_line(value):
     config = "input:\n  generate:\n    mapping: &x {a: b}\n"
@@ -68,7 +68,7 @@ async def test_a_merge_key_is_told_once_with_its_line(value):
     assert said(config.replace("<<", "'<<'")) == []
 
 
-@pytest.mark.fault(153)
+@pytest.mark.fault(121)
 @pytest.mark.parametrize(
     "interval",
     ["99 * * * *", "TZ=Nowhere/X 1 * * * *", "1x", "@never", "@every 1x", "UTC * * * * *", "* * *"],
@@ -92,7 +92,7 @@ def test_an_interval_that_the_engine_takes_is_fine(interval):
     assert fault_of(interval) == ""
 
 
-@pytest.mark.fault(153)
+@pytest.mark.fault(121)
 @pytest.mark.parametrize(
     ("part", "words"),
     [

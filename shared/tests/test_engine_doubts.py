@@ -18,7 +18,7 @@ def told(
     return [(p.line, p.column, p.message) for p in found]
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 @pytest.mark.parametrize(
     ("url", "where"),
     [
@@ -52,7 +52,7 @@ def test_other_addresses_are_fine(url):
     assert told(f"input: {{nats: {{urls: ['{url}'], subject: a}}}}\n") == []
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 @pytest.mark.parametrize(
     ("mapping", "line"),
     [
@@ -76,7 +76,7 @@ def test_a_variable_with_a_value_to_fall_back_on_is_fine():
     assert told('pipeline: {processors: [{mapping: \'root = env("SITE").or("x")\'}]}') == []
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 @pytest.mark.parametrize(
     "call", ['ts_format("2006", "No/Where")', 'ts_tz("No/Where")', "ts_strftime('%Y', 'X')"]
 )
@@ -91,7 +91,7 @@ def test_a_time_zone_that_is_none_is_told_in_a_mapping(call):
     )
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 @pytest.mark.parametrize(
     ("section", "words"),
     [
@@ -110,7 +110,7 @@ def test_what_every_engine_is_given_anew_is_told(section, words):
     assert words in said
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 @pytest.mark.parametrize(
     "part",
     [
@@ -135,7 +135,7 @@ def test_an_absolute_path_and_one_that_is_not_known_are_fine():
     assert told("output: {file: {path: '${PLACE}'}}", PLACE="/data/x") == []
 
 
-@pytest.mark.fault(154)
+@pytest.mark.fault(122)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
