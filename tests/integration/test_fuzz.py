@@ -29,7 +29,7 @@ from nexthos_testing.house import Builder, House
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "12"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "45"))
 FIRST_SEED = int(os.environ.get("FUZZ_SEED", "1"))
 WRITES = 150  # in one round, before it is looked whether the controller acts
 HEALTHY = ("one", "two", "three")

@@ -34,7 +34,10 @@ structlog.configure(processors=[structlog.processors.add_log_level, console_rend
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("nexthos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # What `make fuzz` takes: each test of bytes for minutes, and other bytes each time.
-settings.register_profile("fuzz", settings.get_profile("nexthos"), max_examples=20_000)
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "600"))
+settings.register_profile(
+    "fuzz", settings.get_profile("nexthos"), max_examples=int(20 * FUZZ_SECONDS)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "nexthos"))
 
 
