@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from nexthos_controller.executors import delivery
 from nexthos_controller.executors.base import SAYS
+from nexthos_controller.executors.streams import watch
 from nexthos_shared.reasons import Reason
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.rig import Rig
@@ -170,3 +172,23 @@ async def test_what_is_ready_while_every_message_fails_says_so(either, rest, wor
     [problem] = seen.symptoms
     assert problem.reason is Reason.ERRORING
     assert words in problem.message
+
+
+@pytest.mark.fault(145)
+async def test_what_takes_messages_and_gives_none_on_says_so(either, monkeypatch):
+    """It logs nothing: each message is dropped by a mapping, as by one with a slip in its condition."""
+    for name, value in (("EVERY", 0.2), ("SILENT_FOR", 1.0)):
+        monkeypatch.setattr(delivery, name, value)
+    monkeypatch.setattr(watch, "EVERY", 0.2)
+    dropped = "pipeline: {processors: [{mapping: 'root = deleted()'}]}\n"
+    config = f"input: {{generate: {{mapping: 'root = {{}}', interval: 20ms}}}}\n{dropped}{DROP}"
+    spec = either.spec("orders", config=config.encode())
+    await either.executor.start(spec, 0)
+
+    async def silent():
+        seen = await either.seen(spec)
+        return seen if seen.symptoms else None
+
+    seen = await eventually(silent)
+    assert seen.ready
+    assert [p.reason for p in seen.symptoms] == [Reason.NOT_DELIVERING]

@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from nexthos_controller.executors.delivery import PACE, Delivery
 from nexthos_controller.executors.heard import Heard
+from nexthos_controller.figures import read_figures
 from nexthos_shared.engine import Readiness, Ready
 from nexthos_shared.reasons import Problem, Reason
 
@@ -53,12 +55,26 @@ async def probe(asked: Asked, say: Say) -> None:
         while True:
             answer = await readiness.look()
             verdict.heard.take(await asked.logged(), loop.time())
+            await _count(readiness, verdict, loop.time())
             before = verdict.ready
             if verdict.take(answer, readiness.detail, loop.time()):
                 say(verdict.ready, verdict.problem, verdict.symptoms)
             if verdict.ready != before:
                 since = loop.time()
             await asyncio.sleep(_pause(loop.time() - since, verdict.ready))
+
+
+async def _count(readiness: Readiness, verdict: Verdict, now: float) -> None:
+    """Ask what it counts, seldom, and only while it calls itself ready."""
+    delivery = verdict.delivery
+    if not verdict.ready or not delivery.is_due(now, PACE):
+        return
+    try:
+        figures = read_figures(await readiness.metrics())
+    except ValueError:
+        return
+    if figures is not None:
+        delivery.take(figures.count.received, figures.count.sent, now)
 
 
 def report(task: asyncio.Task[None]) -> None:
@@ -81,6 +97,7 @@ class Verdict:
         self.problem: Problem | None = None
         self.symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs
         self.heard = Heard(asked.env)
+        self.delivery = Delivery()
         self._asked = asked
         self._downs = 0
         self._answered = False
@@ -97,8 +114,8 @@ class Verdict:
         elif self._downs >= DOWN_AFTER:
             self.ready, self.problem = None, None
         self._answered = self._answered or answer in ("ready", "not-ready")
-        erring = self.heard.erring(now)
-        self.symptoms = () if erring is None else (erring,)
+        found = (self.heard.erring(now), self.delivery.problem)
+        self.symptoms = tuple(p for p in found if p is not None)
         return (self.ready, self.problem, self.symptoms) != before
 
     def _port_in_use(self) -> Problem:

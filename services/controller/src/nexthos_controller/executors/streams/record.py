@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from nexthos_controller.executors.base import Execution, Exit
+from nexthos_controller.executors.delivery import Delivery
 from nexthos_controller.executors.heard import Heard
 from nexthos_controller.executors.streams.handle import BASE, HANDLE, LOG, METRICS, OUTPUT, Handle
 from nexthos_controller.executors.streams.metrics import since
@@ -30,6 +31,7 @@ class Record:
         self.problem: Problem | None = None
         self.symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs
         self.heard = Heard(handle.env)
+        self.delivery = Delivery(from_nothing=False)
         self.said = ""  # by its host, of what is not connected
         self.busy = 0  # calls that are about to change what runs: who watches keeps away
         self.over = asyncio.Event()
@@ -56,6 +58,7 @@ class Record:
         self.handle = handle
         self.ready, self.problem, self.symptoms = None, None, ()
         self.heard, self.said = Heard(handle.env), ""
+        self.delivery = Delivery(from_nothing=False)  # its host may have counted for one before it
         self.over.set()
         self.over = asyncio.Event()
         if not self.running:

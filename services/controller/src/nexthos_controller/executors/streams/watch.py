@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.delivery import EVERY
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.unread import Unread, entries_of
 from nexthos_controller.executors.streams.api import NotOurs, Silent
@@ -31,6 +32,7 @@ from nexthos_controller.executors.streams.handle import HostId, Life
 from nexthos_controller.executors.streams.hosts import Host
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
+from nexthos_controller.figures import read_figures
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem, Reason
 
@@ -72,6 +74,7 @@ class Watch:
         self._strays: set[str] = set()
         self._looking = asyncio.Lock()
         self._unread = Unread(host.log)
+        self._count_at = 0.0
 
     def wake(self) -> None:
         """Look soon, and often: something is about to change."""
@@ -136,6 +139,7 @@ class Watch:
             self._host.silent, self._host.unanswered, self._host.answered = False, False, True
             lodgers = [r for r, uid in before if r.uid == uid and r.running and not r.busy]
             self._hear(lodgers)
+            await self._count(lodgers)
             await self._ready(lodgers, there, unconnected)
             await self._over(lodgers, there)
             await self._unwanted(there)
@@ -183,8 +187,8 @@ class Watch:
                     continue
             now = time.monotonic()
             ready, problem = record.heard.verdict(connected, record.said, now)
-            erring = record.heard.erring(now)
-            found = (ready, problem, () if erring is None else (erring,))
+            wrong = (record.heard.erring(now), record.delivery.problem)
+            found = (ready, problem, tuple(p for p in wrong if p is not None))
             if found == (record.ready, record.problem, record.symptoms):
                 continue
             if record.uid == uid and record.running:
@@ -192,6 +196,24 @@ class Watch:
                     self._since = now
                 record.ready, record.problem, record.symptoms = found
                 self._hints.add(record.handle.id)
+
+    async def _count(self, lodgers: Iterable[Record]) -> None:
+        """What it has counted for its streams, seldom, and in one question for all."""
+        now = time.monotonic()
+        if now < self._count_at:
+            return
+        self._count_at = now + EVERY * random.uniform(0.9, 1.1)
+        for record in lodgers:
+            try:
+                async with asyncio.timeout(LOOK_WITHIN):
+                    text = await self._host.metrics.of(record.handle.name, fresh=EVERY / 2)
+                figures = read_figures(text)
+            except (Silent, NotOurs, TimeoutError):
+                return
+            except ValueError:
+                continue
+            if figures is not None:
+                record.delivery.take(figures.count.received, figures.count.sent, now)
 
     def _hear(self, lodgers: Iterable[Record]) -> None:
         """What the host has logged since, for all of its streams at once."""
