@@ -97,9 +97,16 @@ def _warnings(manifests: Iterable[Manifest]) -> Iterator[Problem]:
     from nexthos_shared.engine import read_shape
 
     for manifest in manifests:
-        if manifest.fields.get("lifecycle") == "job" or manifest.content is None:
+        if manifest.content is None:
             continue
-        if read_shape(manifest.content).finite_input:
+        shape = read_shape(manifest.content)
+        if shape.dynamic_input:
+            words = (
+                "has a `dynamic` input, which the engine never calls connected: whether it is ready can "
+                "only be told from its log, so an update of it is never rolled back for want of it"
+            )
+            yield manifest.problem(Reason.READINESS_UNKNOWN, words, "config")
+        if shape.finite_input and manifest.fields.get("lifecycle") != "job":
             words = (
                 "is `service`, and the input is known to end: each end counts as one, and it is started "
                 "again; write `lifecycle: job` in a manifest if it is meant to end"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nexthos_cli.findings import ok, warn
+from nexthos_cli.findings import fail, ok, warn
 from nexthos_cli.orphans import orphaned
 from nexthos_cli.output import Check
 from nexthos_cli.places import Abandoned, all_abandoned, places_of, residents
@@ -24,6 +24,8 @@ from nexthos_shared.reading import read_status
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store
 
+MOST_TOLD = 5  # pipelines that a line names with their words
+_TROUBLES = (ConditionType.ERRORING, ConditionType.NOT_DELIVERING)
 STALE = 10.0  # seconds after which a change that nobody looked at is worth a word
 
 
@@ -41,6 +43,7 @@ async def survey(store: Store) -> list[Check]:
         behind(entries, statuses, time.time()),
         places(statuses, abandoned),
         renewable(statuses),
+        troubled(statuses),
     ]
 
 
@@ -126,6 +129,27 @@ def renewable(statuses: Iterable[KvEntry]) -> Check:
         words = f"{_named(list(found))} run with an older engine or older settings"
         return warn("outdated", words, "nothing has to be done; `nexthos rollout` renews them")
     return ok("outdated", "everything runs with the settings of today")
+
+
+def troubled(statuses: Iterable[KvEntry]) -> Check:
+    """What runs and does not do its work: messages fail, or none comes out, or it is not ready."""
+    found: dict[str, str] = {}
+    for stored in statuses:
+        status = read_status(stored)
+        for kind in _TROUBLES if status is not None else ():
+            condition = status.condition(kind) if status is not None else None
+            if condition is not None and condition.status == "True" and stored.key not in found:
+                found[stored.key] = f"{stored.key}: {condition.reason}: {condition.message}"
+    if not found:
+        return ok("messages failing", "no pipeline says that its messages fail")
+    told = [found[key] for key in sorted(found)[:MOST_TOLD]]
+    more = f", and {len(found) - len(told)} more" if len(found) > len(told) else ""
+    remedy = "`nexthos status ID` and `nexthos logs ID` tell more"
+    # A pipeline may well drop all that it takes by intention: that alone is no failure.
+    judge = (
+        fail if any(f": {ConditionType.ERRORING}: " in words for words in found.values()) else warn
+    )
+    return judge("messages failing", f"{'; '.join(told)}{more}", remedy)
 
 
 def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:

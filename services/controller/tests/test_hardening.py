@@ -185,3 +185,27 @@ def test_the_controllers_own_credentials_for_pipelines_are_a_risk(monkeypatch):
     assert risks(Settings(), own) == [Reason.CREDENTIALS_SHARED]
     given = Settings.model_validate({"connections": {"default": {"url": "nats://x"}}})
     assert risks(given, own) == []
+
+
+@pytest.mark.fault(144)
+@pytest.mark.parametrize(
+    "own",
+    [
+        ConnectOptions(user="u", password="p"),
+        ConnectOptions(url="nats://u:p@example.com"),
+        ConnectOptions(url="nats://one.example.com,nats://token@two.example.com"),
+        ConnectOptions(token="t"),
+        ConnectOptions(nkey=Path("/etc/nexthos/user.nk")),
+        ConnectOptions(cert=Path("/etc/nexthos/cert.pem"), key=Path("/etc/nexthos/key.pem")),
+    ],
+)
+def test_credentials_that_pipelines_can_not_be_given_are_a_risk(monkeypatch, own):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    assert risks(Settings(), own) == [Reason.CREDENTIALS_WITHHELD]
+    given = Settings.model_validate(
+        {"connections": {"default": {"url": "nats://x", "creds": "/c"}}}
+    )
+    assert risks(given, own) == []
+    same = Settings.model_validate({"connections": {"default": {"url": own.safe_url}}})
+    assert risks(same, own) == [Reason.CREDENTIALS_WITHHELD]

@@ -38,6 +38,9 @@ class Reason(StrEnum):
     READY = "Ready"
     STARTING = "Starting"
     NOT_CONNECTED = "NotConnected"
+    ERRORING = "Erroring"
+    NOT_DELIVERING = "NotDelivering"
+    READINESS_UNKNOWN = "ReadinessUnknown"
     EXITED = "Exited"
     EXITED_CLEANLY = "ExitedCleanly"
     KILLED = "Killed"
@@ -70,6 +73,7 @@ class Reason(StrEnum):
     OUTDATED = "Outdated"
     ENGINES_AS_ROOT = "EnginesAsRoot"
     CREDENTIALS_SHARED = "CredentialsShared"
+    CREDENTIALS_WITHHELD = "CredentialsWithheld"
     # store, control plane, settings
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_MISSING = "StoreMissing"
@@ -249,8 +253,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The message names the cause, such as a full disk or too many processes.",
     ),
     Reason.PORT_IN_USE: Explanation(
-        "Another program took the port of the engine's own HTTP endpoint.",
-        "Nothing: it is started again with another port.",
+        "Another program has the port of the engine's own HTTP, or of a server in the configuration.",
+        "Free the address that the message names, then `nexthos restart ID`; the engine's own HTTP gets "
+        "another port at its next start.",
     ),
     Reason.STILL_RUNNING: Explanation(
         "It did not end, not even after a kill.", "Look at the process or container by hand."
@@ -308,6 +313,25 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Pipelines get the credentials file of the controller itself, and so all that it may do in NATS.",
         "Give them a NATS user of their own: `connections: {default: {url: ..., creds: ...}}` in the "
         "file that NEXTHOS_CONFIG names.",
+    ),
+    Reason.ERRORING: Explanation(
+        "It runs, and messages fail again and again: the last error and its component are named.",
+        "Correct what the message names; `nexthos logs ID` shows the others.",
+    ),
+    Reason.NOT_DELIVERING: Explanation(
+        "It runs and takes messages in, and for a minute none has come out.",
+        "See the outputs in `nexthos logs ID`; a pipeline that drops all of them by intention is right.",
+    ),
+    Reason.READINESS_UNKNOWN: Explanation(
+        "A `dynamic` input never counts as connected for the engine, whatever its inputs do.",
+        "Nothing: it is judged by its log, and never rolled back for want of readiness.",
+    ),
+    Reason.CREDENTIALS_WITHHELD: Explanation(
+        "The controller signs in to NATS by a password, token, nkey or certificate, and pipelines have none: "
+        "those that use ${NATS_URL} are refused (Authorization Violation) and never become ready.",
+        "Give them a user of their own with a credentials file: `connections: {default: {url: ..., creds: "
+        "FILE}}` in the file that NEXTHOS_CONFIG names; or write `NATS_URL: nats://USER:PASSWORD@HOST` into "
+        "a pipeline's `env`.",
     ),
     Reason.FINITE_INPUT: Explanation(
         "The input is known to end, and a `lifecycle: service` runs for ever: each end counts as one.",

@@ -180,6 +180,12 @@ def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
     if shape.finite_input:
         words = "its input is known to end, and a service runs for ever"
         yield Problem(Reason.FINITE_INPUT, words, field="lifecycle")
+    if shape.dynamic_input:
+        words = (
+            "a `dynamic` input never counts as connected for the engine: whether it is ready is told "
+            "from its log, and an update is not rolled back for it"
+        )
+        yield Problem(Reason.READINESS_UNKNOWN, words, field="input.dynamic")
     if not shape.scrapable:
         words = f"`metrics: {shape.names_metrics or '...'}` is not Prometheus: not read here"
         yield Problem(Reason.METRICS_NOT_SCRAPED, words, field="metrics")

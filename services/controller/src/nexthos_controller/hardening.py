@@ -17,6 +17,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from nexthos_controller.settings import Settings
+from nexthos_shared import urls
 from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats_options import ConnectOptions
@@ -69,7 +70,26 @@ def risks_of(settings: Settings, options: ConnectOptions) -> list[Problem]:
     if options.creds is not None and "default" not in settings.connections:
         words = f"pipelines get the controller's own credentials ({options.creds}), and its rights"
         risks.append(Problem(Reason.CREDENTIALS_SHARED, words, field="connections.default"))
+    withheld = _withheld(options)
+    given = settings.connections.get("default")
+    if withheld and (given is None or (given.creds is None and given.url == options.safe_url)):
+        words = (
+            f"the controller signs in to NATS with {withheld}, which pipelines are not given: what "
+            "they connect to by ${NATS_URL} refuses them if it asks for it"
+        )
+        risks.append(Problem(Reason.CREDENTIALS_WITHHELD, words, field="connections.default"))
     return risks
+
+
+def _withheld(options: ConnectOptions) -> str:
+    """With what of its own the controller signs in that engines never get; empty if with nothing."""
+    ways = {
+        "a user and password": options.user or urls.has_credentials(options.url),
+        "a token": options.token,
+        "an nkey": options.nkey,
+        "a client certificate": options.cert,
+    }
+    return " and ".join(way for way, used in ways.items() if used)
 
 
 def _effective() -> int:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from nexthos_controller.controller import Controller
-from nexthos_controller.outline import Outline
+from nexthos_controller.outline import TROUBLES, Outline
 from nexthos_shared.models import Phase
 
 
@@ -76,9 +76,16 @@ def _by_pipeline(outlines: dict[str, Outline]) -> Iterable[Metric]:
     drifts = CounterMetricFamily(
         "nexthos_pipeline_drifts", "Times it was found otherwise than left", labels=labels
     )
+    troubled = GaugeMetricFamily(
+        "nexthos_pipeline_troubled",
+        "1 if messages of it fail, or none comes out",
+        labels=["pipeline", "condition"],
+    )
     for key, outline in outlines.items():
+        for kind in TROUBLES:
+            troubled.add_metric([key, kind], int(kind in outline.troubles))
         ready.add_metric([key], outline.ready)
         wanted.add_metric([key], outline.replicas)
         restarts.add_metric([key], outline.restarts)
         drifts.add_metric([key], outline.drifts)
-    return ready, wanted, restarts, drifts
+    return ready, wanted, restarts, drifts, troubled

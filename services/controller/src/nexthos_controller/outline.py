@@ -20,6 +20,8 @@ from nexthos_shared.models.status import Stored, or_the_current_one
 from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reading import read_model
 
+TROUBLES = ("Erroring", "NotDelivering")
+
 
 @dataclass(frozen=True, slots=True)
 class Broker:
@@ -41,6 +43,7 @@ class Outline:
     whereabouts: Whereabouts
     good: tuple[str, str] | None  # version and digest that were good last
     brokers: tuple[Broker, ...]
+    troubles: tuple[str, ...] = ()  # types of conditions that tell of failing messages
 
 
 class _Definition(Stored):
@@ -66,6 +69,11 @@ class _Memory(Stored):
     places: list[Place] = Field(default_factory=list)
 
 
+class _Told(Stored):
+    type: str = ""
+    status: str = ""
+
+
 class _Glance(Stored):
     """Of a PipelineStatus, what an outline is made of."""
 
@@ -74,6 +82,7 @@ class _Glance(Stored):
     replicas: Count = 0
     restarts: Count = 0
     drifts: Count = 0
+    conditions: list[_Told] = Field(default_factory=list)
     memory: _Memory = Field(default_factory=_Memory)
 
 
@@ -96,6 +105,9 @@ def outline_of(status: PipelineStatus | _Glance) -> Outline:
         whereabouts=whereabouts_of(memory),
         good=_named(good) if good else None,
         brokers=tuple(_brokers(memory.current, good)),
+        troubles=tuple(
+            c.type for c in status.conditions if c.type in TROUBLES and c.status == "True"
+        ),
     )
 
 

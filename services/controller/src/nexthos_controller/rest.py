@@ -18,7 +18,7 @@ from nexthos_controller.reconcile import ConfigFacts
 
 # Whether they are ready is not known at once by a controller that starts anew: see `Sight.basis`.
 _OF_AN_EXECUTION = attrgetter(
-    *(f.name for f in fields(Execution) if f.name not in ("ready", "problem"))
+    *(f.name for f in fields(Execution) if f.name not in ("ready", "problem", "symptoms"))
 )
 
 
@@ -49,7 +49,7 @@ class Sight:
         what is `around`, which other places answered, whether what was good before is still stored.
         """
         seen = self.observed
-        if seen.silent or any(e.ready is False for e in seen.executions):
+        if seen.silent or any(e.ready is False or e.symptoms for e in seen.executions):
             return None
         executions = [_OF_AN_EXECUTION(e) for e in seen.executions]
         return repr((self.brief.revision, entry, executions, self.config, settings)).encode()

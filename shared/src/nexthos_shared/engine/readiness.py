@@ -78,6 +78,21 @@ class Readiness:
             answer = await self._try_look()
         return answer
 
+    async def metrics(self) -> str:
+        """The text of /metrics over the same connection, of an engine that was found to be ours; else ""."""
+        if self._connection is None or self._connection.ended:
+            return ""
+        try:
+            async with asyncio.timeout(self._timeout):
+                status, body = await self._connection.get("/metrics", self._headers)
+        except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
+            await self.close()
+            return ""
+        except BaseException:
+            await self.close()
+            raise
+        return body.decode("utf-8", "replace") if status == 200 else ""
+
     async def _try_look(self) -> Ready:
         self.detail = ""
         try:

@@ -31,7 +31,7 @@ PARSER_DEFECTS = (
 )
 
 _OF_INTEREST = re.compile(
-    rb"metrics|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
+    rb"metrics|dynamic|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
 )
 _INPUT_KEY = re.compile(rb"^input[ \t]*:[ \t]*(?:#.*)?\r?\n(?=[ \t]+[^\s#])", re.MULTILINE)
 _METRICS_KEY = re.compile(rb"""^["']?metrics["']?\s*:""", re.MULTILINE)
@@ -49,6 +49,7 @@ class ConfigShape:
     sets_log_file: bool = False
     finite_input: bool = False  # the input ends by itself
     closed_metrics: bool = False  # nothing can be added to its metrics
+    dynamic_input: bool = False  # never connected for the engine, whatever its inputs do
 
     @property
     def takes_metrics(self) -> bool:
@@ -79,6 +80,7 @@ def read_shape(config: bytes) -> ConfigShape:
         names_metrics=_metrics_type(root.get("metrics")),
         http_server_without_address=any(_unaddressed_servers(root)),
         sets_log_file=_sets_log_file(root.get("logger")),
+        dynamic_input=any("dynamic" in node for node in _inputs(root)),
         finite_input=_ends(_input_of(root), _labelled_inputs(root)),
         closed_metrics=_closed_metrics(root.get("metrics")),
     )
@@ -219,6 +221,19 @@ def _sets_log_file(logger: Any) -> bool:
 
 def _unaddressed_servers(root: dict[str, Any]) -> Iterator[bool]:
     """Say of each `http_server` (input or output) whether it lacks an address of its own."""
+    for node in _mappings(root):
+        if "http_server" in node:
+            server = node["http_server"]
+            yield not (isinstance(server, dict) and server.get("address"))
+
+
+def _inputs(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All mappings of the input, and of inputs that are resources."""
+    return _mappings([root.get("input"), root.get("input_resources")])
+
+
+def _mappings(root: Any) -> Iterator[dict[str, Any]]:
+    """Each mapping once, however it is reached."""
     seen: set[int] = set()
     todo: list[Any] = [root]
     while todo:
@@ -230,9 +245,7 @@ def _unaddressed_servers(root: dict[str, Any]) -> Iterator[bool]:
             todo.extend(node)
             continue
         todo.extend(node.values())
-        if "http_server" in node:
-            server = node["http_server"]
-            yield not (isinstance(server, dict) and server.get("address"))
+        yield node
 
 
 _SECTIONS = frozenset({"input", "buffer", "pipeline", "output"})

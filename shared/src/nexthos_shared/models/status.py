@@ -53,6 +53,8 @@ class ConditionType(StrEnum):
     NAME_CONFLICT = "NameConflict"
     ORPHANED = "Orphaned"
     OUTDATED = "Outdated"
+    ERRORING = "Erroring"
+    NOT_DELIVERING = "NotDelivering"
     WARNING = "Warning"
 
 
@@ -244,6 +246,8 @@ _BAD_WHEN_TRUE = {
     ConditionType.NAME_CONFLICT,
     ConditionType.ORPHANED,
     ConditionType.OUTDATED,
+    ConditionType.ERRORING,
+    ConditionType.NOT_DELIVERING,
     ConditionType.WARNING,
 }
 _URGENCY = [
@@ -253,6 +257,8 @@ _URGENCY = [
     ConditionType.ORPHANED,
     ConditionType.READY,
     ConditionType.PROGRESSING,
+    ConditionType.ERRORING,
+    ConditionType.NOT_DELIVERING,
     ConditionType.OUTDATED,
     ConditionType.WARNING,
 ]

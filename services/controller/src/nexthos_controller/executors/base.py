@@ -50,6 +50,9 @@ from nexthos_shared.reasons import Problem
 State = Literal["prepared", "running", "stopped"]
 
 
+SAYS = "; the engine says: "  # in a problem's words: what follows is the engine's own last error
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Who owns an execution: one installation of one namespace."""
@@ -100,6 +103,7 @@ class Execution:
     started_at: float | None = None  # seconds since the epoch
     endpoint: str | None = None  # base URL of the engine's own HTTP, as reachable from here
     problem: Problem | None = None  # what keeps it from being ready, if known
+    symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs, one of each reason
     stop_timeout: float = 30.0  # seconds to drain, as it was started with
     outdated: str = ""  # what the settings would make otherwise today, in words; "": nothing
     altered: str = ""  # what somebody changed of it since it was made, in words; "": nothing

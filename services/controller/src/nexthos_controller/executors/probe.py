@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
+from nexthos_controller.executors.delivery import PACE, Delivery
+from nexthos_controller.executors.heard import Heard
+from nexthos_controller.figures import read_figures
 from nexthos_shared.engine import Readiness, Ready
-from nexthos_shared.engine.messages import without_values
 from nexthos_shared.reasons import Problem, Reason
 
 FIRST_PAUSE = 0.003  # seconds
@@ -24,7 +27,12 @@ DOWN_AFTER = 3  # looks without an answer after which an answer given earlier co
 
 log = structlog.get_logger(__name__)
 
-Say = Callable[[bool | None, Problem | None], None]
+Say = Callable[[bool | None, Problem | None, tuple[Problem, ...]], None]
+Entries = Iterable[Mapping[str, Any]]
+
+
+async def _nothing() -> Entries:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Asked:
     token: str
     env: Mapping[str, str] | None
     could_not_bind: Callable[[], bool] = lambda: False  # by its own words
+    logged: Callable[[], Awaitable[Entries]] = _nothing  # of its log since the last call
 
 
 async def probe(asked: Asked, say: Say) -> None:
@@ -44,11 +53,28 @@ async def probe(asked: Asked, say: Say) -> None:
     verdict = Verdict(asked)
     async with Readiness(asked.endpoint, asked.token) as readiness:
         while True:
-            changed = verdict.take(await readiness.look(), readiness.detail)
-            if changed:
+            answer = await readiness.look()
+            verdict.heard.take(await asked.logged(), loop.time())
+            await _count(readiness, verdict, loop.time())
+            before = verdict.ready
+            if verdict.take(answer, readiness.detail, loop.time()):
+                say(verdict.ready, verdict.problem, verdict.symptoms)
+            if verdict.ready != before:
                 since = loop.time()
-                say(verdict.ready, verdict.problem)
             await asyncio.sleep(_pause(loop.time() - since, verdict.ready))
+
+
+async def _count(readiness: Readiness, verdict: Verdict, now: float) -> None:
+    """Ask what it counts, seldom, and only while it calls itself ready."""
+    delivery = verdict.delivery
+    if not verdict.ready or not delivery.is_due(now, PACE):
+        return
+    try:
+        figures = read_figures(await readiness.metrics())
+    except ValueError:
+        return
+    if figures is not None:
+        delivery.take(figures.count.received, figures.count.sent, now)
 
 
 def report(task: asyncio.Task[None]) -> None:
@@ -69,29 +95,28 @@ class Verdict:
     def __init__(self, asked: Asked) -> None:
         self.ready: bool | None = None
         self.problem: Problem | None = None
+        self.symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs
+        self.heard = Heard(asked.env)
+        self.delivery = Delivery()
         self._asked = asked
         self._downs = 0
         self._answered = False
 
-    def take(self, answer: Ready, detail: str) -> bool:
-        """Whether this answer changed anything."""
-        before = self.ready, self.problem
+    def take(self, answer: Ready, detail: str, now: float = 0.0) -> bool:
+        """Whether this answer, and what was heard until `now`, changed anything."""
+        before = self.ready, self.problem, self.symptoms
         self._downs = self._downs + 1 if answer == "down" else 0
-        if answer == "ready":
-            self.ready, self.problem = True, None
-        elif answer == "not-ready":
-            self.ready, self.problem = False, self._not_connected(detail)
+        if answer in ("ready", "not-ready"):
+            said = detail if self._asked.env is not None else ""
+            self.ready, self.problem = self.heard.verdict(answer == "ready", said, now)
         elif answer == "not-ours" or (not self._answered and self._asked.could_not_bind()):
             self.ready, self.problem = False, self._port_in_use()
         elif self._downs >= DOWN_AFTER:
             self.ready, self.problem = None, None
         self._answered = self._answered or answer in ("ready", "not-ready")
-        return (self.ready, self.problem) != before
-
-    def _not_connected(self, detail: str) -> Problem:
-        said = f": {' '.join(detail.split())}" if detail and self._asked.env is not None else ""
-        words = f"an input or output is not connected{said}"
-        return without_values(Problem(Reason.NOT_CONNECTED, words), self._asked.env or {})
+        found = (self.heard.erring(now), self.delivery.problem)
+        self.symptoms = tuple(p for p in found if p is not None)
+        return (self.ready, self.problem, self.symptoms) != before
 
     def _port_in_use(self) -> Problem:
         words = f"port {urlsplit(self._asked.endpoint).port} of the engine's own HTTP is another program's"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nexthos_controller.executors.base import Execution
+from nexthos_controller.executors.base import SAYS, Execution
 from nexthos_controller.reconcile.drift import drifts
 from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER, waits
 from nexthos_controller.reconcile.steps import Sorted, sort_out
@@ -24,6 +24,12 @@ from nexthos_shared.models import (
     Truth,
 )
 from nexthos_shared.reasons import Problem, Reason
+
+STARTS_WITHIN = 2.0  # seconds in which an error of a start is not worth a word
+SYMPTOMS = {
+    Reason.ERRORING: ConditionType.ERRORING,
+    Reason.NOT_DELIVERING: ConditionType.NOT_DELIVERING,
+}
 
 
 def report(view: View, decision: Decision, before: PipelineStatus | None) -> PipelineStatus:
@@ -142,12 +148,21 @@ def _conditions(told: Told, phase: Phase) -> Iterable[Condition]:
     if view.entry is None and view.executions:
         words = f"{len(view.executions)} execution(s) whose key is gone without a delete marker"
         yield _condition(ConditionType.ORPHANED, "True", Problem(Reason.ORPHANED, words))
+    yield from _symptoms(told)
     outdated = [e.outdated for e in told.live if e.outdated]
     if outdated:
         words = f"{outdated[0]}; it runs on, and `nexthos rollout` renews it"
         yield _condition(ConditionType.OUTDATED, "True", Problem(Reason.OUTDATED, words))
     for warning in told.warnings[:1]:
         yield _condition(ConditionType.WARNING, "True", warning)
+
+
+def _symptoms(told: Told) -> Iterable[Condition]:
+    """What goes wrong while it runs: of each kind the first replica's that has it."""
+    for reason, kind in SYMPTOMS.items():
+        found = [p for e in told.live for p in e.symptoms if p.reason is reason]
+        if found:
+            yield _condition(kind, "True", found[0])
 
 
 def _valid(view: View, decision: Decision) -> Condition:
@@ -195,10 +210,18 @@ def _why_not_ready(told: Told, phase: Phase) -> Problem:
         return told.broker_away
     for execution in live:
         late = told.decision.late is not None or _got_ready(execution, memory)
-        if execution.problem is not None and late:
+        if execution.problem is not None and (late or _is_telling(told, execution)):
             return execution.problem
     words = "inputs and outputs are not all connected yet" if live else "it is being started"
     return Problem(Reason.STARTING, words)
+
+
+def _is_telling(told: Told, execution: Execution) -> bool:
+    """Whether what it says is more than that it is not connected yet, as any is at its start."""
+    slot, problem = told.decision.memory.slots.get(execution.replica), execution.problem
+    if problem is None or slot is None or told.view.now - slot.running_since < STARTS_WITHIN:
+        return False
+    return problem.reason is not Reason.NOT_CONNECTED or SAYS in problem.message
 
 
 def _why_it_ended(told: Told, phase: Phase, slot: Slot, cause: Problem) -> Problem:

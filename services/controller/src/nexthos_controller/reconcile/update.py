@@ -101,6 +101,8 @@ def why_late(view: View, spec: Spec, mine: Sequence[Execution], memory: Memory) 
     for slot in memory.slots.values():
         if slot.ended and slot.problem is not None and not slot.was_ready:
             return slot.problem
+    if _is_beyond_judging(current):
+        return None
     timeout = spec.definition.update.ready_timeout
     for execution, slot in _waiting(mine, memory):
         if view.now - max(slot.running_since, view.connected_since) >= timeout:
@@ -109,6 +111,12 @@ def why_late(view: View, spec: Spec, mine: Sequence[Execution], memory: Memory) 
             message = f"{words}: {cause.message}" if cause.message else words
             return Problem(cause.reason, message)
     return None
+
+
+def _is_beyond_judging(current: Accepted) -> bool:
+    """Whether the engine never calls it ready, even if it works."""
+    known = current.traits.warnings if current.traits else ()
+    return any(w.reason is Reason.READINESS_UNKNOWN for w in known)
 
 
 def _waiting(mine: Sequence[Execution], memory: Memory) -> Iterator[tuple[Execution, Slot]]:

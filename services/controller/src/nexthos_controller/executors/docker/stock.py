@@ -18,11 +18,15 @@ from nexthos_controller.executors.docker.container import altered
 from nexthos_controller.executors.docker.daemon import Daemon, Gone
 from nexthos_controller.executors.docker.exits import TAIL, judge
 from nexthos_controller.executors.docker.labels import labels_filter, read_labels
-from nexthos_controller.executors.docker.life import Life, read_life, state_of
+from nexthos_controller.executors.docker.life import Life, nanoseconds, read_life, state_of
 from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.probe import Asked, probe, report
+from nexthos_controller.executors.machine.unread import entries_of
+from nexthos_controller.executors.probe import Asked, Entries, probe, report
+from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem
 
+LISTENS_EVERY = 5.0  # seconds between looks at a log
+HEARD = 100  # lines of it
 NOTED_WITHIN = 200_000_000  # nanoseconds
 
 log = structlog.get_logger(__name__)
@@ -37,6 +41,7 @@ class Record:
         self.exit: Exit | None = None
         self.ready: bool | None = None
         self.problem: Problem | None = None
+        self.symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs
         self.doubtful = True  # it must be asked for before it is shown
         self.changed = asyncio.Event()  # whoever waits for its end looks again
         self.probing: asyncio.Task[None] | None = None
@@ -63,6 +68,7 @@ class Record:
             started_at=life.started / 10**9 if life.started else None,
             endpoint=life.endpoint,
             problem=self.problem if life.running else None,
+            symptoms=self.symptoms if life.running else (),
             stop_timeout=labels.stop_timeout,
             outdated=outdated if life.running else "",
             altered=life.altered,
@@ -154,10 +160,11 @@ class Stock:
         self._stop_asking(record)
         ended = await self._exit_of(life) if life.state == "stopped" else None
         record.life, record.exit = life, ended
-        record.ready, record.problem = None, None
+        record.ready, record.problem, record.symptoms = None, None, ()
         record.changed.set()
         if life.running and life.endpoint is not None:
-            asked = Asked(life.endpoint, life.token, life.secrets)
+            logged = _Logged(self._daemon, life)
+            asked = Asked(life.endpoint, life.token, life.secrets, logged=logged)
             say = _Saying(record, life.uid, self._hints)
             record.probing = asyncio.create_task(probe(asked, say), name=f"probe {life.name}")
             record.probing.add_done_callback(report)
@@ -208,6 +215,33 @@ def timed(log: bytes) -> Iterable[tuple[str, str]]:
         yield time, text
 
 
+class _Logged:
+    """What a life logged since the last look; the daemon is asked seldom, at most for its last lines."""
+
+    def __init__(self, daemon: Daemon, life: Life) -> None:
+        self._daemon = daemon
+        self._life = life
+        self._since = life.started
+        self._next = 0.0
+
+    async def __call__(self) -> Entries:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next:
+            return ()
+        self._next = loop.time() + LISTENS_EVERY
+        try:
+            tail = await self._daemon.tail(self._life.container, HEARD, self._since)
+        except (Gone, NexthosError):
+            return ()
+        lines = [
+            (at, text) for time, text in timed(tail) if (at := nanoseconds(time)) > self._since
+        ]
+        if lines:
+            self._since = max(at for at, _ in lines)
+        raw = (text.encode(errors="replace") for _, text in lines)
+        return entries_of(raw, self._life.labels.id)
+
+
 class _Saying:
     """What a probe finds, noted in the record of the life that it asked."""
 
@@ -216,8 +250,10 @@ class _Saying:
         self._uid = uid
         self._hints = hints
 
-    def __call__(self, ready: bool | None, problem: Problem | None) -> None:
+    def __call__(
+        self, ready: bool | None, problem: Problem | None, symptoms: tuple[Problem, ...]
+    ) -> None:
         record = self._record
         if record.life is not None and record.life.uid == self._uid and record.life.running:
-            record.ready, record.problem = ready, problem
+            record.ready, record.problem, record.symptoms = ready, problem, symptoms
             self._hints.add(record.id)

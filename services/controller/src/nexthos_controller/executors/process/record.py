@@ -26,6 +26,7 @@ class Record:
         self.stamp: Stamp | None = None  # of the handle's file, as last read or written
         self.ready: bool | None = None
         self.problem: Problem | None = None
+        self.symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs
         self.probing: asyncio.Task[None] | None = None
         self.over = asyncio.Event()  # set when the life that `handle` names has ended
 
@@ -47,7 +48,7 @@ class Record:
     def begin(self, handle: Handle) -> None:
         """Take up a life that has just begun, or was found."""
         self.handle = handle
-        self.ready, self.problem = None, None
+        self.ready, self.problem, self.symptoms = None, None, ()
         self.over = asyncio.Event()
         if not self.running:
             self.over.set()
@@ -72,6 +73,7 @@ class Record:
             started_at=life.started_at if life else None,
             endpoint=life.endpoint if life and self.running else None,
             problem=self.problem if self.running else None,
+            symptoms=self.symptoms if self.running else (),
             stop_timeout=handle.stop_timeout,
             outdated=outdated if self.running else "",
         )

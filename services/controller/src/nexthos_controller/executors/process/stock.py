@@ -21,7 +21,8 @@ from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.folders import HIDDEN, unreachable
 from nexthos_controller.executors.machine.logfile import could_not_bind
 from nexthos_controller.executors.machine.processes import Session
-from nexthos_controller.executors.probe import Asked, probe, report
+from nexthos_controller.executors.machine.unread import Unread, entries_of
+from nexthos_controller.executors.probe import Asked, Entries, probe, report
 from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import Handle, Life, load, save
@@ -273,6 +274,7 @@ class Stock:
                 life.token,
                 record.handle.env,
                 partial(could_not_bind, record.log, life.port, life.log_offset),
+                partial(_logged, Unread(record.log, life.log_offset), record.handle.id),
             )
             task = probe(asked, _Saying(record, life, self._hints))
             record.probing = asyncio.create_task(task, name=f"probe {record.handle.name}")
@@ -328,11 +330,17 @@ class _Saying:
         self._uid = life.uid
         self._hints = hints
 
-    def __call__(self, ready: bool | None, problem: Problem | None) -> None:
+    def __call__(
+        self, ready: bool | None, problem: Problem | None, symptoms: tuple[Problem, ...]
+    ) -> None:
         record = self._record
         if record.uid == self._uid and record.running:
-            record.ready, record.problem = ready, problem
+            record.ready, record.problem, record.symptoms = ready, problem, symptoms
             self._hints.add(record.handle.id)
+
+
+async def _logged(unread: Unread, pipeline_id: str) -> Entries:
+    return entries_of(unread.lines(), pipeline_id)
 
 
 def _judge(records: list[Record]) -> list[tuple[Life, Exit]]:

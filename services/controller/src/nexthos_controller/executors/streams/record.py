@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 from nexthos_controller.executors.base import Execution, Exit
+from nexthos_controller.executors.delivery import Delivery
+from nexthos_controller.executors.heard import Heard
 from nexthos_controller.executors.streams.handle import BASE, HANDLE, LOG, METRICS, OUTPUT, Handle
 from nexthos_controller.executors.streams.metrics import since
 from nexthos_shared.reasons import Problem
@@ -27,6 +29,10 @@ class Record:
         self.stamp: Stamp | None = None
         self.ready: bool | None = None
         self.problem: Problem | None = None
+        self.symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs
+        self.heard = Heard(handle.env)
+        self.delivery = Delivery(from_nothing=False)
+        self.said = ""  # by its host, of what is not connected
         self.busy = 0  # calls that are about to change what runs: who watches keeps away
         self.over = asyncio.Event()
 
@@ -50,7 +56,9 @@ class Record:
     def begin(self, handle: Handle) -> None:
         """Take up a life that has just begun, or was found."""
         self.handle = handle
-        self.ready, self.problem = None, None
+        self.ready, self.problem, self.symptoms = None, None, ()
+        self.heard, self.said = Heard(handle.env), ""
+        self.delivery = Delivery(from_nothing=False)  # its host may have counted for one before it
         self.over.set()
         self.over = asyncio.Event()
         if not self.running:
@@ -76,6 +84,7 @@ class Record:
             started_at=life.started_at if life else None,
             endpoint=endpoint if self.running else None,
             problem=self.problem if self.running else None,
+            symptoms=self.symptoms if self.running else (),
             stop_timeout=handle.stop_timeout,
             outdated=outdated if self.running else "",
         )

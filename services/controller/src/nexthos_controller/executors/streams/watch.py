@@ -23,14 +23,16 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.delivery import EVERY
 from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.machine.unread import Unread, entries_of
 from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.endings import Endings
 from nexthos_controller.executors.streams.handle import HostId, Life
 from nexthos_controller.executors.streams.hosts import Host
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
-from nexthos_shared.engine.messages import without_values
+from nexthos_controller.figures import read_figures
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem, Reason
 
@@ -71,6 +73,8 @@ class Watch:
         self._missing: set[str] = set()
         self._strays: set[str] = set()
         self._looking = asyncio.Lock()
+        self._unread = Unread(host.log)
+        self._count_at = 0.0
 
     def wake(self) -> None:
         """Look soon, and often: something is about to change."""
@@ -134,6 +138,8 @@ class Watch:
             self._silent_since, self._mute = None, 0.0
             self._host.silent, self._host.unanswered, self._host.answered = False, False, True
             lodgers = [r for r, uid in before if r.uid == uid and r.running and not r.busy]
+            self._hear(lodgers)
+            await self._count(lodgers)
             await self._ready(lodgers, there, unconnected)
             await self._over(lodgers, there)
             await self._unwanted(there)
@@ -171,20 +177,52 @@ class Watch:
             name, uid = record.handle.name, record.uid
             if not there.get(name):
                 continue
-            ready = name not in unconnected
-            if ready == record.ready:
-                continue
-            problem = None
-            if not ready:
+            connected = name not in unconnected
+            if connected:
+                record.said = ""
+            elif not record.said:
                 try:
-                    _, said = await self._host.api.detail(name)
+                    _, record.said = await self._host.api.detail(name)
                 except (Silent, NotOurs):
                     continue
-                problem = _not_connected(said, record)
+            now = time.monotonic()
+            ready, problem = record.heard.verdict(connected, record.said, now)
+            wrong = (record.heard.erring(now), record.delivery.problem)
+            found = (ready, problem, tuple(p for p in wrong if p is not None))
+            if found == (record.ready, record.problem, record.symptoms):
+                continue
             if record.uid == uid and record.running:
-                self._since = time.monotonic()
-                record.ready, record.problem = ready, problem
+                if ready != record.ready:
+                    self._since = now
+                record.ready, record.problem, record.symptoms = found
                 self._hints.add(record.handle.id)
+
+    async def _count(self, lodgers: Iterable[Record]) -> None:
+        """What it has counted for its streams, seldom, and in one question for all."""
+        now = time.monotonic()
+        if now < self._count_at:
+            return
+        self._count_at = now + EVERY * random.uniform(0.9, 1.1)
+        for record in lodgers:
+            try:
+                async with asyncio.timeout(LOOK_WITHIN):
+                    text = await self._host.metrics.of(record.handle.name, fresh=EVERY / 2)
+                figures = read_figures(text)
+            except (Silent, NotOurs, TimeoutError):
+                return
+            except ValueError:
+                continue
+            if figures is not None:
+                record.delivery.take(figures.count.received, figures.count.sent, now)
+
+    def _hear(self, lodgers: Iterable[Record]) -> None:
+        """What the host has logged since, for all of its streams at once."""
+        by_name = {r.handle.name: r for r in lodgers}
+        now = time.monotonic()
+        for entry in entries_of(self._unread.lines()):
+            record = by_name.get(str(entry.get("stream")))
+            if record is not None:
+                record.heard.take((entry,), now)
 
     async def _over(self, lodgers: Iterable[Record], there: dict[str, bool]) -> None:
         missing = {r.handle.name for r in lodgers if r.handle.name not in there}
@@ -291,11 +329,6 @@ class Watches:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _not_connected(said: str, record: Record) -> Problem:
-    words = f"an input or output is not connected: {' '.join(said.split())}"
-    return without_values(Problem(Reason.NOT_CONNECTED, words), record.handle.env)
 
 
 def _gone(host: Host) -> Problem:
