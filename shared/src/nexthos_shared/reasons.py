@@ -80,6 +80,7 @@ class Reason(StrEnum):
     MESSAGE_SKIPPED = "MessageSkipped"
     WATCH_BEHIND = "WatchBehind"
     INSTALLATION_DIFFERS = "InstallationDiffers"
+    OTHER_INSTALLATION = "OtherInstallation"
     ANOTHER_CONTROLLER = "AnotherController"
     LEASE_LOST = "LeaseLost"
     STANDBY = "Standby"
@@ -355,6 +356,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "runs would be taken for somebody else's, and all of it started a second time.",
         "Nothing is started or stopped until it is put right: delete the key, and it is written again from "
         "the metadata of the bucket of pipelines.",
+    ),
+    Reason.OTHER_INSTALLATION: Explanation(
+        "Executions of this namespace run here that belong to another installation: to a store that was "
+        "lost or is elsewhere. They are left alone, and what is applied here runs beside them.",
+        "If the store was lost, `nexthos setup --installation ID` takes them over while nothing is stored. "
+        "If two stores share a machine on purpose, give each a namespace of its own.",
     ),
     Reason.ANOTHER_CONTROLLER: Explanation(
         "A controller of this namespace already runs.",

@@ -185,6 +185,7 @@ class Answers:
             yield missing_bucket(bucket)
         if self._event_log.problem is not None:
             yield self._event_log.problem
+        yield from self._feeds.strangers.problems
         yield from self._site.hindrances()
         yield from self._site.skipped()
 
