@@ -71,6 +71,7 @@ class Reason(StrEnum):
     CREDENTIALS_SHARED = "CredentialsShared"
     # store, control plane, settings
     STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_REFUSED = "StoreRefused"
     STORE_MISSING = "StoreMissing"
     STORE_CONFLICT = "StoreConflict"
     NOT_PERMITTED = "NotPermitted"
@@ -319,6 +320,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.STORE_UNAVAILABLE: Explanation(
         "NATS or JetStream did not answer in time.", "Check the server; it is tried again."
+    ),
+    Reason.STORE_REFUSED: Explanation(
+        "A bucket's own settings refuse what has to be written or read: it is full, or its messages may not "
+        "be so large, or it allows no direct gets.",
+        "Give the command that the message names; it is tried again.",
     ),
     Reason.STORE_MISSING: Explanation(
         "A bucket is missing while others of the namespace exist: nothing is created or removed.",

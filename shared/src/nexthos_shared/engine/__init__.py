@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nexthos_shared.engine.given import environment, overlay
-    from nexthos_shared.engine.linting import MAX_CONFIG_BYTES, lint
+    from nexthos_shared.engine.linting import EMPTY, MAX_CONFIG_BYTES, is_empty, lint
     from nexthos_shared.engine.messages import last_error
     from nexthos_shared.engine.profile import (
         Distribution,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nexthos_shared.engine.shape import ConfigShape, read_shape
 
 __all__ = [
+    "EMPTY",
     "MAX_CONFIG_BYTES",
     "ConfigShape",
     "Distribution",
@@ -40,6 +41,7 @@ __all__ = [
     "Ready",
     "engine_version",
     "environment",
+    "is_empty",
     "is_ready",
     "last_error",
     "lint",
@@ -57,6 +59,8 @@ _HOME = {
     "overlay": "given",
     "MAX_CONFIG_BYTES": "linting",
     "lint": "linting",
+    "EMPTY": "linting",
+    "is_empty": "linting",
     "last_error": "messages",
     "Distribution": "profile",
     "EngineProfile": "profile",
