@@ -19,7 +19,7 @@ def stored(key: str, kind: ConditionType, reason: Reason) -> SimpleNamespace:
     return SimpleNamespace(key=key, value=status.model_dump_json().encode(), revision=1)
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(133)
 @pytest.mark.parametrize(
     ("kind", "reason", "result"),
     [
@@ -40,7 +40,7 @@ def test_the_line_of_doctor_is_bounded(count):
     assert survey.troubled(many).message.count("60 errors") <= survey.MOST_TOLD
 
 
-@pytest.mark.fault(143)
+@pytest.mark.fault(131)
 def test_lint_says_that_the_readiness_of_a_dynamic_input_can_not_be_judged(person):
     assert "(ReadinessUnknown)" in person.does("lint", person.file("d.yaml", DYNAMIC)).stderr
     plain = DYNAMIC.replace(

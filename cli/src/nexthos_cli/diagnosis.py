@@ -23,6 +23,7 @@ from nexthos_shared.errors import (
     StoreMissing,
 )
 from nexthos_shared.names import LEASE_KEY
+from nexthos_shared.reasons import Reason
 
 if TYPE_CHECKING:
     from nexthos_shared.nats_client import Link
@@ -222,6 +223,8 @@ async def settings(store: Store) -> Check:
     if differing:
         words = "; ".join(f"{s}: {', '.join(map(str, found))}" for s, found in differing.items())
         remedy = "`nexthos setup` puts them right and keeps what is stored"
+        if any(d.setting == "allow_direct" for found in differing.values() for d in found):
+            return fail("settings", words, remedy)  # nobody can read a key of it
         return warn("settings", words, remedy)
     if (history or 0) == 1:
         remedy = f"`nats stream edit {store.pipelines.stream} --max-msgs-per-subject 64`"
@@ -265,6 +268,10 @@ async def controller(app: App, link: Link) -> Check:
         return fail("controller", str(error), f"nexthos explain {error.problem.reason}")
     words = f"{reply.controller}, version {reply.version}, {reply.pipelines} pipelines"
     away = [e.name for e in reply.executors if not e.reachable]
+    if refused := [p.message for p in reply.problems if p.reason is Reason.STORE_REFUSED]:
+        return fail(
+            "controller", f"{words}; {'; '.join(refused)}", "give the command that it names"
+        )
     if not reply.ready or away or reply.problems:
         why = f"executors not reachable: {', '.join(away)}" if away else ""
         why = "; ".join([why] * bool(why) + [p.message for p in reply.problems]) or "not ready"

@@ -17,6 +17,7 @@ from nexthos_cli.columns import Cell, arranged
 from nexthos_cli.context import App
 from nexthos_cli.printing import Coloured, echo, echo_lines
 from nexthos_shared.printable import printable, printable_json, width
+from nexthos_shared.reasons import Reason
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -190,7 +191,7 @@ def line_row(line: PipelineLine, wide: bool) -> list[str]:
     """A pipeline as cells."""
     cells = [
         line.id,
-        "deleted" if line.deleted else line.wanted or "?",
+        _wanted(line),
         str(line.phase or "-"),
         f"{line.ready}/{line.replicas}",
         _version(line),
@@ -202,6 +203,12 @@ def line_row(line: PipelineLine, wide: bool) -> list[str]:
         more = (line.executor, ",".join(line.places), str(line.revision), line.name, labels)
         cells += [cell or "-" for cell in more]
     return [*cells, _why(line)]
+
+
+def _wanted(line: PipelineLine) -> str:
+    if line.reason is Reason.ORPHANED and line.deleted:
+        return "-"  # nobody deleted it
+    return "deleted" if line.deleted else line.wanted or "?"
 
 
 def _version(line: PipelineLine) -> str:

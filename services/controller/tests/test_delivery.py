@@ -24,7 +24,7 @@ def after(*counts: tuple[int, int, float], from_nothing: bool = True) -> Deliver
     return delivery
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(133)
 def test_messages_that_come_in_while_none_goes_out_are_told_and_over_with_the_next_one():
     delivery = after((3, 0, 100.0), (300, 0, 100.0 + LATE))
     problem = delivery.problem

@@ -187,7 +187,7 @@ def test_the_controllers_own_credentials_for_pipelines_are_a_risk(monkeypatch):
     assert risks(given, own) == []
 
 
-@pytest.mark.fault(144)
+@pytest.mark.fault(132)
 @pytest.mark.parametrize(
     "own",
     [

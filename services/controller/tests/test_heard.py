@@ -25,7 +25,7 @@ def heard(*entries: dict[str, str], at: float = 100.0, env: dict[str, str] | Non
     return found
 
 
-@pytest.mark.fault(140)
+@pytest.mark.fault(128)
 @pytest.mark.parametrize(
     "words",
     [
@@ -80,7 +80,7 @@ def test_messages_that_differ_in_a_number_are_told_once():
     assert found.verdict(False, "input not connected", 201.0) == first
 
 
-@pytest.mark.fault(141)
+@pytest.mark.fault(129)
 def test_a_listener_whose_address_is_taken_is_not_ready_for_as_long_as_it_lives():
     found = heard(error("Server error: listen tcp 127.0.0.1:80: bind: address already in use"))
     for now in (101.0, 10_000.0):
@@ -90,7 +90,7 @@ def test_a_listener_whose_address_is_taken_is_not_ready_for_as_long_as_it_lives(
         assert problem.reason is Reason.PORT_IN_USE
 
 
-@pytest.mark.fault(142)
+@pytest.mark.fault(130)
 @pytest.mark.parametrize(
     "message",
     [
@@ -109,7 +109,7 @@ def test_what_is_said_again_and_again_holds_until_it_is_said_no_more(message):
     assert found.verdict(True, "OK", 100.0 + RECENT + 1) == (True, None)
 
 
-@pytest.mark.fault(142)
+@pytest.mark.fault(130)
 def test_an_input_that_never_tries_again_is_not_ready_although_it_calls_itself_active():
     found = heard(error("Failed to connect to nats_kv: nats: bucket not found"), active("nats_kv"))
     ready, problem = found.verdict(True, "OK", 10_000.0)
@@ -124,7 +124,7 @@ def test_an_input_of_a_bucket_that_had_no_server_for_a_time_is_ready_afterwards(
     assert found.verdict(True, "OK", 101.0) == (True, None)
 
 
-@pytest.mark.fault(143)
+@pytest.mark.fault(131)
 def test_a_dynamic_input_is_ready_once_one_of_its_inputs_is_active():
     found = heard(active("generate", "root.input.dynamic.inputs.a"))
     assert found.verdict(False, "input not connected", 101.0) == (True, None)
@@ -133,7 +133,7 @@ def test_a_dynamic_input_is_ready_once_one_of_its_inputs_is_active():
     assert not found.verdict(False, "input not connected", 103.0)[0]
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(133)
 def test_errors_that_go_on_are_told_with_component_and_words_and_end_with_them():
     found = Heard({})
     for n in range(ERRORS + 1):

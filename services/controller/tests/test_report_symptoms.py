@@ -24,7 +24,7 @@ def seen(world: World, **fields: object) -> World:
     return world
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(133)
 @pytest.mark.parametrize(
     ("problem", "kind"),
     [(ERRORING, ConditionType.ERRORING), (SILENT, ConditionType.NOT_DELIVERING)],
@@ -44,7 +44,7 @@ def test_what_goes_wrong_while_it_runs_is_a_condition_and_a_bad_event(problem, k
     assert healed.condition(kind) is None
 
 
-@pytest.mark.fault(140)
+@pytest.mark.fault(128)
 def test_a_start_tells_the_engines_error_once_it_lasts():
     world = World()
     world.settle()
@@ -64,7 +64,7 @@ def test_a_start_that_says_only_that_it_is_not_connected_yet_is_a_start():
     assert condition(status, ConditionType.READY) == ("False", Reason.STARTING)
 
 
-@pytest.mark.fault(143)
+@pytest.mark.fault(131)
 @pytest.mark.parametrize(("unknown", "late"), [(True, False), (False, True)])
 def test_what_the_engine_never_calls_ready_is_never_late(unknown, late):
     warnings = [Problem(Reason.READINESS_UNKNOWN, "dynamic")] if unknown else []

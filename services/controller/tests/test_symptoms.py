@@ -47,7 +47,7 @@ async def unready(rig: Rig, config: str, *words: str, **definition: object):
     return await eventually(found)
 
 
-@pytest.mark.fault(140)
+@pytest.mark.fault(128)
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -61,7 +61,7 @@ async def test_the_engines_own_last_error_is_told(either, nats_server: NatsServe
     assert seen.problem.reason is Reason.NOT_CONNECTED
 
 
-@pytest.mark.fault(144)
+@pytest.mark.fault(132)
 @pytest.mark.parametrize("users", ["user: u, password: secret", "token: secret"])
 async def test_a_nats_that_asks_for_credentials_is_named_as_the_cause(either, tmp_path, users):
     users = f"authorization {{ {users} }}"
@@ -70,7 +70,7 @@ async def test_a_nats_that_asks_for_credentials_is_named_as_the_cause(either, tm
         await unready(either, config, SAYS, "Authorization Violation")
 
 
-@pytest.mark.fault(141)
+@pytest.mark.fault(129)
 @pytest.mark.parametrize(
     "given",
     [
@@ -84,7 +84,7 @@ async def test_a_server_on_a_taken_address_is_not_ready(either, taken, given):
     assert seen.problem.reason is Reason.PORT_IN_USE
 
 
-@pytest.mark.fault(141)
+@pytest.mark.fault(129)
 async def test_of_two_replicas_with_one_address_one_is_not_ready(process_rig):
     rig = process_rig
     config = f"input: {{http_server: {{address: '127.0.0.1:{free_port()}', path: /in}}}}\n{DROP}"
@@ -105,7 +105,7 @@ async def _is(found, wanted):
     return await found() == wanted
 
 
-@pytest.mark.fault(142)
+@pytest.mark.fault(130)
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -117,19 +117,19 @@ async def test_a_file_that_is_not_there_is_no_ready_input(either, given, words):
     await unready(either, f"input: {{{given}}}\n{DROP}", words)
 
 
-@pytest.mark.fault(142)
+@pytest.mark.fault(130)
 async def test_a_pipe_whose_other_end_is_in_another_pipeline_is_not_ready(process_rig):
     await unready(process_rig, f"input: {{inproc: elsewhere}}\n{DROP}", "pipe was not found")
 
 
-@pytest.mark.fault(142)
+@pytest.mark.fault(130)
 async def test_a_bucket_that_is_not_there_is_no_ready_input(either, nats_server: NatsServer):
     given = f"nats_kv: {{urls: ['{nats_server.url}'], bucket: nobody-made-it}}"
     seen = await unready(either, f"input: {{{given}}}\n{DROP}", "bucket not found")
     assert "nexthos restart" in seen.problem.message
 
 
-@pytest.mark.fault(143)
+@pytest.mark.fault(131)
 async def test_a_dynamic_input_whose_messages_flow_is_ready(process_rig):
     inner = "{generate: {mapping: 'root = 1', interval: 10ms}}"
     config = f"input: {{dynamic: {{inputs: {{a: {inner}}}}}}}\n{DROP}"
@@ -143,7 +143,7 @@ async def test_a_dynamic_input_whose_messages_flow_is_ready(process_rig):
     await eventually(ready)
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(133)
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
@@ -174,7 +174,7 @@ async def test_what_is_ready_while_every_message_fails_says_so(either, rest, wor
     assert words in problem.message
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(133)
 async def test_what_takes_messages_and_gives_none_on_says_so(either, monkeypatch):
     """It logs nothing: each message is dropped by a mapping, as by one with a slip in its condition."""
     for name, value in (("EVERY", 0.2), ("SILENT_FOR", 1.0)):

@@ -72,6 +72,12 @@ class StoreUnavailable(TemporaryError):
     reason = Reason.STORE_UNAVAILABLE
 
 
+class StoreRefused(StoreUnavailable):
+    """A limit of a bucket refuses what was asked; the message names the command that raises it."""
+
+    reason = Reason.STORE_REFUSED
+
+
 class StoreMissing(TemporaryError):
     """A bucket that must exist does not; the message names it."""
 

@@ -76,6 +76,7 @@ class Reason(StrEnum):
     CREDENTIALS_WITHHELD = "CredentialsWithheld"
     # store, control plane, settings
     STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_REFUSED = "StoreRefused"
     STORE_MISSING = "StoreMissing"
     STORE_CONFLICT = "StoreConflict"
     NOT_PERMITTED = "NotPermitted"
@@ -85,6 +86,7 @@ class Reason(StrEnum):
     MESSAGE_SKIPPED = "MessageSkipped"
     WATCH_BEHIND = "WatchBehind"
     INSTALLATION_DIFFERS = "InstallationDiffers"
+    OTHER_INSTALLATION = "OtherInstallation"
     ANOTHER_CONTROLLER = "AnotherController"
     LEASE_LOST = "LeaseLost"
     STANDBY = "Standby"
@@ -348,6 +350,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.STORE_UNAVAILABLE: Explanation(
         "NATS or JetStream did not answer in time.", "Check the server; it is tried again."
     ),
+    Reason.STORE_REFUSED: Explanation(
+        "A bucket's own settings refuse what has to be written or read: it is full, or its messages may not "
+        "be so large, or it allows no direct gets.",
+        "Give the command that the message names; it is tried again.",
+    ),
     Reason.STORE_MISSING: Explanation(
         "A bucket is missing while others of the namespace exist: nothing is created or removed.",
         "Restore it, or create it with `nexthos setup`.",
@@ -384,6 +391,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "runs would be taken for somebody else's, and all of it started a second time.",
         "Nothing is started or stopped until it is put right: delete the key, and it is written again from "
         "the metadata of the bucket of pipelines.",
+    ),
+    Reason.OTHER_INSTALLATION: Explanation(
+        "Executions of this namespace run here that belong to another installation: to a store that was "
+        "lost or is elsewhere. They are left alone, and what is applied here runs beside them.",
+        "If the store was lost, `nexthos setup --installation ID` takes them over while nothing is stored. "
+        "If two stores share a machine on purpose, give each a namespace of its own.",
     ),
     Reason.ANOTHER_CONTROLLER: Explanation(
         "A controller of this namespace already runs.",

@@ -51,6 +51,9 @@ class Snapshot(Generic[T]):
     entries: tuple[T, ...]
     changed_identity: bool
     identity: str = ""  # when the bucket was created
+    # What was written up to this revision and is not in it is gone, without a marker: it expired or was
+    # purged. 0: that can't be said.
+    whole_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +175,13 @@ async def _watch(
                     tally = Tally[Any](source.subjects if terms.pattern == ">" else _not_known)
                     found = await feed.last_of_each(read, tally.note)
                     fails("")
-                    yield Snapshot(tuple(e for e in found if e is not None), changed, known.created)
-                    del found  # of 50,000 entries most are replaced before the watch is opened anew
+                    whole_to = known.last if len(found) == known.subjects else 0
+                    entries = tuple(e for e in found if e is not None)
+                    yield Snapshot(entries, changed, known.created, whole_to)
+                    del (
+                        found,
+                        entries,
+                    )  # of 50,000 entries most are replaced before the watch is opened anew
                     wait = FIRST_WAIT
                     open_ = _Open(source, link, feed, tally, terms)
                     ends = feed.silence(), _until(open_, reconnects, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from nexthos_shared.stores import Store
 
 
+def installation_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Raises BadParameter for what is no id of an installation."""
+    if value is not None and not re.fullmatch(r"[0-9a-f]{12}", value):
+        raise click.BadParameter("12 hex digits, as `nexthos status` names it")
+    return value
+
+
 @verb("setup")
 @click.option(
     "--replicas",
@@ -22,18 +30,24 @@ if TYPE_CHECKING:
     show_default=True,
     help="Copies of each in a NATS cluster: 1, 3 or 5.",
 )
+@click.option(
+    "--installation",
+    metavar="ID",
+    callback=installation_id,
+    help="Make this store, which must be empty, that of executions that a lost one left running.",
+)
 @output("table", "json", "yaml")
-def setup(app: App, replicas: int) -> None:
+def setup(app: App, replicas: int, installation: str | None) -> None:
     """Create what is missing of the namespace: four buckets, and the stream of events.
 
     What exists keeps what it holds, its replicas and limits; settings that nexthos rests on (see
     `nexthos doctor`) are put right, and told. A controller creates the same where no bucket exists, with
     one replica, and changes nothing.
     """
-    app.run(_setup(app, replicas))
+    app.run(_setup(app, replicas, installation))
 
 
-async def _setup(app: App, replicas: int) -> None:
+async def _setup(app: App, replicas: int, installation: str | None) -> None:
     from nexthos_cli.diagnosis import has_events
     from nexthos_cli.output import SetupOutput
     from nexthos_cli.render import structured
@@ -44,7 +58,8 @@ async def _setup(app: App, replicas: int) -> None:
 
         store = Store.of(link, names)
         had_events = await has_events(store)
-        created = await store.setup(replicas)
+        created = await store.setup(replicas, installation)
+        took = installation is not None and await store.take_over(installation)
         changed, refused = await _mend(store)
     if not had_events:
         created = [*created, names.events]
@@ -56,6 +71,8 @@ async def _setup(app: App, replicas: int) -> None:
             app.say(f"{kind}/{name} {'created' if name in created else 'exists'}")
         for stream, words in changed.items():
             app.say(f"stream/{stream} changed: {'; '.join(words)}")
+        if took:
+            app.say(f"installation/{installation} taken over: what it runs is ours")
         if set(created) & set(buckets) and set(existing) & set(buckets):
             app.note("a bucket was made beside others: look at `nexthos ls` before going on")
     if refused is not None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from nexthos_controller.controller import Controller
@@ -140,7 +141,7 @@ class Answers:
 
     def _outcome(self, key: str) -> Outcome:
         status = self._controller.book.status(key)
-        complaint = status.complaint if status else None
+        complaint = self._controller.book.refused.get(key) or (status.complaint if status else None)
         return Outcome(
             id=key,
             phase=status.phase if status else None,
@@ -185,8 +186,17 @@ class Answers:
             yield missing_bucket(bucket)
         if self._event_log.problem is not None:
             yield self._event_log.problem
+        yield from self._feeds.strangers.problems
+        yield from self._refused()
         yield from self._site.hindrances()
         yield from self._site.skipped()
+
+    def _refused(self) -> Iterable[Problem]:
+        """One is told: what one status can't be stored for, others can't either."""
+        refused = self._controller.book.refused
+        for key in sorted(refused)[:1]:
+            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+            yield replace(refused[key], message=f"{refused[key].message}{more}")
 
     async def _executor(self, name: str) -> ExecutorReport:
         executor = self._controller.executors[name]

@@ -28,7 +28,12 @@ from nexthos_controller.settings import Settings, read_token
 from nexthos_controller.site import Factories, Site
 from nexthos_controller.standby import standing_by
 from nexthos_controller.term import Term, lead
-from nexthos_shared.errors import InstallationDiffers, StoreMissing, StoreUnavailable
+from nexthos_shared.errors import (
+    InstallationDiffers,
+    NotPermitted,
+    StoreMissing,
+    StoreUnavailable,
+)
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import ConnectOptions, connect
 from nexthos_shared.stores import Store
@@ -116,9 +121,14 @@ class Running:
             await asyncio.gather(turn, return_exceptions=True)
 
     async def _turn(self) -> None:
-        await _store_is_there(self.site.store)
+        await _store_is_there(self.site.store, self._known)
         self._known = await _installation_is_right(self.site, self._known)
-        await self.site.lease.acquire()
+        store = asyncio.create_task(_store_stays(self.site.store, self._known), name="store stays")
+        try:
+            await self.site.lease.acquire()
+        finally:
+            store.cancel()
+            await asyncio.gather(store, return_exceptions=True)
 
     async def _lead_until_lost(self) -> None:
         term = asyncio.create_task(self._lead(), name="term")
@@ -222,13 +232,13 @@ def _acting(parts: list[Running]) -> Controller | None:
     return next((part.term.controller for part in parts if part.term is not None), None)
 
 
-async def _store_is_there(store: Store) -> None:
-    """Wait until every bucket exists, and create them if none does."""
+async def _store_is_there(store: Store, known: str | None) -> None:
+    """Wait until every bucket exists, and create them if none does: as the installation that is `known`."""
     told = ""
     while True:
         seen = store.link.reconnects
         try:
-            await Store.open(store.link, store.names, create=True)
+            await Store.open(store.link, store.names, create=True, known=known)
         except (StoreMissing, StoreUnavailable) as error:
             if str(error) != told:
                 log.warning("store awaited", because=str(error))
@@ -238,6 +248,15 @@ async def _store_is_there(store: Store) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_FOR_STORE):
                 await store.link.wait_reconnect(seen)
+
+
+async def _store_stays(store: Store, known: str) -> None:
+    """Create it again should it come back empty while the lease is awaited: who acted may have ended."""
+    while True:
+        await asyncio.sleep(LOOK_FOR_STORE)
+        with suppress(StoreUnavailable, NotPermitted):
+            if len(await store.missing()) == len(store.buckets()):
+                await _store_is_there(store, known)
 
 
 async def _installation_is_right(site: Site, known: str | None) -> str:

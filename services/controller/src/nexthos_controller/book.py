@@ -19,8 +19,9 @@ from nexthos_controller.observe import NOWHERE, Whereabouts
 from nexthos_controller.outline import Outline
 from nexthos_controller.pages import Page, Understood
 from nexthos_controller.seals import sealed
-from nexthos_shared.errors import StoreConflict
+from nexthos_shared.errors import NotPermitted, StoreConflict, StoreRefused
 from nexthos_shared.models import Memory, Phase, PipelineStatus
+from nexthos_shared.reasons import Problem
 from nexthos_shared.stores import Bucket, KvEntry
 from nexthos_shared.watch import Change, Snapshot
 
@@ -49,6 +50,7 @@ class StatusBook:
         self._controller = controller
         self._now = now
         self._pages: dict[str, Page] = {}
+        self.refused: dict[str, Problem] = {}  # why what is known of a pipeline can't be stored
         self._understood = Understood()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -191,6 +193,7 @@ class StatusBook:
     async def forget(self, key: str) -> None:
         """Delete the status of a pipeline that is gone, if there is one."""
         before, page = self.status(key), self._pages.pop(key, None)
+        self.refused.pop(key, None)
         if page is not None and before is not None:
             try:  # gone here first: who sees the key gone must not get an answer about it any more
                 self._guard()
@@ -213,6 +216,10 @@ class StatusBook:
         page.writing = True
         try:
             await self._store(key, page, value)
+            self.refused.pop(key, None)
+        except (StoreRefused, NotPermitted) as error:
+            self.refused[key] = error.problem
+            raise
         finally:
             page.writing = False
         if before is None or before.phase is not status.phase:
@@ -232,12 +239,14 @@ class StatusBook:
                 self._instruments.status_writes.inc()
                 return
             except StoreConflict:
-                self._instruments.status_conflicts.inc()
                 if attempt == ATTEMPTS - 1:
                     raise
                 stored = await self._bucket.get(key)
-                page.revision = page.seen = stored.revision if stored else 0
-                page.lost = True  # what is there is not ours, until a write succeeds
+                new, page.revision = page.revision == 0, stored.revision if stored else 0
+                page.seen, page.lost = page.revision, True  # not ours, until a write succeeds
+                if new and (stored is None or stored.value is None):
+                    continue  # the marker of a pipeline of that name, which was forgotten here
+                self._instruments.status_conflicts.inc()
                 log.warning("status overwritten by somebody else, put right", pipeline=key)
 
 

@@ -8,6 +8,7 @@ step that fails ends the attempt.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -41,6 +42,7 @@ from nexthos_shared.errors import ExecutorUnreachable, NexthosError, StillRunnin
 from nexthos_shared.models import Entry
 from nexthos_shared.reasons import Problem, Reason
 
+OUT_OF_FILES = {errno.EMFILE, errno.ENFILE}
 ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
@@ -295,6 +297,9 @@ def _problem_of(error: Exception) -> Problem:
     """What readers are told; of a defect only its kind, since its words may hold anything."""
     if isinstance(error, NexthosError):
         return error.problem
+    if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
+        words = f"{(error.strerror or '').lower()}: raise the limit of open files of the controller"
+        return Problem(Reason.TEMPORARY, words)
     words = f"a defect of nexthos ({type(error).__name__}); see the controller's log"
     return Problem(Reason.INTERNAL_ERROR, words)
 

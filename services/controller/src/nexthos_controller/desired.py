@@ -83,6 +83,9 @@ class Desired:
             return keys
         changed = {entry.key for entry in snapshot.entries if self.change(entry)}
         newest = max((e.revision for e in snapshot.entries), default=0)
+        newest = max(
+            newest, snapshot.whole_to
+        )  # where the last ones are gone, nothing tells by itself
         gone = self._entries.keys() - listed.keys()
         gone = {key for key in gone if self._entries[key].revision <= newest}
         for key in gone:

@@ -20,7 +20,7 @@ from nexthos_controller.executors.imports import may_import, without_files
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_controller.surroundings import Surroundings
 from nexthos_shared import engine
-from nexthos_shared.errors import NexthosError
+from nexthos_shared.errors import InvalidConfig, NexthosError
 from nexthos_shared.models import Accepted, Traits
 from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
@@ -92,7 +92,13 @@ class Facts:
         return self._lints
 
     async def fetch(self, spec: Spec) -> bytes:
-        """The verified bytes of the spec's digest. Raises as `Configs.get`."""
+        """The verified bytes of the spec's digest. Raises as `Configs.get`, and InvalidConfig."""
+        content = await self._fetch(spec)
+        if engine.is_empty(content):  # an engine would end at once, or run without doing anything
+            raise InvalidConfig(f"{spec.id}/{spec.definition.version}: {engine.EMPTY}")
+        return content
+
+    async def _fetch(self, spec: Spec) -> bytes:
         version = spec.definition.version or ""
         known = self._infos.get((spec.id, version))
         content = await self._patiently(self._get(spec, version, known))
@@ -124,7 +130,7 @@ class Facts:
 
     async def lint(self, spec: Spec, executor: Executor) -> None:
         """Ask the engine that will run it, with the environment that it will get, and its executor."""
-        content = await self.fetch(spec)
+        content = await self._fetch(spec)
         file = f"{spec.id}/{spec.definition.version}"
         problems = await self._asked_of_the_engine(spec, content, file, here=executor.here)
         problems += [replace(p, file=file) for p in await executor.refusals(spec, content)]
@@ -167,6 +173,9 @@ def _of(info: ConfigInfo | None) -> ConfigFacts:
         return ConfigFacts()
     if info.refusal:
         return ConfigFacts(problem=Problem(Reason.CONFIG_DAMAGED, info.refusal))
+    if info.size == 0:
+        words = f"{info.id}/{info.version}: {engine.EMPTY}"
+        return ConfigFacts(problem=Problem(Reason.LINT_FAILED, words))
     if info.size > engine.MAX_CONFIG_BYTES:
         words = (
             f"configuration {info.id}/{info.version} has {info.size} bytes, at most "

@@ -19,6 +19,7 @@ from nexthos_controller.controller import Controller
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import census
+from nexthos_controller.strangers import Strangers
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.names import ABANDONED, INSTALLATION_KEY
 from nexthos_shared.nats_client import Link
@@ -60,6 +61,7 @@ class Feeds:
         self._entries_known = False  # before that, whatever runs would look orphaned
         self.caught_up = asyncio.Event()
         self.displaced = asyncio.Event()  # the store says now that it is another one
+        self.strangers = Strangers(controller.executors, resync)
         self.missing: list[str] = []  # buckets of the store that do not exist at the moment
 
     async def __aenter__(self) -> Feeds:
@@ -73,6 +75,7 @@ class Feeds:
             self._reconnects,
             self._look_again,
             Brokers(self._controller).watch,
+            self.strangers.watch,
         ]
         executors = self._controller.executors.values()
         feeds += [partial(self._hints, executor) for executor in executors]

@@ -28,12 +28,17 @@ async def test_another_installations_execution_is_neither_seen_nor_touched(rig: 
     """> Only what carries our owner label (namespace + installation) is ever touched.
     > Another installation's executions are not listed.
     > Who owns an execution: one installation of one namespace.
+    > What runs here of our namespace and of another installation, as far as it can be seen.
+    > It is told and nothing else: a store that came back empty is another installation.
+    > Something that runs of our namespace, and of another installation: not ours to touch.
     """
     mine = await rig.executor.start(rig.spec(), 0)
     for owner in (Owner("ns", "two"), Owner("other", "one")):
         async with rig.other(owner) as other:
             assert (await other.list()).executions == ()
             assert (await other.find(mine.id)).executions == ()
+            told = {s.installation for s in await other.strangers()}
+            assert (rig.owner.installation in told) is (owner.namespace == "ns")
             assert await other.stop(mine, 1.0) is True
             await other.remove(mine)
             theirs = await other.start(rig.spec(), 0)

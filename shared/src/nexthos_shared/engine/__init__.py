@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nexthos_shared.engine.given import environment, overlay
-    from nexthos_shared.engine.linting import MAX_CONFIG_BYTES, lint, refused
+    from nexthos_shared.engine.linting import EMPTY, MAX_CONFIG_BYTES, is_empty, lint, refused
     from nexthos_shared.engine.messages import last_error
     from nexthos_shared.engine.profile import (
         Distribution,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nexthos_shared.engine.shape import ConfigShape, read_shape
 
 __all__ = [
+    "EMPTY",
     "MAX_CONFIG_BYTES",
     "ConfigShape",
     "Distribution",
@@ -43,6 +44,7 @@ __all__ = [
     "Ready",
     "engine_version",
     "environment",
+    "is_empty",
     "is_ready",
     "last_error",
     "lint",
@@ -62,6 +64,8 @@ _HOME = {
     "MAX_CONFIG_BYTES": "linting",
     "lint": "linting",
     "refused": "linting",
+    "EMPTY": "linting",
+    "is_empty": "linting",
     "last_error": "messages",
     "Distribution": "profile",
     "EngineProfile": "profile",

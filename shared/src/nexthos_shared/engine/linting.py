@@ -24,6 +24,8 @@ from nexthos_shared.reasons import Problem, Reason
 
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_PROBLEMS = 50
+EMPTY = defects.EMPTY
+MAX_EMPTY = 64  # bytes that may stand in what holds nothing: `--- null`, `{}`
 _ANY_DISTRIBUTION = EngineProfile(
     "bento"
 )  # `lint FILE` is the same for all: asking would cost 30 ms
@@ -111,7 +113,19 @@ def _unacceptable(config: bytes) -> Problem | None:
         return Problem(
             Reason.CONFIG_NOT_TEXT, f"not UTF-8: {error.reason} at byte {error.start}", line=line
         )
+    if is_empty(config):
+        return Problem(Reason.LINT_FAILED, EMPTY, line=1)
     return None
+
+
+def is_empty(config: bytes) -> bool:
+    """Whether it holds nothing: no bytes, comments only, `null`, `{}`. The engine lets that pass."""
+    lines = (line.strip() for line in config.splitlines())
+    rest = b"\n".join(line for line in lines if line and not line.startswith(b"#"))
+    try:
+        return len(rest) <= MAX_EMPTY and parse_bounded(rest) in (None, {})
+    except Unreadable:
+        return False
 
 
 def _problems(done: Finished, path: Path) -> list[Problem]:

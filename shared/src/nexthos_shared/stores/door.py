@@ -23,6 +23,7 @@ from nexthos_shared.errors import (
     NotPermitted,
     StoreConflict,
     StoreMissing,
+    StoreRefused,
     StoreUnavailable,
 )
 from nexthos_shared.nats_client import Link
@@ -31,6 +32,11 @@ WRONG_LAST_SEQUENCE = {10071, 10164}
 STREAM_NOT_FOUND = 10059
 NO_MESSAGE = {None, 10037}  # a direct get carries no code of its own
 _OBJECT_PART = re.compile(r"(?<=\.)[cm]\.(?=[^.]+\.$)")  # chunks and metas: $O.<bucket>.C.<nuid>
+LIMITS = {  # as the server says that one of them is reached, and what takes it away
+    "message size exceeds maximum allowed": "--max-msg-size=-1",
+    "maximum bytes exceeded": "--max-bytes=-1",
+    "maximum messages exceeded": "--max-msgs=-1",
+}
 ASK_WITHIN = 2.0  # seconds, to find out why nobody answered
 
 
@@ -60,7 +66,7 @@ async def door(link: Link, what: str, stream: str, subject: str = "") -> AsyncIt
         except js_errors.APIError as error:
             if isinstance(error, js_errors.ServiceUnavailableError) and error.err_code is None:
                 raise await _of_silence(link, what, stream) from error
-            raise _of_api(what, error) from error
+            raise _of_api(what, stream, error) from error
         except (TimeoutError, nats_errors.Error, OSError) as error:
             raise StoreUnavailable(f"{what}: {_words(error)}") from error
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -131,7 +137,7 @@ def _in_its_own_case(refused: str, stream: str, subject: str) -> str:
     return _OBJECT_PART.sub(lambda found: found[0].upper(), whole).strip(".")
 
 
-def _of_api(what: str, error: js_errors.APIError) -> Exception:
+def _of_api(what: str, stream: str, error: js_errors.APIError) -> Exception:
     if isinstance(error, js_errors.NotFoundError):
         if error.err_code == STREAM_NOT_FOUND or isinstance(error, js_errors.BucketNotFoundError):
             return StoreMissing(f"{what}: the bucket does not exist")
@@ -139,7 +145,11 @@ def _of_api(what: str, error: js_errors.APIError) -> Exception:
             return Nothing(what)
     if error.err_code in WRONG_LAST_SEQUENCE:
         return StoreConflict(f"{what}: somebody else wrote it meanwhile")
-    return StoreUnavailable(f"{what}: {error.description or error}")
+    said = error.description or str(error)
+    for words, option in LIMITS.items():
+        if words in said:
+            return StoreRefused(f"{what}: {said}; `nats stream edit {stream} {option}` allows it")
+    return StoreUnavailable(f"{what}: {said}")
 
 
 async def _of_silence(link: Link, what: str, stream: str) -> NexthosError:
@@ -153,7 +163,7 @@ async def _of_silence(link: Link, what: str, stream: str) -> NexthosError:
         return StoreUnavailable(f"{what}: no JetStream answered (is the server started with -js?)")
     if not info.config.allow_direct:
         words = f"`nats stream edit {stream} --allow-direct` lets it be read"
-        return StoreUnavailable(f"{what}: the bucket does not allow direct gets; {words}")
+        return StoreRefused(f"{what}: the bucket does not allow direct gets; {words}")
     return StoreUnavailable(f"{what}: JetStream did not answer")
 
 

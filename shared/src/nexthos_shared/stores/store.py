@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 STREAM_EXISTS = 10058
 INSTALLATION = "nexthos.installation"  # in the metadata of each bucket
+REPLACED = "nexthos.installation-replaced"  # beside it: which one it was before somebody chose this
 _INSTALLATION = re.compile(rb"[0-9a-f]{12}")
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
 ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
@@ -63,8 +64,12 @@ class Store:
         )
 
     @classmethod
-    async def open(cls, link: Link, names: Names, *, create: bool, replicas: int = 1) -> Store:
+    async def open(
+        cls, link: Link, names: Names, *, create: bool, replicas: int = 1, known: str | None = None
+    ) -> Store:
         """Open the buckets; with `create`, make them all if none of them exists.
+
+        `known` is which installation it was, for a store that came back empty.
 
         Raises StoreMissing naming what is missing if some exist and others don't: creating an empty
         bucket beside full ones would look like a mass deletion to whoever compares them.
@@ -73,7 +78,7 @@ class Store:
         every = len(store._streams())
         missing = await store.missing()
         if len(missing) == every and create:
-            await store.setup(replicas)
+            await store.setup(replicas, known)
             return store
         for _ in range(SETTLE_CHECKS if create else 0):
             if not missing:
@@ -101,14 +106,18 @@ class Store:
                 absent.append(bucket)
         return absent
 
+    def buckets(self) -> tuple[str, ...]:
+        """Names of the buckets."""
+        return tuple(self._streams())
+
     def _streams(self) -> dict[str, str]:
         buckets = (self.pipelines, self.statuses, self.control, self.configs)
         return {b.name: b.stream for b in buckets}
 
-    async def setup(self, replicas: int = 1) -> list[str]:
-        """Create the buckets that are missing; returns their names."""
+    async def setup(self, replicas: int = 1, known: str | None = None) -> list[str]:
+        """Create the buckets that are missing; returns their names. `known`: see `open`."""
         missing = await self.missing()
-        installation = await self._installation_for_new() if missing else ""
+        installation = await self._installation_for_new(known) if missing else ""
         for bucket in missing:
             config = bucket_config(self.names, bucket, replicas)
             config.metadata = {INSTALLATION: installation}
@@ -150,12 +159,15 @@ class Store:
         changed = differences(self.names, stream, stored)
         if changed:
             wanted = {**stored, **{one.setting: one.wanted for one in changed}}
-            async with door(self.link, f"change the settings of {stream}", stream):
-                js = self.link.js
-                subject = f"{js._prefix}.STREAM.UPDATE.{stream}"
-                # nats-py's own reading of a configuration leaves out what it does not know.
-                await js._api_request(subject, json.dumps(wanted).encode())
+            await self._change(stream, wanted, "settings")
         return changed
+
+    async def _change(self, stream: str, wanted: dict[str, Any], what: str) -> None:
+        async with door(self.link, f"change the {what} of {stream}", stream):
+            js = self.link.js
+            subject = f"{js._prefix}.STREAM.UPDATE.{stream}"
+            # nats-py's own reading of a configuration leaves out what it does not know.
+            await js._api_request(subject, json.dumps(wanted).encode())
 
     async def _stored_config(self, stream: str) -> dict[str, Any]:
         async with door(self.link, f"look at {stream}", stream):
@@ -178,13 +190,14 @@ class Store:
 
         It stands in the control bucket, and in the metadata of all buckets: were it lost with the one,
         nothing that runs would be known as ours, and all of it started a second time. `known` is what it
-        was before, for a store whose metadata does not say.
+        was before, for a store that does not say, and for one that was made anew as another.
 
-        Raises InstallationDiffers where the key says another thing, or no such id.
+        Raises InstallationDiffers where the key says another thing, or no such id, or all say another one
+        than `known`.
         """
         found = await self.stored_installation(known)
         if found is None:
-            made = await self._installation_noted() or known or _random()
+            made = await self._agreed(known) or _random()
             with suppress(StoreConflict):  # somebody else was faster: theirs counts
                 await self.control.create(INSTALLATION_KEY, made.encode())
             found = await self.stored_installation(known)
@@ -197,10 +210,52 @@ class Store:
         stored = await self._installation_key()
         if stored is None:
             return None
-        found, noted = _installation_of(stored), await self._installation_noted() or known
+        found, noted = _installation_of(stored), await self._agreed(known)
         if found is None or noted not in (None, found):
             raise self._differs(stored, noted)
         return found
+
+    async def _agreed(self, known: str | None) -> str | None:
+        """What the metadata say, or `known`. Raises InstallationDiffers where they say another one."""
+        noted = await self._noted()
+        if known is None or noted is None or known in (noted.installation, noted.replaced):
+            return noted.installation if noted else known
+        raise InstallationDiffers(
+            f"the buckets of {self.names.namespace!r} were made anew as installation "
+            f"{noted.installation}, and what this controller runs is of {known}: `nexthos setup "
+            f"--installation {known}` keeps that, a restart of the controller begins anew beside it; until "
+            "then nothing is started or stopped"
+        )
+
+    async def take_over(self, installation: str) -> bool:
+        """Make this store that of `installation`, whose executions are known as ours then.
+
+        Returns whether it was another one. Raises InstallationDiffers where a controller acted on it and
+        it has entries: what runs for these would be seen no more, and started a second time.
+        """
+        noted, key = await self._noted(), await self._installation_key()
+        now = noted.installation if noted else _installation_of(key or b"")
+        if now not in (None, installation) and key is not None:
+            entries = [e for e in await self.pipelines.snapshot() if e.value is not None]
+            if entries:
+                raise InstallationDiffers(
+                    f"this store is of installation {now} and has {len(entries)} entries, so it can't be "
+                    f"that of {installation}: `nexthos rm --all` and wait until they are gone, then do this, "
+                    "then apply them again"
+                )
+        replaced = now if now != installation else noted.replaced if noted else None
+        for bucket in (self.pipelines, self.configs, self.statuses, self.control):
+            await self._note(bucket.stream, _Note(installation, replaced))
+        if key != installation.encode():
+            await self.control.put(INSTALLATION_KEY, installation.encode())
+        return now != installation
+
+    async def _note(self, stream: str, note: _Note) -> None:
+        stored = await self._stored_config(stream)
+        metadata = stored.get("metadata") or {}
+        if metadata.get(INSTALLATION) != note.installation:
+            wanted = {**metadata, INSTALLATION: note.installation, REPLACED: note.replaced or ""}
+            await self._change(stream, {**stored, "metadata": wanted}, "installation")
 
     def _differs(self, stored: bytes, noted: str | None) -> InstallationDiffers:
         key, shown = (
@@ -216,10 +271,11 @@ class Store:
             words += f"{INSTALLATION_KEY}` has that written again"
         return InstallationDiffers(f"{words}; until then nothing is started or stopped")
 
-    async def _installation_for_new(self) -> str:
+    async def _installation_for_new(self, known: str | None) -> str:
         """What a bucket that is made now is to say."""
-        stored = await self._installation_key()
-        return await self._installation_noted() or _installation_of(stored or b"") or _random()
+        stored, noted = await self._installation_key(), await self._noted()
+        found = noted.installation if noted else _installation_of(stored or b"")
+        return found or known or _random()
 
     async def _installation_key(self) -> bytes | None:
         """Waits a moment for a bucket that another process has just made: it exists before it answers."""
@@ -236,7 +292,7 @@ class Store:
                 await asyncio.sleep(SETTLE)
         return stored.value if stored else None
 
-    async def _installation_noted(self) -> str | None:
+    async def _noted(self) -> _Note | None:
         """What the buckets' metadata say, that of the pipelines first; None if they say nothing."""
         for bucket in (self.pipelines, self.configs, self.statuses, self.control):
             try:
@@ -244,10 +300,18 @@ class Store:
                     info = await self.link.js.stream_info(bucket.stream)
             except StoreMissing:
                 continue
-            noted = (info.config.metadata or {}).get(INSTALLATION, "")
-            if (found := _installation_of(noted.encode())) is not None:
-                return found
+            metadata = info.config.metadata or {}
+            if (found := _installation_of(metadata.get(INSTALLATION, "").encode())) is not None:
+                return _Note(found, _installation_of(metadata.get(REPLACED, "").encode()))
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What the metadata of a bucket say; `replaced`: what it was until somebody chose this one."""
+
+    installation: str
+    replaced: str | None
 
 
 def _installation_of(written: bytes) -> str | None:

@@ -53,14 +53,20 @@ class Difference:
     @property
     def change(self) -> str:
         """How it is put right, for people."""
-        return f"{self.setting} {_shown(self.stored)} -> {_shown(self.wanted)}"
+        return f"{self.setting} {self._shown(self.stored)} -> {self._shown(self.wanted)}"
 
     def __str__(self) -> str:
-        return f"{self.setting} is {_shown(self.stored)}, should be {_shown(self.wanted)}"
+        words = (
+            f"{self.setting} is {self._shown(self.stored)}, should be {self._shown(self.wanted)}"
+        )
+        if self.setting != "max_age":
+            return words
+        return f"{words}: with this TTL what is stored ends by itself, and what runs for it is orphaned"
 
-
-def _shown(value: Any) -> str:
-    return str(value).lower()
+    def _shown(self, value: Any) -> str:
+        if self.setting == "max_age" and isinstance(value, int) and value:
+            return f"{value / 10**9:g}s"
+        return str(value).lower()
 
 
 def differences(names: Names, stream: str, stored: Mapping[str, Any]) -> list[Difference]:

@@ -118,6 +118,14 @@ class Listing:
     places: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Stranger:
+    """Something that runs of our namespace, and of another installation: not ours to touch."""
+
+    installation: str
+    what: str  # in words: a pipeline's id, or what holds several
+
+
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """One line of an execution. `stream`: `log` for the engine's own log, `output` for the rest."""
@@ -199,6 +207,13 @@ class Executor(ABC):
     @abstractmethod
     async def find(self, pipeline_id: str) -> Listing:
         """As `list`, for one pipeline; cheap enough to be called at every look at it."""
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """What runs here of our namespace and of another installation, as far as it can be seen.
+
+        It is told and nothing else: a store that came back empty is another installation.
+        """
+        return frozenset()
 
     @abstractmethod
     async def prepare(self, spec: Spec, replica: int) -> None:

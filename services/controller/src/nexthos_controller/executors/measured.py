@@ -7,7 +7,14 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from nexthos_controller.executors.base import Execution, Executor, Listing, LogLine, Spec
+from nexthos_controller.executors.base import (
+    Execution,
+    Executor,
+    Listing,
+    LogLine,
+    Spec,
+    Stranger,
+)
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
@@ -52,6 +59,11 @@ class Measured(Executor):
         """See base.py."""
         with self._call(self.name, "find"):
             return await self.inner.find(pipeline_id)
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """See base.py."""
+        with self._call(self.name, "strangers"):
+            return await self.inner.strangers()
 
     async def prepare(self, spec: Spec, replica: int) -> None:
         """See base.py."""

@@ -201,6 +201,9 @@ def _ready(told: Told, phase: Phase) -> Condition:
 def _why_not_ready(told: Told, phase: Phase) -> Problem:
     memory = told.decision.memory
     slot = next((s for s in memory.slots.values() if s.ended and s.problem), None)
+    due = slot is not None and not waits(slot, told.view.now)
+    if told.view.fault is not None and due:
+        return told.view.fault  # how it ended keeps nobody from starting it
     if slot is not None and slot.problem is not None:
         return _why_it_ended(told, phase, slot, slot.problem)
     if told.view.fault is not None:

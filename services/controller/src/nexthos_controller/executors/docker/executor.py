@@ -22,6 +22,7 @@ from nexthos_controller.executors.base import (
     Listing,
     LogLine,
     Spec,
+    Stranger,
 )
 from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
@@ -127,6 +128,10 @@ class DockerExecutor(Executor):
         records = await self._stock.refresh()
         await self._images.refresh()
         return await self._listing(records)
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """See base.py."""
+        return await self._stock.strangers()
 
     async def find(self, pipeline_id: str) -> Listing:
         """See base.py."""

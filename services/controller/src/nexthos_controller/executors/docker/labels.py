@@ -63,6 +63,11 @@ def labels_filter(owner: Owner, pipeline_id: str | None = None) -> list[str]:
     return [f"{name}={value}" for name, value in wanted.items()]
 
 
+def namespace_filter(owner: Owner) -> list[str]:
+    """The same, whatever the installation."""
+    return [f"{NAMESPACE}={owner.namespace}"]
+
+
 def read_labels(labels: Mapping[str, str] | None) -> Labels | None:
     """None for what is not made by us, or by whom somebody made it look so and failed."""
     labels = labels or {}

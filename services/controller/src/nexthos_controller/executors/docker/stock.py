@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import structlog
 
-from nexthos_controller.executors.base import Execution, Exit, Owner, State
+from nexthos_controller.executors.base import Execution, Exit, Owner, State, Stranger
 from nexthos_controller.executors.docker.container import altered
 from nexthos_controller.executors.docker.daemon import Daemon, Gone
 from nexthos_controller.executors.docker.exits import TAIL, judge
-from nexthos_controller.executors.docker.labels import labels_filter, read_labels
+from nexthos_controller.executors.docker.labels import labels_filter, namespace_filter, read_labels
 from nexthos_controller.executors.docker.life import Life, nanoseconds, read_life, state_of
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.unread import entries_of
@@ -113,6 +113,17 @@ class Stock:
         asked = [c for c, short in listed.items() if self._is_news(c, state_of(short["State"]))]
         await asyncio.gather(*(self.look(container) for container in asked))
         return [r for container in listed if (r := self._records.get(container)) is not None]
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """What runs of our namespace and another installation. Raises ExecutorUnreachable."""
+        found = await self._daemon.containers(namespace_filter(self._owner))
+        running = (c for c in found if state_of(c["State"]) == "running")
+        labels = (told for c in running if (told := read_labels(c.get("Labels"))) is not None)
+        return frozenset(
+            Stranger(told.owner.installation, told.id)
+            for told in labels
+            if told.owner.namespace == self._owner.namespace and told.owner != self._owner
+        )
 
     def _is_news(self, container: str, state: State) -> bool:
         known = self._records.get(container)

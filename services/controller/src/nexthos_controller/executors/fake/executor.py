@@ -19,6 +19,7 @@ from nexthos_controller.executors.base import (
     LogLine,
     Owner,
     Spec,
+    Stranger,
 )
 from nexthos_controller.executors.fake.world import Call, FakeWorld, Method, Thing
 from nexthos_controller.executors.hints import Hints
@@ -108,6 +109,16 @@ class FakeExecutor(Executor):
         """See base.py."""
         await self._meet("list", "", "")
         return self._listing(None)
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """See base.py."""
+        ours = self._context.owner
+        running = (t for t in self.world.things.values() if t.execution.state == "running")
+        return frozenset(
+            Stranger(t.owner.installation, t.execution.id)
+            for t in running
+            if t.owner.namespace == ours.namespace and not self._owns(t)
+        )
 
     async def find(self, pipeline_id: str) -> Listing:
         """See base.py."""

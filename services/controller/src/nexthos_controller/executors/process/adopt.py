@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nexthos_controller.executors.base import Owner
+from nexthos_controller.executors.base import Owner, Stranger
 from nexthos_controller.executors.machine.processes import (
     argv_of,
     boot_id,
@@ -22,7 +22,7 @@ from nexthos_controller.executors.machine.processes import (
 )
 from nexthos_controller.executors.machine.shim import EXIT, noted
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life
-from nexthos_controller.executors.process.shim import shim_of
+from nexthos_controller.executors.process.shim import folder_of, shim_of, told_by
 from nexthos_shared.engine_user import EngineUsers
 
 
@@ -51,6 +51,26 @@ def look(root: Path, owner: Owner, users: EngineUsers | None) -> Found:
     for shims in found.shims.values():
         shims.sort(key=lambda h: h.life.ticks if h.life else 0)
     return found
+
+
+def strangers(owner: Owner, users: EngineUsers | None) -> frozenset[Stranger]:
+    """What runs of that namespace and another installation, wherever its folder is. Blocks as `look`."""
+    found = set()
+    for one in processes():
+        if one.dead or one.pid != one.session:
+            continue
+        argv = argv_of(one.pid)
+        handle = told_by(argv)
+        if handle is None or not differs(handle.owner, owner):
+            continue
+        if is_ours(one.pid, users, _given_to(folder_of(argv))):
+            found.add(Stranger(handle.owner.installation, handle.id))
+    return frozenset(found)
+
+
+def differs(other: Owner, owner: Owner) -> bool:
+    """Whether it is another installation of the same namespace."""
+    return other.namespace == owner.namespace and other.installation != owner.installation
 
 
 def _given_to(folder: Path) -> set[int]:

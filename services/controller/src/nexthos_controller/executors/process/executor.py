@@ -24,6 +24,7 @@ from nexthos_controller.executors.base import (
     Listing,
     LogLine,
     Spec,
+    Stranger,
 )
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.lines import read_line
@@ -36,7 +37,7 @@ from nexthos_controller.executors.machine.place import place_of
 from nexthos_controller.executors.machine.processes import boot_id, process
 from nexthos_controller.executors.machine.shim import EXIT, spawn
 from nexthos_controller.executors.ports import free_port
-from nexthos_controller.executors.process import command
+from nexthos_controller.executors.process import adopt, command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
     PASSWORD,
@@ -50,12 +51,7 @@ from nexthos_controller.executors.process.record import Record
 from nexthos_controller.executors.process.shim import shim_argv
 from nexthos_controller.executors.process.stock import Stock
 from nexthos_shared import engine, names
-from nexthos_shared.errors import (
-    NameConflict,
-    NexthosError,
-    StartFailed,
-    StillRunning,
-)
+from nexthos_shared.errors import NameConflict, NexthosError, StartFailed, StillRunning
 from nexthos_shared.models import Pipeline
 from nexthos_shared.reasons import Problem
 
@@ -137,6 +133,10 @@ class ProcessExecutor(Executor):
         """See base.py."""
         await self._stock.refresh(pipeline_id)
         return self._listing(self._stock.of(pipeline_id))
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """See base.py."""
+        return await asyncio.to_thread(adopt.strangers, self._context.owner, self._users)
 
     def _listing(self, records: Iterable[Record]) -> Listing:
         # In an order that a restart does not change: a status would be written anew for nothing.

@@ -32,6 +32,17 @@ def shim_argv(exit_file: Path, handle: Handle, engine: Sequence[str]) -> list[st
 
 def shim_of(leader: Process, argv: Sequence[bytes], owner: Owner) -> Handle | None:
     """The handle that a shim's argv carries, `life` included, if it is the owner's."""
+    handle = told_by(argv)
+    if handle is None or handle.owner != owner or handle.spawning is None:
+        return None
+    folder = folder_of(argv)
+    token = _password(folder, handle.spawning.token)
+    life = replace(handle.spawning, pid=leader.pid, ticks=leader.ticks, token=token)
+    return replace(handle, life=life, spawning=None)
+
+
+def told_by(argv: Sequence[bytes]) -> Handle | None:
+    """The handle that a shim's argv carries, whoever owns it; None if it is no shim's."""
     label = label_of(argv)
     if label is None:
         return None
@@ -39,12 +50,12 @@ def shim_of(leader: Process, argv: Sequence[bytes], owner: Owner) -> Handle | No
         handle = read_handle_json(label)
     except ValueError:
         return None
-    folder = Path(os.fsdecode(argv[3])).parent  # where it notes its end
-    if handle.owner != owner or handle.spawning is None or handle.name != folder.name:
-        return None
-    token = _password(folder, handle.spawning.token)
-    life = replace(handle.spawning, pid=leader.pid, ticks=leader.ticks, token=token)
-    return replace(handle, life=life, spawning=None)
+    return handle if handle.name == folder_of(argv).name else None
+
+
+def folder_of(argv: Sequence[bytes]) -> Path:
+    """Where a shim notes its end."""
+    return Path(os.fsdecode(argv[3])).parent
 
 
 def _password(folder: Path, hashed: str) -> str:

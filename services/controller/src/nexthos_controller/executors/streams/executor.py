@@ -19,6 +19,7 @@ from nexthos_controller.executors.base import (
     Listing,
     LogLine,
     Spec,
+    Stranger,
 )
 from nexthos_controller.executors.hints import Hints
 from nexthos_controller.executors.machine.belongings import open_up
@@ -32,6 +33,7 @@ from nexthos_controller.executors.streams.creating import Creator
 from nexthos_controller.executors.streams.endings import Endings, keep_of
 from nexthos_controller.executors.streams.handle import CONFIG, Handle, HostId, Life
 from nexthos_controller.executors.streams.hosts import Host, Hosts
+from nexthos_controller.executors.streams.lost import strangers
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.settings import read_settings
 from nexthos_controller.executors.streams.stock import Stock
@@ -153,6 +155,10 @@ class StreamsExecutor(Executor):
         if not listing.places and not listing.executions:
             raise ExecutorUnreachable("no host answers")
         return listing
+
+    async def strangers(self) -> frozenset[Stranger]:
+        """See base.py."""
+        return await asyncio.to_thread(strangers, self._context.owner, self._context.engine_users)
 
     async def find(self, pipeline_id: str) -> Listing:
         """See base.py. From what is known; hosts are asked by `watch`."""

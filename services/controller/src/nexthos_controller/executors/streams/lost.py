@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.base import Owner
+from nexthos_controller.executors.base import Owner, Stranger
 from nexthos_controller.executors.machine.deaths import Deaths
 from nexthos_controller.executors.machine.ending import end
 from nexthos_controller.executors.machine.processes import (
@@ -104,13 +104,31 @@ def _sessions_of(owner: Owner, users: EngineUsers | None) -> set[Session]:
 
 
 def _is_host_of(owner: Owner, said: bytes) -> bool:
+    return _owner_in(said) == owner
+
+
+def _owner_in(said: bytes) -> Owner | None:
     entry = read_object(said)
     if entry is None or "host" not in entry:
-        return False
-    return (entry.get("namespace"), entry.get("installation")) == (
-        owner.namespace,
-        owner.installation,
-    )
+        return None
+    namespace, installation = entry.get("namespace"), entry.get("installation")
+    if not isinstance(namespace, str) or not isinstance(installation, str):
+        return None
+    return Owner(namespace, installation)
+
+
+def strangers(owner: Owner, users: EngineUsers | None) -> frozenset[Stranger]:
+    """Hosts of that namespace and another installation; which streams they have, they alone know."""
+    found = set()
+    for one in processes():
+        if one.dead or one.pid != one.session or (said := label_of(argv_of(one.pid))) is None:
+            continue
+        other = _owner_in(said)
+        if other is None or other.namespace != owner.namespace or other == owner:
+            continue
+        if is_ours(one.pid, users):
+            found.add(Stranger(other.installation, f"a host of streams (PID {one.pid})"))
+    return frozenset(found)
 
 
 def session_in(folder: Path, users: EngineUsers | None) -> tuple[int, int] | None:
