@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from nexthos_cli import survey
 from nexthos_shared.models import Condition, ConditionType, Phase, PipelineStatus
 from nexthos_shared.reasons import Reason
+from nexthos_shared.stores import KvEntry
 
 DYNAMIC = "input: {dynamic: {inputs: {a: {generate: {mapping: 'root = 1'}}}}}\noutput: {drop: {}}\n"
 
 
-def stored(key: str, kind: ConditionType, reason: Reason) -> SimpleNamespace:
+def stored(key: str, kind: ConditionType, reason: Reason) -> KvEntry:
     condition = Condition(type=kind, status="True", reason=reason, message="60 errors in 10 s")
     status = PipelineStatus(phase=Phase.RUNNING, conditions=[condition])
-    return SimpleNamespace(key=key, value=status.model_dump_json().encode(), revision=1)
+    return KvEntry(key, 1, status.model_dump_json().encode())
 
 
 @pytest.mark.fault(133)

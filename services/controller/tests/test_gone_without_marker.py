@@ -28,7 +28,7 @@ async def purged(house) -> None:
 
 async def is_empty(house) -> bool:
     info = await house.field.js.stream_info(f"KV_{house.field.names.pipelines}")
-    return info.state.messages == 0
+    return bool(info.state.messages == 0)
 
 
 @pytest.mark.fault(126)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ SHARED = [pytest.param("process_rig", id="process"), pytest.param("streams_rig",
 @pytest.fixture(params=SHARED)
 def either(request: pytest.FixtureRequest) -> Rig:
     """A real engine of its own, and one that is shared."""
-    return request.getfixturevalue(request.param)
+    rig: Rig = request.getfixturevalue(request.param)
+    return rig
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def taken() -> Iterator[str]:
         yield f"127.0.0.1:{other.getsockname()[1]}"
 
 
-async def unready(rig: Rig, config: str, *words: str, **definition: object):
+async def unready(rig: Rig, config: str, *words: str, **definition: Any):
     """It as it is seen once it is not ready for a reason that has `words`."""
     spec = rig.spec("orders", config=config.encode(), **definition)
     await rig.executor.start(spec, 0)
