@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nexthos_cli.manifest import ONLY_RESOURCES
 from nexthos_testing.dev import NEXTHOS, environment
 from nexthos_testing.process_rig import pids_below
 
@@ -32,7 +33,7 @@ REFUSED = {
 }
 SKIPPED = {
     "default_benthos_test.yaml": "unit tests of a configuration",
-    "resources.yaml": "only resources: no input, no output",
+    "resources.yaml": ONLY_RESOURCES,
 }
 
 

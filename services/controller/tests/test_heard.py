@@ -56,7 +56,7 @@ def test_a_value_of_a_variable_is_masked_in_all_that_is_told():
     _, problem = found.verdict(False, "input not connected", 101.0)
     assert problem is not None
     assert SECRET not in problem.message
-    assert "${TOKEN}" in problem.message
+    assert "***(TOKEN)" in problem.message
 
 
 def test_where_variables_are_not_known_no_word_of_the_engine_is_told():

@@ -30,6 +30,7 @@ from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.endings import Endings
 from nexthos_controller.executors.streams.handle import HostId, Life
 from nexthos_controller.executors.streams.hosts import Host
+from nexthos_controller.executors.streams.metrics import split
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
 from nexthos_controller.figures import read_figures
@@ -203,13 +204,15 @@ class Watch:
         if now < self._count_at:
             return
         self._count_at = now + EVERY * random.uniform(0.9, 1.1)
+        try:
+            async with asyncio.timeout(LOOK_WITHIN):
+                # Not by `host.metrics`: what an ending stream asks for must not be older than its end.
+                parts = split(await self._host.api.metrics())
+        except (Silent, NotOurs, TimeoutError):
+            return
         for record in lodgers:
             try:
-                async with asyncio.timeout(LOOK_WITHIN):
-                    text = await self._host.metrics.of(record.handle.name, fresh=EVERY / 2)
-                figures = read_figures(text)
-            except (Silent, NotOurs, TimeoutError):
-                return
+                figures = read_figures(parts.get(record.handle.name, ""))
             except ValueError:
                 continue
             if figures is not None:
