@@ -44,7 +44,7 @@ class LeanWorld:
         world = cls()
         if file.exists():
             for line in file.read_text().splitlines():
-                world._add(Execution(**json.loads(line)))
+                world._add(Execution(**{**json.loads(line), "symptoms": ()}))
         return world
 
     def save(self, file: Path) -> None:
