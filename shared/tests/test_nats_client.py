@@ -1,6 +1,7 @@
 """Connections on a real server: who gets in, who comes back, and how it ends."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 from contextlib import aclosing
@@ -140,6 +141,24 @@ async def test_a_certificate_that_is_none_is_named(tmp_path):
     bad.write_text("no certificate")
     with pytest.raises(SettingsError, match=r"bad\.pem"):
         await gets_in(connect(ConnectOptions(ca=bad), name="test", daemon=True))
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_over_tls_a_server_that_ends_is_no_warning(tmp_path, authority, caplog, first):
+    config = (
+        f'tls {{ cert_file: "{authority / "server.pem"}", key_file: "{authority / "server.key"}"'
+        f", handshake_first: {'auto' if first else 'false'} }}\nauthorization {{ token: t }}"
+    )
+    async with NatsServer(tmp_path / "n", config=config) as server:
+        options = {"ca": authority / "ca.pem", "tls_first": first}
+        with caplog.at_level(logging.WARNING, "asyncio"):
+            with pytest.raises(NotPermitted):
+                await gets_in(now(server, token="x", **options))
+            async with now(server, token="t", **options) as link:
+                await server.stop()
+                await eventually(lambda: not link.nc.is_connected, within=10)
+                await asyncio.sleep(0)
+    assert [r.message for r in caplog.records if r.name == "asyncio"] == []
 
 
 async def test_no_server_is_said_with_what_to_do():
@@ -326,7 +345,7 @@ async def test_the_inbox_prefix_is_honoured_and_a_refused_inbox_is_named(tmp_pat
             await Store.open(link, Names("a"), create=True)
         async with asyncio.timeout(3):
             async with now(server, **mine) as link:
-                with pytest.raises(NotPermitted, match="_inbox"):
+                with pytest.raises(NotPermitted, match="_INBOX"):
                     await Store.open(link, Names("a"), create=True)
 
 

@@ -35,8 +35,8 @@ async def ask(
         raise no_controller(names) from error
     except (TimeoutError, nats_errors.TimeoutError) as error:
         if refused or link.deaf:
-            words = f"{subject}: NATS refuses {refused[0] if refused else link.deaf}"
-            raise NotPermitted(words) from error
+            told = link.deaf or (subject if subject.lower() in refused else refused[0])
+            raise NotPermitted(f"{subject}: NATS refuses {told}") from error
         words = f"{subject}: the controller did not answer within {timeout:g}s"
         raise NotInTime([Problem(Reason.TIMED_OUT, words)]) from error
     except nats_errors.Error as error:

@@ -104,7 +104,8 @@ class LogReading:
     def _silence(self, within: float) -> NexthosError:
         subject = self.names.endpoint("logs")
         if self._refused or self.link.deaf:
-            words = self._refused[0] if self._refused else self.link.deaf
+            asked_for = subject if subject.lower() in self._refused else None
+            words = self.link.deaf or asked_for or self._refused[0]
             return NotPermitted(f"{subject}: NATS refuses {words}")
         words = f"{subject}: the controller said nothing for {within:g}s"
         return NotInTime([Problem(Reason.TIMED_OUT, words)])

@@ -8,24 +8,25 @@ are handled here, in `_Client`.
 from __future__ import annotations
 
 import asyncio
-import importlib
+import base64
 import random
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 from nats import errors as nats_errors
-from nats.aio import transport
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.client import JetStreamContext
-from nats.protocol import parser
 
+from nexthos_shared import nats_wire
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
+from nexthos_shared.nats_login import Unusable, jwt_of, login_of, pair_of, servers_of
 from nexthos_shared.nats_options import ConnectOptions, resolve
 from nexthos_shared.skips import Behind, Skips
 from nexthos_shared.subjects import (
@@ -49,17 +50,6 @@ _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^
 
 log = structlog.get_logger(__name__)
 
-# Between the parts of a line NATS has spaces and tabs. For nats-py a vertical tab or a form feed in a
-# subject is one more: it hangs up, and once more whenever a key of that kind is read again.
-parser.MSG_RE, parser.HMSG_RE = (
-    re.compile(known.pattern.replace(rb"[^\s]", rb"[^ \t\r\n]"))
-    for known in (parser.MSG_RE, parser.HMSG_RE)
-)
-
-
-class _CredentialsUnusable(nats_errors.Error):
-    """The credentials file can't be used now; it may be half-way through a rotation."""
-
 
 class _Client(Client):
     """nats-py's client, less the ways in which it stops for good (each was seen)."""
@@ -70,6 +60,7 @@ class _Client(Client):
         self._nuid = Unguessable()
         self._stored = False  # what is being read now comes from a stream
         self._of_feed = False  # and to a watch's inbox
+        self._by_url = False  # who we are stands in the servers' URLs
 
     async def _process_err(self, err_msg: str) -> None:
         # The server's word on credentials that were revoked or ran out, or on a payload that is too
@@ -163,17 +154,38 @@ class _Client(Client):
         with _cancelled_for_good():
             await super().flush(*arguments, **more)
 
-    def _connect_command(self) -> bytes:
-        # An error of another kind would end nats-py's reconnecting.
+    def _setup_nkeys_connect(self) -> None:
+        # Read anew for each connection: the file may hold another key by then.
+        file = Path(str(self._user_credentials or self._nkeys_seed))
+        if self._user_credentials is not None:
+            self._user_jwt_cb = lambda: jwt_of(file)
+        self._public_nkey = pair_of(file).public_key.decode()
+        self._signature_cb = lambda nonce: base64.b64encode(pair_of(file).sign(nonce.encode()))
+
+    async def _process_connect_init(self) -> None:
         try:
-            if self._nkeys_seed is not None:
-                # nats-py signs with the seed that the file holds now, but names the first one's key.
-                self._setup_nkeys_seed_connect()
+            await super()._process_connect_init()
+        except OSError as error:
+            if (said := nats_wire.last_words(self._transport)) is None:
+                raise
+            raise nats_errors.Error(f"nats: {said}") from error
+
+    def _connect_command(self) -> bytes:
+        try:
+            if self._user_credentials is not None or self._nkeys_seed is not None:
+                self._setup_nkeys_connect()
+            elif self._by_url and self._current_server is not None:
+                # A server that others of its cluster told of has none in its URL: as the last one did.
+                self.options |= login_of(self._current_server.uri.geturl())
             return super()._connect_command()
         except (OSError, nats_errors.Error):
             raise
-        except Exception as error:
-            raise _CredentialsUnusable(f"nats: credentials: {error!r}") from error
+        except Exception as error:  # one of another kind would end nats-py's reconnecting
+            raise Unusable(f"nats: {type(error).__name__}") from error
+
+    async def connect(self, *arguments: Any, **more: Any) -> None:
+        self._by_url = not (more.get("user") or more.get("token"))
+        await super().connect(*arguments, **more)
 
 
 @contextmanager
@@ -247,17 +259,20 @@ class Link:
             self._refused(*refused.groups())
             return
         self._heard = error
-        if _about_credentials(words):
+        if _about_credentials(words) or " connections exceeded" in words.lower():
             if words != self._complaint:
-                log.error("NATS refuses these credentials; they are tried again", error=words)
+                what = "these credentials; they are" if _about_credentials(words) else "us; it is"
+                log.error(f"NATS refuses {what} tried again", error=words)
             self._complaint = words
         elif not isinstance(error, ConnectionError | OSError | nats_errors.NoServersError):
             log.debug("NATS", error=words, kind=type(error).__name__)
 
     def _refused(self, verb: str, subject: str) -> None:
+        ours = (one._subject for one in self.nc._subs.values() if one._subject.lower() == subject)
+        subject = next(ours, subject)  # in its own case
         log.error("NATS refuses a subject", verb=verb, subject=subject)
-        inbox = (self.options.inbox_prefix or "_INBOX").lower()
-        if verb == "subscription" and subject.startswith(inbox):
+        inbox = self.options.inbox_prefix or "_INBOX"
+        if verb == "subscription" and subject.lower().startswith(inbox.lower()):
             self.deaf = subject
         for told in list(self.refusals):
             told(subject)
@@ -275,7 +290,7 @@ async def connect(options: ConnectOptions, *, name: str, daemon: bool) -> AsyncI
     link = Link(options, name)
     arguments = _arguments(options, link, name)
     if any(server.startswith(("ws://", "wss://")) for server in arguments["servers"]):
-        _know_websockets()
+        nats_wire.know_websockets()
     try:
         if daemon:
             await _connect_some_time(link, arguments)
@@ -292,7 +307,7 @@ def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]
             raise SettingsError(f"{path}: no such file", file=str(path))
     given = {
         "user": options.user,
-        "password": options.password,
+        "password": options.password or ("" if options.user else None),  # as the `nats` CLI has it
         "token": options.token,
         "user_credentials": str(options.creds) if options.creds else None,
         "nkeys_seed": str(options.nkey) if options.nkey else None,
@@ -301,7 +316,7 @@ def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]
         "inbox_prefix": options.inbox_prefix,
     }
     return {
-        "servers": [part.strip() for part in options.url.split(",")],
+        "servers": servers_of(options.url),
         "name": name,
         "reconnected_cb": link._reconnected,
         "disconnected_cb": link._disconnected,
@@ -315,17 +330,9 @@ def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]
     }
 
 
-def _know_websockets() -> None:
-    """Give nats-py the libraries that `import_lightly` spared. Raises SettingsError if they are missing."""
-    try:
-        for name in ("aiohttp", "multidict"):
-            setattr(transport, name, importlib.import_module(name))
-    except ImportError as error:
-        raise SettingsError(f"NATS over WebSockets needs the package {error.name}") from error
-
-
 def _tls(options: ConnectOptions) -> ssl.SSLContext | None:
-    asked_for = options.ca or options.cert or options.url.startswith(("tls://", "wss://"))
+    secure = any(part.startswith(("tls://", "wss://")) for part in servers_of(options.url))
+    asked_for = options.ca or options.cert or secure
     if not asked_for:
         return None
     try:
@@ -376,12 +383,14 @@ def _why(error: Exception, options: ConnectOptions) -> Exception:
     words = _plain(error)
     where = f"NATS at {options.safe_url}"
     file = options.creds or options.nkey
-    if isinstance(error, _CredentialsUnusable):
+    if isinstance(error, Unusable):
         return SettingsError(f"{where}: {file}: {words}", file=str(file) if file else None)
     if _about_credentials(words):
         return NotPermitted(f"{where} refuses these credentials: {words}")
     if isinstance(error, ssl.SSLError):
         return SettingsError(f"{where}: TLS: {words}; name the authority with --tlsca or NATS_CA")
+    if " connections exceeded" in words.lower():
+        return StoreUnavailable(f"{where} takes no more connections: {words}")
     return StoreUnavailable(
         f"{where} can't be reached: {words} (does a server run there? set NATS_URL or --server)"
     )

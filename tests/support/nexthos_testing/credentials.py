@@ -57,6 +57,7 @@ class Operator:
     def __init__(self) -> None:
         self._operator, self._account = _key(nkeys.PREFIX_BYTE_OPERATOR), _account()
         self._revoked: dict[str, int] = {}
+        self.limits: dict[str, int] = {}  # of the account, by the names that its JWT has for them
         system = _account()
         ours = {"system_account": _name(system)}
         limits = {"limits": {**UNLIMITED, "wildcards": True}}
@@ -69,7 +70,7 @@ class Operator:
 
     @property
     def config(self) -> str:
-        limits = {**UNLIMITED, **STORAGE, "wildcards": True}
+        limits = {**UNLIMITED, **STORAGE, "wildcards": True, **self.limits}
         claims = {"limits": limits, "revocations": self._revoked}
         account = _signed(self._operator, self._account, "account", claims)
         ours = f"{_name(self._account)}: {account}"
