@@ -15,7 +15,7 @@ from nexthos_testing.credentials import Operator
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually
 
-pytestmark = pytest.mark.fault(160)
+pytestmark = pytest.mark.fault(134)
 
 HARD = "p@s/s:w,%d ä"
 ENCODED = "p%40s%2Fs%3Aw%2C%25d%20%C3%A4"
