@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import nkeys  # type: ignore[import-untyped]
 import pytest
@@ -15,10 +16,12 @@ from nexthos_testing.credentials import Operator
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually
 
-pytestmark = pytest.mark.fault(134)
-
 HARD = "p@s/s:w,%d ä"
 ENCODED = "p%40s%2Fs%3Aw%2C%25d%20%C3%A4"
+
+
+def is_at(link, port):
+    return link.nc.is_connected and link.nc.connected_url.port == port
 
 
 def reach(url, *, daemon=False, **options):
@@ -32,6 +35,7 @@ async def gets_in(connection):
 
 
 @pytest.mark.parametrize("daemon", [True, False])
+@pytest.mark.fault(134)
 async def test_user_and_password_in_a_url_are_decoded(tmp_path, daemon):
     config = f'authorization {{ users: [{{user: "a@b", password: "{HARD}"}}] }}'
     async with NatsServer(tmp_path / "n", config=config) as server:
@@ -40,11 +44,13 @@ async def test_user_and_password_in_a_url_are_decoded(tmp_path, daemon):
         assert await gets_in(reach(url.removeprefix("nats://"), daemon=daemon))
 
 
+@pytest.mark.fault(134)
 async def test_a_token_in_a_url_is_decoded(tmp_path):
     async with NatsServer(tmp_path / "n", config='authorization { token: "t@k/n" }') as server:
         assert await gets_in(reach(server.url.replace("//", "//t%40k%2Fn@")))
 
 
+@pytest.mark.fault(134)
 async def test_each_server_of_a_list_has_its_own(tmp_path):
     config = 'authorization { users: [{user: u, password: "%s"}] }'
     async with (
@@ -55,16 +61,11 @@ async def test_each_server_of_a_list_has_its_own(tmp_path):
         async with reach(f" {both} ", daemon=True) as link:
             for gone, back in ((a, b), (b, a)):
                 await gone.stop()
-                await eventually(lambda: link.nc.is_connected and link.nc.connected_url, within=15)
-                await eventually(
-                    lambda back=back: (
-                        link.nc.is_connected and link.nc.connected_url.port == back.port
-                    ),
-                    within=15,
-                )
+                await eventually(partial(is_at, link, back.port), within=15)
                 await gone.start()
 
 
+@pytest.mark.fault(134)
 async def test_a_server_that_the_cluster_told_of_is_shown_the_same_user(tmp_path):
     routes = [free_port(), free_port()]
     known = ", ".join(f'"nats-route://127.0.0.1:{port}"' for port in routes)
@@ -89,6 +90,7 @@ async def test_a_server_that_the_cluster_told_of_is_shown_the_same_user(tmp_path
             )
 
 
+@pytest.mark.fault(134)
 async def test_a_user_without_a_password_is_sent_as_the_nats_cli_sends_it(tmp_path):
     config = 'authorization { users: [{user: u, password: ""}] }'
     async with NatsServer(tmp_path / "n", config=config) as server:
@@ -109,6 +111,7 @@ async def test_a_user_without_a_password_is_sent_as_the_nats_cli_sends_it(tmp_pa
         " , ",
     ],
 )
+@pytest.mark.fault(134)
 async def test_what_is_no_url_of_a_server_is_named_without_its_password(url):
     with pytest.raises(SettingsError, match="server") as refused:
         await gets_in(reach(url, daemon=True))
@@ -132,6 +135,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("daemon", [True, False])
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+@pytest.mark.fault(134)
 async def test_a_bad_nkey_is_named(tmp_path, content, daemon):
     file = tmp_path / "user.nk"
     file.write_text(content)
@@ -161,6 +165,7 @@ JWT = "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n"
         ("-----BEGIN NATS USER JWT-----\n" + SEED % pair().seed.decode(), "no NATS USER JWT"),
     ],
 )
+@pytest.mark.fault(134)
 async def test_a_bad_credentials_file_is_named(tmp_path, content, words, daemon):
     file = tmp_path / "user.creds"
     file.write_text(content)
@@ -169,6 +174,7 @@ async def test_a_bad_credentials_file_is_named(tmp_path, content, words, daemon)
             await gets_in(reach(server.url, creds=file, daemon=daemon))
 
 
+@pytest.mark.fault(134)
 async def test_credentials_with_other_ends_of_lines_get_in(tmp_path):
     operator = Operator()
     file = tmp_path / "user.creds"
@@ -188,12 +194,14 @@ async def fill(url, **options):
             await stack.enter_async_context(reach(url, **options))
 
 
+@pytest.mark.fault(134)
 async def test_a_server_that_has_no_room_says_so(tmp_path):
     async with NatsServer(tmp_path / "n", config="max_connections: 3") as server:
         with pytest.raises(StoreUnavailable, match="maximum connections exceeded"):
             await fill(server.url)
 
 
+@pytest.mark.fault(134)
 async def test_an_account_that_has_no_room_says_so(tmp_path):
     operator = Operator()
     operator.limits = {"conn": 3}
@@ -204,6 +212,7 @@ async def test_an_account_that_has_no_room_says_so(tmp_path):
             await fill(server.url, creds=file)
 
 
+@pytest.mark.fault(134)
 async def test_a_refused_inbox_is_named_in_its_own_case(tmp_path):
     allowed = (
         "authorization { users: [{user: u, password: p, permissions: "
