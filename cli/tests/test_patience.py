@@ -30,7 +30,8 @@ COMMANDS = [
     ["scale", "orders", "--replicas", "2"],
     ["draft", "orders", "-y"],
     ["rm", "orders", "-y"],
-    ["plan", "new.yaml"],
+    ["status", "orders"],
+    ["restart", "orders", "-y"],
 ]
 
 
@@ -113,7 +114,7 @@ async def test_a_command_that_is_typed_while_nats_restarts_waits_for_it(
         await server.start()
         assert await command.ends() == 0, command.said
     assert await keys(server) == {
-        "orders": 2 if args[0] in ("scale", "draft", "rm") else 1,
+        "orders": 2 if args[0] in ("scale", "draft", "rm", "restart") else 1,
         **({"new": 1} if args[0] == "apply" else {}),
     }
 
@@ -148,16 +149,22 @@ async def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
         assert await command.ends() == 1
         assert "can't be reached" in command.said
     login = "authorization { user: a, password: b }"
-    async with NatsServer(tmp_path / "login", config=login) as server:
-        async with typed(server.url, tmp_path, "ls", "--user", "a", "--password", "c") as command:
-            assert await command.ends() == 1
-            assert "refuses these credentials" in command.said
+    wrong = ("--user", "a", "--password", "c")
+    async with (
+        NatsServer(tmp_path / "login", config=login) as server,
+        typed(server.url, tmp_path, "ls", *wrong) as command,
+    ):
+        assert await command.ends() == 1
+        assert "refuses these credentials" in command.said
     async with NatsServer(tmp_path / "plain", jetstream=None) as server:
         for args in (["ls"], ["setup"], ["rm", "orders", "-y"]):
             async with typed(server.url, tmp_path, *args) as command:
                 assert await command.ends() == 1
                 assert "JetStream" in command.said
-    async with NatsServer(tmp_path / "empty") as server, typed(server.url, tmp_path, "ls") as command:
+    async with (
+        NatsServer(tmp_path / "empty") as server,
+        typed(server.url, tmp_path, "ls") as command,
+    ):
         assert await command.ends() == 1
         assert "StoreMissing" in command.said
 

@@ -1,4 +1,4 @@
-"""NATS dies or freezes in the middle: what was asked is asked again until its time is up, and written once."""
+"""NATS dies or freezes in the middle: it is asked again until its time is up, and written once."""
 
 from __future__ import annotations
 
