@@ -65,10 +65,10 @@ class App:
     async def link(self) -> AsyncIterator[Link]:
         """A connection. Raises StoreUnavailable, NotPermitted, SettingsError."""
         options = self.options()
-        _quiet_logs(self.quiet or self.structured)
+        _quiet_logs(self.quiet or self.format == "json")
         from nexthos_shared.nats_client import connect
 
-        async with connect(options, name="nexthos", daemon=False) as link:
+        async with connect(options, name="nexthos", daemon=False, within=self.timeout) as link:
             yield link
 
     @asynccontextmanager

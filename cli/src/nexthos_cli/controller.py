@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 from nats import errors as nats_errors
+from nats.aio.msg import Msg
 from pydantic import BaseModel, ValidationError
 
 from nexthos_cli.failures import NotInTime
@@ -15,6 +17,7 @@ from nexthos_shared.nats_client import Link
 from nexthos_shared.reasons import Problem, Reason
 
 R = TypeVar("R", bound=BaseModel)
+CONTROLLER_BACK = 0.25  # seconds
 
 
 async def ask(
@@ -30,7 +33,7 @@ async def ask(
     link.refusals.add(refused.append)
     body = request.model_dump_json(by_alias=True, exclude_none=True).encode()
     try:
-        message = await link.nc.request(subject, body, timeout=timeout)
+        message = await _answer(link, subject, body, timeout)
     except nats_errors.NoRespondersError as error:
         raise no_controller(names) from error
     except (TimeoutError, nats_errors.TimeoutError) as error:
@@ -48,6 +51,33 @@ async def ask(
     except ValidationError as error:
         words = f"{subject}: the answer is not understood: another version of the controller?"
         raise NexthosError(words) from error
+
+
+async def _answer(link: Link, subject: str, body: bytes, timeout: float) -> Msg:
+    """Asked again when the connection came back: what was on its way is lost, and nobody says so.
+
+    Where NATS was away the controller may take a moment longer to come back than we do.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while True:
+        await link.connected(deadline)
+        seen = link.reconnects
+        asking = asyncio.create_task(link.nc.request(subject, body, timeout=deadline - loop.time()))
+        back = asyncio.create_task(link.wait_reconnect(seen))
+        try:
+            await asyncio.wait({asking, back}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+        except nats_errors.NoRespondersError:
+            was_away = link.late or link.reconnects
+            if not was_away or loop.time() + CONTROLLER_BACK >= deadline:
+                raise
+            await asyncio.sleep(CONTROLLER_BACK)
+        finally:
+            for task in (asking, back):
+                task.cancel()
+            await asyncio.gather(asking, back, return_exceptions=True)
 
 
 def no_controller(names: Names) -> NotFound:

@@ -175,12 +175,11 @@ def _made_empty(store: Store, missing: list[str]) -> str:
 
 async def has_events(store: Store) -> bool:
     """Whether the stream of events exists. Raises StoreUnavailable, NotPermitted."""
-    from nexthos_shared.stores.door import door
+    from nexthos_shared.stores.identity import identity_of
 
     stream = store.names.events
     try:
-        async with door(store.link, f"look at {stream}", stream):
-            await store.link.js.stream_info(stream)
+        await identity_of(store.link, stream, stream)
     except StoreMissing:
         return False
     return True

@@ -7,6 +7,7 @@ that is slow is waited for, and the controller knows that there is one.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class LogReading:
     async def __aenter__(self) -> Self:
         nc, subject = self.link.nc, self.names.endpoint("logs")
         self.link.refusals.add(self._refused.append)
+        await self.link.connected(asyncio.get_running_loop().time() + self.within)
         inbox = nc.new_inbox()
         try:
             self._subscription = await nc.subscribe(inbox)

@@ -31,6 +31,8 @@ library is translated at the door of the room that called it, with `raise ... fr
 
 from __future__ import annotations
 
+from typing import Self
+
 from nexthos_shared.reasons import Problem, Reason
 
 
@@ -67,15 +69,27 @@ class TemporaryError(NexthosError):
 
 
 class StoreUnavailable(TemporaryError):
-    """NATS or JetStream did not answer, or not in time. A write may still have been applied."""
+    """NATS or JetStream did not answer, or not in time. A write may still have been applied.
+
+    `passes`: whether asking again soon can help, as it can while a server starts or a leader is elected.
+    """
 
     reason = Reason.STORE_UNAVAILABLE
+    passes = True
+
+    @classmethod
+    def lasting(cls, message: str) -> Self:
+        """One that somebody must do something about."""
+        error = cls(message)
+        error.passes = False
+        return error
 
 
 class StoreRefused(StoreUnavailable):
     """A limit of a bucket refuses what was asked; the message names the command that raises it."""
 
     reason = Reason.STORE_REFUSED
+    passes = False
 
 
 class StoreMissing(TemporaryError):

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import random
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -44,6 +45,9 @@ __all__ = ["DEFAULT_URL", "ConnectOptions", "Link", "connect", "resolve"]
 DRAIN_WITHIN = 2.0  # seconds
 CLOSE_WITHIN = 0.5  # seconds, where nothing is to be flushed (a failed TLS handshake never ends)
 CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
+LEAST = 1.0  # seconds that a question has when the command's time is over: it may have waited for changes
+LOOK = 0.05  # seconds
+RECONNECT_EVERY = 0.25  # seconds
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
@@ -220,6 +224,44 @@ class Link:
         self._back = asyncio.Condition()
         self._complaint = ""
         self._heard: Exception | None = None  # the last error that was not about a subject
+        # The loop's time until which a lost connection is waited for; None: it is told at once.
+        self.until: float | None = None
+        self.late = False  # the first connection had to be waited for
+        self._told: set[str] = set()
+
+    def time_for(self, usual: float) -> float:
+        """Seconds that a question may take in all; `usual` where nobody said how long."""
+        if self.until is None:
+            return usual
+        return max(self.until - asyncio.get_running_loop().time(), LEAST)
+
+    @property
+    def has_jetstream(self) -> bool:
+        """Whether JetStream can be there some time: a single server says that it has none."""
+        info = self.nc._server_info
+        single = not info.get("cluster") and not self.options.jetstream_domain
+        return bool(info.get("jetstream")) or not single
+
+    async def connected(self, deadline: float) -> None:
+        """Return as soon as the connection is there. Raises StoreUnavailable, and NotPermitted at once.
+
+        `deadline`: in the loop's time.
+        """
+        while not self.nc.is_connected:
+            if _about_credentials(self._complaint):
+                raise NotPermitted(
+                    f"NATS at {self.options.safe_url} refuses these credentials: {self._complaint}"
+                )
+            if self.nc.is_closed or asyncio.get_running_loop().time() >= deadline:
+                raise StoreUnavailable(f"NATS at {self.options.safe_url} is away")
+            self.tell_once(f"waiting for NATS at {self.options.safe_url}")
+            await asyncio.sleep(LOOK)
+
+    def tell_once(self, words: str) -> None:
+        """Warn whoever waits; the same words once for each connection."""
+        if words not in self._told:
+            self._told.add(words)
+            log.warning(words)
 
     @property
     def js(self) -> JetStreamContext:
@@ -279,13 +321,18 @@ class Link:
 
 
 @asynccontextmanager
-async def connect(options: ConnectOptions, *, name: str, daemon: bool) -> AsyncIterator[Link]:
+async def connect(
+    options: ConnectOptions, *, name: str, daemon: bool, within: float | None = None
+) -> AsyncIterator[Link]:
     """A connection while it is entered.
 
     `daemon`: the first connect is tried for ever, with jitter, and a lost one comes back for ever;
     credentials that are refused at first raise NotPermitted all the same, credentials that are
     revoked later are read and tried again. Otherwise one short try: StoreUnavailable, and a lost
     connection is given up after some seconds.
+
+    `within`: seconds that somebody gave to all of it. So long the first connect is tried, but not with a
+    host name that nobody knows, and so long questions are asked again (see `asked`).
     """
     link = Link(options, name)
     arguments = _arguments(options, link, name)
@@ -295,10 +342,13 @@ async def connect(options: ConnectOptions, *, name: str, daemon: bool) -> AsyncI
         if daemon:
             await _connect_some_time(link, arguments)
         else:
-            await _connect_now(link, arguments)
+            await _connect_for(link, arguments, within)
         yield link
-    finally:
-        await _close(link.nc)
+    except BaseException:
+        # All that was written was acknowledged: a frozen server keeps nobody who was told to end.
+        await _close(link.nc, drained=daemon)
+        raise
+    await _close(link.nc)
 
 
 def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]:
@@ -324,7 +374,7 @@ def _arguments(options: ConnectOptions, link: Link, name: str) -> dict[str, Any]
         # A server that froze keeps its connections, and everything sent to it is lost without a word.
         "ping_interval": 1,
         "max_outstanding_pings": 2,
-        "reconnect_time_wait": 0.25,
+        "reconnect_time_wait": RECONNECT_EVERY,
         "connect_timeout": 2,
         **{key: value for key, value in given.items() if value is not None},
     }
@@ -344,14 +394,30 @@ def _tls(options: ConnectOptions) -> ssl.SSLContext | None:
     return context
 
 
-async def _connect_now(link: Link, arguments: dict[str, Any]) -> None:
-    try:
-        async with asyncio.timeout(CONNECT_WITHIN):
-            await link.nc.connect(**arguments, **FIRST_CONNECT)
-    except Exception as error:
-        raise _why(link.reason(error), link.options) from error
+async def _connect_for(link: Link, arguments: dict[str, Any], within: float | None) -> None:
+    """Once, or until `within` seconds are over where that can help."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (within or 0.0)
+    while True:
+        try:
+            left = until - loop.time() if within else CONNECT_WITHIN
+            async with asyncio.timeout(min(max(left, RECONNECT_EVERY), CONNECT_WITHIN)):
+                await link.nc.connect(**arguments, **FIRST_CONNECT)
+            break
+        except Exception as error:
+            heard = link.reason(error)
+            why = _why(heard, link.options)
+            lasting = not isinstance(why, StoreUnavailable) or isinstance(heard, socket.gaierror)
+            if lasting or loop.time() + RECONNECT_EVERY >= until:
+                raise why from error
+        link.tell_once(f"waiting for NATS at {link.options.safe_url}")
+        await _close(link.nc)
+        link.nc, link.late, link._heard = _Client(link.skips), True, None
+        await asyncio.sleep(RECONNECT_EVERY)
+    if within is not None:
+        link.until = until
     link.nc.options["allow_reconnect"] = True
-    link.nc.options["max_reconnect_attempts"] = 20
+    link.nc.options["max_reconnect_attempts"] = max(20, int((within or 0.0) / RECONNECT_EVERY))
 
 
 async def _connect_some_time(link: Link, arguments: dict[str, Any]) -> None:
@@ -406,11 +472,11 @@ def _plain(error: Exception) -> str:
     return str(error).removeprefix("nats: ") or type(error).__name__
 
 
-async def _close(nc: Client) -> None:
+async def _close(nc: Client, *, drained: bool = True) -> None:
     """Flush what is pending and close, within a bound, whatever state the connection is in."""
     within = CLOSE_WITHIN
     with suppress(Exception):
-        if nc.is_connected:
+        if nc.is_connected and drained:
             within = DRAIN_WITHIN
             async with asyncio.timeout(within):
                 await nc.drain()

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     ANOTHER_CONTROLLER = "AnotherController"
     LEASE_LOST = "LeaseLost"
     STANDBY = "Standby"
+    TAKEN_OVER = "TakenOver"
     NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
     TOO_MANY_REQUESTS = "TooManyRequests"
@@ -405,6 +406,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.LEASE_LOST: Explanation(
         "This controller could not renew its lease in time, so another one may act by now.",
         "Nothing: it stands by, and takes part again; check NATS if it comes again.",
+    ),
+    Reason.TAKEN_OVER: Explanation(
+        "Another controller of this namespace acts now; the event says in whose place, and why.",
+        "Nothing after a hand-over; else find out why the one before ended, or did not reach NATS.",
     ),
     Reason.STANDBY: Explanation(
         "Another controller of this namespace acts; this one takes over if that one ends.",

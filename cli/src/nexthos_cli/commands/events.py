@@ -32,6 +32,8 @@ DAY = 24 * 3600.0  # seconds
 def events(app: App, id: str | None, follow: bool, since: float | None, bad: bool) -> None:
     """Tell what happened to pipeline ID, or to all: one line per transition, oldest first.
 
+    Among those of all stands which controller took over from which, and why.
+
     They are read from the store, which keeps them for a week or 64 MiB: no controller need run. With -f,
     -o json prints one event per line.
     """
@@ -88,7 +90,7 @@ def _row(event: Event) -> list[str]:
         when = event.time
     return [
         when,
-        data.pipeline,
+        data.pipeline or "-",
         str(data.reason),
         str(data.phase or "-"),
         data.version or "-",

@@ -14,16 +14,18 @@ from typing import Self
 
 import structlog
 
+from nexthos_controller.lease import Takeover
 from nexthos_controller.reconcile.transitions import Transition, deletion, transitions
 from nexthos_shared import names
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import Event, PipelineStatus, event_time
-from nexthos_shared.reasons import Problem
+from nexthos_shared.models import Event, EventData, EventType, PipelineStatus, event_time
+from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.stores import Events
 
 MOST_WAITING = 10_000
 AT_ONCE = 64  # published without waiting for each other's acknowledgement; NATS keeps their order
 TRY_AGAIN = 1.0  # seconds
+CONTROLLER = "_controller"  # subject of what concerns no pipeline; no pipeline can have that id
 LAST_WORDS = 1.0  # seconds for what still waits when the controller ends
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,28 @@ class EventLog:
     def forgot(self, key: str, before: PipelineStatus, revision: int) -> None:
         """A status, last stored as `revision`, was deleted with its pipeline."""
         self._tell(key, revision, [deletion(key, before)])
+
+    def took_over(self, takeover: Takeover, token: int) -> None:
+        """This controller acts now, in the place of another one; `token` is its lease's."""
+        told = f"{self._source.rpartition('/')[2]} acts in place of {takeover.holder}"
+        data = EventData(
+            pipeline="",
+            reason=Reason.TAKEN_OVER,
+            message=f"{told} on {takeover.host}: {takeover.why}",
+            bad=not takeover.handed,
+        )
+        self._waiting.append(
+            Event(
+                id=f"{CONTROLLER}.takeover.{token}",
+                source=self._source,
+                type=EventType.TAKEOVER,
+                subject=CONTROLLER,
+                time=event_time(self._now()),
+                data=data,
+            )
+        )
+        self._idle.clear()
+        self._told.set()
 
     def _tell(self, key: str, revision: int, happened: list[Transition]) -> None:
         if not names.is_id(key):

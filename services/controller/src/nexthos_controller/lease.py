@@ -97,6 +97,16 @@ class _Sight:
     ttl: float | None = None  # of the last claim that was seen, and may have vanished since
 
 
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """From whom a lease was taken, and why it was free."""
+
+    holder: str
+    host: str
+    why: str  # a clause: "it handed the lease over"
+    handed: bool  # nothing went wrong
+
+
 class Lease:
     """See the module. One per process; `holder` is a name that no other process ever has.
 
@@ -121,6 +131,7 @@ class Lease:
         self._life = secrets.token_hex(8)
         self._tenure: _Tenure | None = None
         self._why = "it was never acquired"
+        self.takeover: Takeover | None = None  # with the last acquisition, if anybody had it before
 
     @property
     def held(self) -> bool:
@@ -144,11 +155,14 @@ class Lease:
         Returns the token. From here on `kept` must be entered, else the lease ends by itself.
         """
         began, told, sight = self._clock(), "", _Sight()
+        entry: KvEntry | None = None
+        last: Claim | None = None  # of another that was seen, and may have vanished since
         while True:
             try:
                 async with asyncio.timeout(self._ttl):
                     entry = await self._bucket.get(LEASE_KEY)
                     revision = entry.revision if entry else 0
+                    last = self._of_another(entry) or last
                     if sight.revision != revision:
                         claim = _claim_of(entry)
                         sight = _Sight(revision, self._clock(), claim.ttl if claim else sight.ttl)
@@ -166,6 +180,7 @@ class Lease:
                 told = why
             await asyncio.sleep(self._poll * random.uniform(0.8, 1.2))
         waited = round(self._clock() - began, 3)
+        self.takeover = self._taken_from(last, entry)
         log.info("lease acquired", holder=self._holder, token=self.token, waited=waited)
         return self.token
 
@@ -203,6 +218,24 @@ class Lease:
             log.warning("lease not released: it ends by itself", token=self.token, why=why)
         else:
             log.info("lease released", holder=self._holder, token=self.token)
+
+    def _of_another(self, entry: KvEntry | None) -> Claim | None:
+        claim = _claim_of(entry)
+        return None if claim is None or claim.life == self._life else claim
+
+    def _taken_from(self, last: Claim | None, entry: KvEntry | None) -> Takeover | None:
+        """`last` is the last claim of another, `entry` what the key held in the end."""
+        if last is None:
+            return None
+        if last.released:
+            return Takeover(last.holder, last.host, "it handed the lease over", handed=True)
+        if is_dead(last.process):
+            why = "its process ended without handing the lease over"
+        elif entry is not None and _claim_of(entry) is None:
+            why = "its lease was deleted or overwritten by hand"
+        else:
+            why = f"it did not renew the lease for {max(self._ttl, min(last.ttl, MOST_TTL)):g}s"
+        return Takeover(last.holder, last.host, why, handed=False)
 
     @property
     def _name(self) -> str:

@@ -63,6 +63,8 @@ async def lead(site: Site, known: str | None = None) -> AsyncIterator[Term]:
             store.events, f"nexthos/{settings.namespace}/{site.about.controller}", site.now
         )
         await stack.enter_async_context(events)
+        if site.lease.takeover is not None:
+            events.took_over(site.lease.takeover, site.lease.token)
         controller = _controller(site, installation, state_dir, events)
         for executor in controller.executors.values():
             await stack.enter_async_context(executor)

@@ -1,7 +1,7 @@
 """An event: one transition of one pipeline, as a CloudEvent 1.0 in JSON on the stream `<ns>-events`.
 
 Events tell what happened, in the order in which it was reported; nothing decides by them. Subject on
-NATS: `<ns>.events.<pipeline>.<reason>`.
+NATS: `<ns>.events.<pipeline>.<reason>`; what concerns the controller has `_controller` there.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class EventType(StrEnum):
         "nexthos.pipeline.drift"  # something was found otherwise than it was left, and put right
     )
     DELETED = "nexthos.pipeline.deleted"  # no trace is left of it
+    TAKEOVER = "nexthos.controller.takeover"  # another controller acts
 
 
 class EventData(Stored):
     """What happened, in the words of the status."""
 
-    pipeline: str
+    pipeline: str = Field(description="its id; empty for what concerns the controller")
     reason: Reason
     message: str = ""
     phase: Phase | None = Field(None, description="after it; null when it was deleted")
@@ -55,7 +56,7 @@ class Event(Stored):
     id: str
     source: str = Field(description="nexthos/<namespace>/<controller>")
     type: EventType
-    subject: str = Field(description="the pipeline's id")
+    subject: str = Field(description="the pipeline's id; `_controller` for what concerns none")
     time: Annotated[str, AfterValidator(_is_time)] = Field(description="RFC 3339, UTC")
     datacontenttype: Literal["application/json"] = "application/json"
     data: EventData

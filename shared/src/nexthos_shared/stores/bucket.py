@@ -17,7 +17,7 @@ from nats.js.api import DeliverPolicy, PubAck, RawStreamMsg
 from nexthos_shared.errors import InvalidName, StoreConflict
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.asking import asked
-from nexthos_shared.stores.door import Nothing, door
+from nexthos_shared.stores.door import Nothing
 from nexthos_shared.stores.feed import Feed, open_feed
 from nexthos_shared.stores.identity import Identity, identity_of
 
@@ -57,8 +57,9 @@ class Bucket:
         """The last entry, marker included; None if the key never held anything."""
         subject = self._subject(key)
         try:
-            async with door(self.link, f"get {self.name}/{key}", self.stream, subject):
-                message = await asked(partial(self._last_message, subject))
+            question = partial(self._last_message, subject)
+            what = f"get {self.name}/{key}"
+            message = await asked(self.link, what, self.stream, question, subject)
         except Nothing:
             return None
         return _entry_of(key, message)
@@ -158,8 +159,7 @@ class Bucket:
             js = self.link.js
             return js.publish(subject, value, timeout=within, headers=named, msg_ttl=ttl)
 
-        async with door(self.link, f"write {self.name}/{key}", self.stream, subject):
-            ack = await asked(send)
+        ack = await asked(self.link, f"write {self.name}/{key}", self.stream, send, subject)
         return ack.seq
 
     async def _last_message(self, subject: str, within: float) -> RawStreamMsg:

@@ -10,22 +10,22 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from nats.aio.msg import Msg
-from nats.js.api import RawStreamMsg
+from nats.js.api import PubAck, RawStreamMsg
 
 from nexthos_shared import names, objects
 from nexthos_shared.errors import ConfigUnavailable, StoreConflict
 from nexthos_shared.nats_client import Link
 from nexthos_shared.objects import MAX_CONFIG_BYTES, ConfigInfo, too_large
 from nexthos_shared.stores.asking import asked
-from nexthos_shared.stores.bucket import stored_at
-from nexthos_shared.stores.door import Nothing, door
+from nexthos_shared.stores.bucket import MESSAGE_ID, stored_at
+from nexthos_shared.stores.door import Nothing
 from nexthos_shared.stores.feed import open_feed
 from nexthos_shared.stores.identity import Identity, identity_of
 
@@ -81,8 +81,8 @@ class Configs:
 
     async def _answer(self, ask: objects.Ask, what: str) -> objects.Answer | None:
         try:
-            async with door(self.link, what, self.stream, ask.subject):
-                message = await asked(partial(self._message, ask))
+            question = partial(self._message, ask)
+            message = await asked(self.link, what, self.stream, question, ask.subject)
         except Nothing:
             return None
         return objects.Answer(message.data or b"", message.seq or 0, stored_at(message))
@@ -143,8 +143,7 @@ class Configs:
         subject = f"{self._root}.C.{nuid}"
         cuts = range(0, len(content), CHUNK_BYTES)
         for start in cuts:
-            async with door(self.link, f"write {self.name}/{name}", self.stream, subject):
-                await self.link.js.publish(subject, content[start : start + CHUNK_BYTES])
+            await self._publish(name, subject, content[start : start + CHUNK_BYTES])
         raw = bytes.fromhex(names.digest_of(content).removeprefix("sha256:"))
         digest = f"SHA-256={base64.urlsafe_b64encode(raw).decode()}"
         meta = _Meta(name, self.name, nuid, len(content), len(cuts), digest, description or None)
@@ -152,8 +151,18 @@ class Configs:
 
     async def _write_meta(self, meta: _Meta) -> None:
         subject = objects.meta_subject(self.name, meta.name)
-        async with door(self.link, f"write {self.name}/{meta.name}", self.stream, subject):
-            await self.link.js.publish(subject, meta.to_json(), headers={ROLLUP: "sub"})
+        await self._publish(meta.name, subject, meta.to_json(), {ROLLUP: "sub"})
+
+    async def _publish(
+        self, name: str, subject: str, payload: bytes, headers: dict[str, str] | None = None
+    ) -> None:
+        # The server stores what bears the same id once: a chunk that came twice would spoil the object.
+        named = {**(headers or {}), MESSAGE_ID: secrets.token_hex(8)}
+
+        def send(within: float) -> Awaitable[PubAck]:
+            return self.link.js.publish(subject, payload, timeout=within, headers=named)
+
+        await asked(self.link, f"write {self.name}/{name}", self.stream, send, subject)
 
     async def _purge(self, old: list[ConfigInfo]) -> None:
         """Remove the chunks of objects that are no more. Left behind they cost room and nothing else.
@@ -165,8 +174,12 @@ class Configs:
             nuids -= {info.nuid for info in await self.list()}
         for nuid in sorted(nuids):
             subject = f"{self._root}.C.{nuid}"
-            async with door(self.link, f"purge {subject}", self.stream, subject):
-                await self.link.js.purge_stream(self.stream, subject=subject)
+            purge = partial(self._purge_once, subject)
+            await asked(self.link, f"purge {subject}", self.stream, purge, subject)
+
+    async def _purge_once(self, subject: str, within: float) -> None:
+        async with asyncio.timeout(within):
+            await self.link.js.purge_stream(self.stream, subject=subject)
 
     async def list(self, pipeline_id: str | None = None) -> list[ConfigInfo]:
         """What is stored, oldest first; of one pipeline, or of all."""

@@ -37,6 +37,9 @@ LIMITS = {  # as the server says that one of them is reached, and what takes it 
     "maximum bytes exceeded": "--max-bytes=-1",
     "maximum messages exceeded": "--max-msgs=-1",
 }
+# No leader yet, no answer of all servers, a server with a copy away, the same is being stored just now.
+PASSING = {10004, 10008, 10009, 10118, 10119, 10158}
+NOT_ENABLED = {10035, 10039, 10076}  # JetStream, for this account or at all
 ASK_WITHIN = 2.0  # seconds, to find out why nobody answered
 
 
@@ -72,7 +75,7 @@ async def door(link: Link, what: str, stream: str, subject: str = "") -> AsyncIt
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             # nats-py trusts what answers; an answer that is none must cost this call and nothing else.
             words = f"the answer can't be read ({type(error).__name__})"
-            raise StoreUnavailable(f"{what}: {words}") from error
+            raise StoreUnavailable.lasting(f"{what}: {words}") from error
 
 
 @dataclass(slots=True)
@@ -149,7 +152,9 @@ def _of_api(what: str, stream: str, error: js_errors.APIError) -> Exception:
     for words, option in LIMITS.items():
         if words in said:
             return StoreRefused(f"{what}: {said}; `nats stream edit {stream} {option}` allows it")
-    return StoreUnavailable(f"{what}: {said}")
+    if error.err_code in PASSING:
+        return StoreUnavailable(f"{what}: {said}")
+    return StoreUnavailable.lasting(f"{what}: {said}")
 
 
 async def _of_silence(link: Link, what: str, stream: str) -> NexthosError:
@@ -159,8 +164,10 @@ async def _of_silence(link: Link, what: str, stream: str) -> NexthosError:
             info = await link.js.stream_info(stream)
     except js_errors.NotFoundError:
         return StoreMissing(f"{what}: the bucket does not exist")
-    except (TimeoutError, nats_errors.Error, OSError):
-        return StoreUnavailable(f"{what}: no JetStream answered (is the server started with -js?)")
+    except (TimeoutError, nats_errors.Error, OSError) as error:
+        words = f"{what}: no JetStream answered (is the server started with -js?)"
+        passes = link.has_jetstream and getattr(error, "err_code", None) not in NOT_ENABLED
+        return StoreUnavailable(words) if passes else StoreUnavailable.lasting(words)
     if not info.config.allow_direct:
         words = f"`nats stream edit {stream} --allow-direct` lets it be read"
         return StoreRefused(f"{what}: the bucket does not allow direct gets; {words}")

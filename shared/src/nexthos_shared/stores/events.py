@@ -7,17 +7,18 @@ them, so a stream that is missing or full stops nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, PubAck, StorageType, StreamConfig
 
 from nexthos_shared.models import Event
 from nexthos_shared.names import Names
 from nexthos_shared.nats_client import Link
 from nexthos_shared.reading import read_model
-from nexthos_shared.stores.door import door
+from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.feed import Feed, open_feed
 
 KEPT_FOR = 7 * 24 * 3600.0  # seconds
@@ -43,10 +44,12 @@ class Events:
         """Store one event. Raises StoreMissing, StoreUnavailable, NotPermitted."""
         stream = self.stream
         subject = self.names.event_subject(event.subject, event.data.reason)
-        async with door(self.link, f"publish an event to {stream}", stream, subject):
-            await self.link.js.publish(
-                subject, event.model_dump_json().encode(), headers={MESSAGE_ID: event.id}
-            )
+        payload, headers = event.model_dump_json().encode(), {MESSAGE_ID: event.id}
+
+        def send(within: float) -> Awaitable[PubAck]:
+            return self.link.js.publish(subject, payload, timeout=within, headers=headers)
+
+        await asked(self.link, f"publish an event to {stream}", stream, send, subject)
 
     async def since(self, seconds: float, pipeline_id: str = "*") -> list[Event]:
         """Events published at or after that moment (seconds since the epoch), oldest first."""

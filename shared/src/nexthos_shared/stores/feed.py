@@ -21,7 +21,6 @@ from nats.js.client import JetStreamContext
 from nexthos_shared.errors import StoreUnavailable
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.asking import asked
-from nexthos_shared.stores.door import door
 
 INACTIVE = 15.0  # seconds after which the server itself drops a consumer whose reader died
 QUIET = 0.25  # seconds without a message before we ask whether any is still to come
@@ -122,9 +121,9 @@ class Feed:
 
         Raises StoreMissing (the consumer is gone, or its stream), StoreUnavailable, NotPermitted.
         """
-        async with door(self.link, f"watch {self.subscription._stream}", self.subscription._stream):
-            stream = self.subscription._stream
-            info = await asked(partial(_info, self.link, stream, self.subscription))
+        stream = self.subscription._stream
+        question = partial(_info, self.link, stream, self.subscription)
+        info = await asked(self.link, f"watch {stream}", stream, question)
         if info.num_pending or info.name != self.consumer:
             return None
         return info.delivered.consumer_seq if info.delivered else 0
@@ -167,12 +166,11 @@ async def open_feed(
                 pending_bytes_limit=NO_LIMIT,
             )
 
-    async with door(link, f"watch {stream}", stream):
-        subscription = await asked(subscribe)
+    subscription = await asked(link, f"watch {stream}", stream, subscribe)
     _state_of(subscription)._hbtask.cancel()  # `silence` looks sooner
     try:
-        async with door(link, f"watch {stream}", stream):
-            info = await asked(partial(_info, link, stream, subscription))
+        question = partial(_info, link, stream, subscription)
+        info = await asked(link, f"watch {stream}", stream, question)
         initial = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
         yield Feed(messages, initial, info.name, link, subscription)
     finally:

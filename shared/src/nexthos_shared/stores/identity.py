@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.asking import asked
-from nexthos_shared.stores.door import door
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +28,12 @@ class Identity:
 
 async def identity_of(link: Link, name: str, stream: str) -> Identity:
     """The identity of the bucket `name` now. Raises StoreMissing, StoreUnavailable, NotPermitted."""
-    async with door(link, f"look at {name}", stream):
-        # nats-py's own reading of the answer leaves out how many subjects there are.
-        subject = f"{link.js._prefix}.STREAM.INFO.{stream}"
-        info = await asked(lambda within: link.js._api_request(subject, timeout=within))
+    # nats-py's own reading of the answer leaves out how many subjects there are.
+    subject = f"{link.js._prefix}.STREAM.INFO.{stream}"
+
+    async def question(within: float) -> Identity:
+        info = await link.js._api_request(subject, timeout=within)
         state = info["state"]
         return Identity(info["created"], state["last_seq"], state.get("num_subjects", 0))
+
+    return await asked(link, f"look at {name}", stream, question)

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from nats.js import errors as js_errors
+from nats.js.api import StreamConfig
 
 from nexthos_shared.errors import (
     InstallationDiffers,
@@ -21,9 +22,9 @@ from nexthos_shared.errors import (
 )
 from nexthos_shared.names import INSTALLATION_KEY, Names
 from nexthos_shared.nats_client import Link
+from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.bucket import Bucket
 from nexthos_shared.stores.configs import Configs
-from nexthos_shared.stores.door import door
 from nexthos_shared.stores.events import Events
 from nexthos_shared.stores.identity import identity_of
 from nexthos_shared.stores.streams import Difference, bucket_config, differences
@@ -35,6 +36,7 @@ INSTALLATION = "nexthos.installation"  # in the metadata of each bucket
 REPLACED = "nexthos.installation-replaced"  # beside it: which one it was before somebody chose this
 _INSTALLATION = re.compile(rb"[0-9a-f]{12}")
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
+SLOW = 5.0  # seconds: what makes or changes a stream may take that long, and is not hurried
 ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
 
 
@@ -121,12 +123,7 @@ class Store:
         for bucket in missing:
             config = bucket_config(self.names, bucket, replicas)
             config.metadata = {INSTALLATION: installation}
-            async with door(self.link, f"create {bucket}", config.name or bucket):
-                try:
-                    await self.link.js.add_stream(config)
-                except js_errors.BadRequestError as error:
-                    if error.err_code != STREAM_EXISTS:  # else another process was faster
-                        raise
+            await self._create(bucket, config)
         try:
             await self.setup_events(replicas)
         except (
@@ -163,27 +160,40 @@ class Store:
         return changed
 
     async def _change(self, stream: str, wanted: dict[str, Any], what: str) -> None:
-        async with door(self.link, f"change the {what} of {stream}", stream):
-            js = self.link.js
-            subject = f"{js._prefix}.STREAM.UPDATE.{stream}"
-            # nats-py's own reading of a configuration leaves out what it does not know.
-            await js._api_request(subject, json.dumps(wanted).encode())
+        # nats-py's own reading of a configuration leaves out what it does not know.
+        body = json.dumps(wanted).encode()
+        await self._api(f"change the {what} of {stream}", "STREAM.UPDATE", stream, body)
 
     async def _stored_config(self, stream: str) -> dict[str, Any]:
-        async with door(self.link, f"look at {stream}", stream):
-            js = self.link.js
-            info = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}")
+        info = await self._api(f"look at {stream}", "STREAM.INFO", stream)
         return dict(info["config"])
+
+    async def _api(self, what: str, verb: str, stream: str, body: bytes = b"") -> dict[str, Any]:
+        async def question(within: float) -> dict[str, Any]:
+            js = self.link.js
+            subject = f"{js._prefix}.{verb}.{stream}"
+            answer: dict[str, Any] = await js._api_request(subject, body, timeout=max(within, SLOW))
+            return answer
+
+        return await asked(self.link, what, stream, question)
+
+    async def _create(self, name: str, config: StreamConfig) -> None:
+        """Unless it is there: another process was faster, or the answer to an earlier try was lost."""
+
+        async def question(within: float) -> None:
+            try:
+                async with asyncio.timeout(max(within, SLOW)):
+                    await self.link.js.add_stream(config)
+            except js_errors.BadRequestError as error:
+                if error.err_code != STREAM_EXISTS:
+                    raise
+
+        await asked(self.link, f"create {name}", config.name or name, question)
 
     async def setup_events(self, replicas: int = 1) -> None:
         """Create the stream of events where there is none: nothing rests on what it held."""
         config = self.events.config(replicas)
-        async with door(self.link, f"create {config.name}", self.events.stream):
-            try:
-                await self.link.js.add_stream(config)
-            except js_errors.BadRequestError as error:
-                if error.err_code != STREAM_EXISTS:
-                    raise
+        await self._create(self.events.stream, config)
 
     async def installation(self, known: str | None = None) -> str:
         """The random id of this store, made by whoever creates it.
@@ -296,11 +306,10 @@ class Store:
         """What the buckets' metadata say, that of the pipelines first; None if they say nothing."""
         for bucket in (self.pipelines, self.configs, self.statuses, self.control):
             try:
-                async with door(self.link, f"look at {bucket.name}", bucket.stream):
-                    info = await self.link.js.stream_info(bucket.stream)
+                stored = await self._stored_config(bucket.stream)
             except StoreMissing:
                 continue
-            metadata = info.config.metadata or {}
+            metadata = stored.get("metadata") or {}
             if (found := _installation_of(metadata.get(INSTALLATION, "").encode())) is not None:
                 return _Note(found, _installation_of(metadata.get(REPLACED, "").encode()))
         return None

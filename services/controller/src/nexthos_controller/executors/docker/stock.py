@@ -84,12 +84,17 @@ class Stock:
         self._hints = hints
         self._loopback = loopback
         self._records: dict[str, Record] = {}
+        # What happened since each look that goes on began; "" for anything. By a name, or before there is
+        # a record, a look can't know beforehand whose change would make its answer an old one.
+        self._meanwhile: list[set[str]] = []
 
     # ---- what happened
 
     def changed(self, container: str, pipeline_id: str) -> None:
         """Something happened to a container."""
         record = self._records.get(container)
+        for changes in self._meanwhile:
+            changes.add(container)
         if record is not None:
             record.doubtful = True
             record.changed.set()
@@ -98,6 +103,8 @@ class Stock:
 
     def missed(self) -> None:
         """Anything may have happened."""
+        for changes in self._meanwhile:
+            changes.add("")
         for container, record in self._records.items():
             self.changed(container, record.id)
 
@@ -134,6 +141,8 @@ class Stock:
         known = self._records.get(container)
         if known is not None:
             known.doubtful = False  # before asking: what happens meanwhile makes it doubtful again
+        changes: set[str] = set()
+        self._meanwhile.append(changes)
         try:
             inspected = await self._daemon.inspect(container)
         except Gone:
@@ -143,13 +152,17 @@ class Stock:
             if known is not None:
                 known.doubtful = True
             raise
+        finally:
+            self._meanwhile[:] = [c for c in self._meanwhile if c is not changes]
         life = read_life(inspected, self._loopback)
         if life is None or life.labels.owner != self._owner:
             self._forget(inspected["Id"])
             return None
         life = replace(life, altered=altered(inspected))
         record = self._records.setdefault(life.container, Record(life.labels.id))
-        record.doubtful = record.doubtful and known is not None
+        record.doubtful = not changes.isdisjoint((life.container, ""))
+        if record.doubtful:
+            self._hints.add(record.id)  # the one of that change may have been read already
         await self._take(record, life)
         return record
 
