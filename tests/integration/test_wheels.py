@@ -20,9 +20,9 @@ def test_the_wheels_bring_each_command_that_the_page_on_operations_calls(tmp_pat
     subprocess.run(["make", "wheels"], cwd=ROOT, check=True, capture_output=True)
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*pip, *sorted((ROOT / "dist").glob("*.whl"))], capture_output=True, text=True
+        [*pip, *sorted(map(str, (ROOT / "dist").glob("*.whl")))], capture_output=True, text=True
     )
     unreached = ("Could not find a version", "Max retries", "connection")
     if done.returncode and any(words in done.stderr for words in unreached):
