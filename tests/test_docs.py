@@ -33,3 +33,11 @@ def test_each_test_that_the_page_on_security_names_is_there() -> None:
         there |= set(re.findall(r"def (test_\w+)", path.read_text()))
     assert len(named) > 40
     assert named - there == set()
+
+
+def test_each_field_of_a_definition_has_a_meaning_in_the_contract() -> None:
+    contract = (ROOT / "docs" / "contract.md").read_text()
+    _, _, table = contract.partition("<!-- generated: fields -->")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", table.partition("<!-- end -->")[0], re.M)
+    assert len(rows) > 10
+    assert [name for name, meaning in rows if not meaning.strip()] == []

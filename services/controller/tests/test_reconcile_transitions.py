@@ -116,3 +116,14 @@ def test_a_deletion_is_the_last_event() -> None:
         Reason.DELETED,
         status.phase,
     )
+
+
+def test_fewer_replicas_end_in_ready_once() -> None:
+    story = Story(World(entry=entry("published", 1, replicas=3)))
+    story.settle()
+    story.ready()
+    told = story.settle(entry=entry("published", 2, replicas=1))
+    told += story.ready()
+    assert told[-1] == (PHASE, Reason.READY)
+    assert told.count((PHASE, Reason.READY)) == 1
+    assert story.ready() == []

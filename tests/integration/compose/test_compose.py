@@ -166,3 +166,14 @@ async def test_with_a_proxy_before_the_socket_everything_goes_on_and_nothing_els
     _, words = await refused.communicate()
     assert refused.returncode != 0
     assert b"403" in words
+
+
+async def test_clean_ends_what_pipelines_run_so_that_down_leaves_nothing(
+    composed: Project, field: Field, hands: Hands
+) -> None:
+    await field.echo("left", "v1")
+    await field.put("left")
+    await field.until_it_says("left", "v1 hello", within=30.0)
+    assert len(executions(hands, "left")) == 1
+    await asyncio.to_thread(composed.compose, "run", "--rm", "clean")
+    assert executions(hands, "left") == []

@@ -29,8 +29,10 @@ def rollback(
     """Put an earlier definition of pipeline ID again, whole, as a new revision.
 
     Without --revision and --version: the last one that shaped another execution than the present one,
-    restarts aside. `nexthos history ID` lists them. `status` stays as it is, so what is paused stays
-    paused, and `restart_nonce` never goes back. Refused if the configuration of then is gone or changed.
+    restarts aside. That need not be `memory.last_good` in the status, the last one that became ready,
+    to which the controller returns by itself. `nexthos history ID` lists them. `status` stays as it is,
+    so what is paused stays paused, and `restart_nonce` never goes back. Refused if the configuration of
+    then is gone or changed.
     """
     if revision is not None and version is not None:
         raise click.UsageError("name a --revision or a --version, not both")

@@ -109,8 +109,27 @@ class _Teller:
     def _phase_changed(self) -> bool:
         return self.before is None or self.before.phase is not self.after.phase
 
+    @property
+    def _scaled_down(self) -> bool:
+        """Whether replicas that are not wanted any more are gone now, and those that stay are ready."""
+        before, after = self.before, self.after
+        if before is None or after.phase is not Phase.RUNNING or before.version != after.version:
+            return False
+        ready, moves = (
+            before.condition(t) for t in (ConditionType.READY, ConditionType.PROGRESSING)
+        )
+        if ready is None or ready.reason != Reason.READY:
+            return False  # that it is ready is told as a condition
+        if moves is None or moves.reason != Reason.UPDATING:
+            return False
+        were = max(before.executions_total, before.replicas)
+        return after.ready == after.replicas == after.executions_total < were
+
     def phase(self) -> Iterable[Transition]:
         if not self._phase_changed:
+            if self._scaled_down:
+                words = f"version {self.after.version}, {self.after.replicas} replica(s)"
+                yield self._of(EventType.PHASE, Problem(Reason.READY, words), bad=False)
             return
         phase, complaint = self.after.phase, self.after.complaint
         reason, message = _REASONS[phase], ""
