@@ -103,7 +103,7 @@ async def keys(server: NatsServer) -> dict[str, int]:
         return {e.key: len(await store.pipelines.history(e.key)) for e in found}
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 @pytest.mark.parametrize("args", COMMANDS, ids=lambda args: args[0])
 async def test_a_command_that_is_typed_while_nats_restarts_waits_for_it(
     server: NatsServer, tmp_path: Path, args: list[str]
@@ -119,7 +119,7 @@ async def test_a_command_that_is_typed_while_nats_restarts_waits_for_it(
     }
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 @pytest.mark.parametrize("args", COMMANDS, ids=lambda args: args[0])
 async def test_a_command_that_is_typed_while_nats_is_frozen_waits_for_it(
     server: NatsServer, tmp_path: Path, args: list[str]
@@ -134,7 +134,7 @@ async def test_a_command_that_is_typed_while_nats_is_frozen_waits_for_it(
         server.signal(signal.SIGCONT)
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 async def test_a_command_whose_time_is_up_says_what_it_waited_for(tmp_path: Path) -> None:
     url = f"nats://127.0.0.1:{free_port()}"
     async with typed(url, tmp_path, "ls", timeout="1s") as command:
@@ -143,7 +143,7 @@ async def test_a_command_whose_time_is_up_says_what_it_waited_for(tmp_path: Path
         assert "waiting for NATS at" in command.said
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 async def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
     async with typed("nats://no-such-host.invalid:4222", tmp_path, "ls") as command:
         assert await command.ends() == 1
@@ -169,7 +169,7 @@ async def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
         assert "StoreMissing" in command.said
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 async def test_ctrl_c_ends_it_while_it_waits(tmp_path: Path) -> None:
     url = f"nats://127.0.0.1:{free_port()}"
     async with typed(url, tmp_path, "ls") as command:

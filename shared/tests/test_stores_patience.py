@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -81,7 +81,7 @@ async def store(link: Link, namespace: str) -> Store:
     return store
 
 
-async def is_whole(store: Store, work: Callable[[Store], Awaitable[None]]) -> None:
+async def is_whole(store: Store, work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     """Nothing was written twice, and no chunk is left over or doubled."""
     expected: Any = WRITTEN.get(work.__name__, 1)
     expected = expected if isinstance(expected, dict) else {"orders": expected}
@@ -91,16 +91,16 @@ async def is_whole(store: Store, work: Callable[[Store], Awaitable[None]]) -> No
         await store.configs.get(info.id, info.version)
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_what_is_asked_while_nats_is_away_is_done_once_it_is_back(
     fresh_nats: NatsServer,
     link: Link,
     store: Store,
-    work: Callable[[Store], Awaitable[None]],
+    work: Callable[[Store], Coroutine[Any, Any, None]],
     how: str,
-) -> None:
+):
     if how == "killed":
         await fresh_nats.kill()
     else:
@@ -119,11 +119,11 @@ async def test_what_is_asked_while_nats_is_away_is_done_once_it_is_back(
     await is_whole(store, work)
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 async def test_what_is_on_its_way_when_nats_is_killed_is_done_once(
-    fresh_nats: NatsServer, store: Store, work: Callable[[Store], Awaitable[None]]
-) -> None:
+    fresh_nats: NatsServer, store: Store, work: Callable[[Store], Coroutine[Any, Any, None]]
+):
     doing = asyncio.create_task(work(store))
     await asyncio.sleep(0)
     await fresh_nats.restart(kill=True)
@@ -132,8 +132,8 @@ async def test_what_is_on_its_way_when_nats_is_killed_is_done_once(
     await is_whole(store, work)
 
 
-@pytest.mark.fault(240)
-async def test_a_controller_is_told_at_once(fresh_nats: NatsServer, namespace: str) -> None:
+@pytest.mark.fault(135)
+async def test_a_controller_is_told_at_once(fresh_nats: NatsServer, namespace: str):
     async with connect(ConnectOptions(fresh_nats.url), name="test", daemon=True) as link:
         store = await Store.open(link, Names(namespace), create=True)
         await fresh_nats.stop()
@@ -142,10 +142,10 @@ async def test_a_controller_is_told_at_once(fresh_nats: NatsServer, namespace: s
             await store.pipelines.get("orders")
 
 
-@pytest.mark.fault(240)
+@pytest.mark.fault(135)
 async def test_a_login_that_is_refused_meanwhile_is_told_at_once(
     fresh_nats: NatsServer, link: Link, store: Store
-) -> None:
+):
     await fresh_nats.stop()
     fresh_nats.config = "authorization { user: a, password: b }"
     await fresh_nats.start()

@@ -41,7 +41,7 @@ async def takeovers(server: NatsServer, field: Field) -> list[Event]:
     return [event for event in events if event.type is EventType.TAKEOVER]
 
 
-@pytest.mark.fault(241)
+@pytest.mark.fault(136)
 @pytest.mark.parametrize(
     ("how", "why", "bad"),
     [

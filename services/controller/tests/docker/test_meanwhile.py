@@ -12,19 +12,20 @@ from nexthos_testing.docker_rig import DockerRig
 from nexthos_testing.wait import eventually
 
 
-@pytest.mark.fault(242)
+@pytest.mark.fault(137)
 async def test_a_life_that_begins_while_an_older_one_is_looked_at_is_seen(
     docker_rig: DockerRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     spec = docker_rig.spec()
-    first = await docker_rig.executor.start(spec, 0)
+    executor: Any = docker_rig.executor
+    first = await executor.start(spec, 0)
 
     async def rests() -> bool:
-        await docker_rig.executor.list()
-        return not any(r.doubtful for r in docker_rig.executor._stock._records.values())
+        await executor.list()
+        return not any(r.doubtful for r in executor._stock._records.values())
 
     await eventually(rests)
-    inspect, changed = Daemon.inspect, docker_rig.executor._stock.changed
+    inspect, changed = Daemon.inspect, executor._stock.changed
     events: list[str] = []
 
     def note(container: str, pipeline_id: str) -> None:
@@ -41,7 +42,7 @@ async def test_a_life_that_begins_while_an_older_one_is_looked_at_is_seen(
             await eventually(rests_quietly(events), within=20.0)
         return found
 
-    monkeypatch.setattr(docker_rig.executor._watch, "_changed", note)
+    monkeypatch.setattr(executor._watch, "_changed", note)
     monkeypatch.setattr(Daemon, "inspect", late)
     await docker_rig.executor.prepare(spec, 0)
     monkeypatch.undo()
@@ -61,10 +62,10 @@ def rests_quietly(events: list[str]) -> Any:
     return same
 
 
-@pytest.mark.fault(242)
+@pytest.mark.fault(137)
 async def test_one_that_a_hand_makes_in_that_very_moment_is_not_started_as_ours(
     docker_rig: DockerRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     create = Daemon.create
     strange: list[str] = []
 
