@@ -47,6 +47,7 @@ CLOSE_WITHIN = 0.5  # seconds, where nothing is to be flushed (a failed TLS hand
 CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 LEAST = 1.0  # seconds that a question has when the command's time is over: it may have waited for changes
 LOOK = 0.05  # seconds
+API = "$JS.API"  # what JetStream's subjects begin with where there is neither domain nor prefix
 RECONNECT_EVERY = 0.25  # seconds
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
@@ -271,6 +272,15 @@ class Link:
         if self.options.jetstream_domain:
             return self.nc.jetstream(domain=self.options.jetstream_domain)
         return self.nc.jetstream()
+
+    def written(self, subject: str) -> str:
+        """Where a value for a bucket's `subject` is published.
+
+        In another domain a server takes `$KV` behind the prefix of its API only, as nats.go sends it;
+        objects and other streams' subjects are taken as they are (measured with nats-server 2.15).
+        """
+        prefix = self.js._prefix
+        return subject if prefix == API else f"{prefix}.{subject}"
 
     async def wait_reconnect(self, seen: int) -> int:
         """Return the number of reconnects as soon as it is no longer `seen`."""

@@ -152,12 +152,13 @@ class Bucket:
         self, key: str, value: bytes, headers: dict[str, str], ttl: int | None = None
     ) -> int:
         subject = self._subject(key)
+        written = self.link.written(subject)
         # The server stores what bears the same id once: so it may be sent again.
         named = {**headers, MESSAGE_ID: secrets.token_hex(8)}
 
         def send(within: float) -> Awaitable[PubAck]:
             js = self.link.js
-            return js.publish(subject, value, timeout=within, headers=named, msg_ttl=ttl)
+            return js.publish(written, value, timeout=within, headers=named, msg_ttl=ttl)
 
         ack = await asked(self.link, f"write {self.name}/{key}", self.stream, send, subject)
         return ack.seq

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +120,7 @@ class Store:
     async def setup(self, replicas: int = 1, known: str | None = None) -> list[str]:
         """Create the buckets that are missing; returns their names. `known`: see `open`."""
         missing = await self.missing()
-        installation = await self._installation_for_new(known) if missing else ""
+        installation = await self._installation_for_new(known, missing) if missing else ""
         for bucket in missing:
             config = bucket_config(self.names, bucket, replicas)
             config.metadata = {INSTALLATION: installation}
@@ -281,9 +282,12 @@ class Store:
             words += f"{INSTALLATION_KEY}` has that written again"
         return InstallationDiffers(f"{words}; until then nothing is started or stopped")
 
-    async def _installation_for_new(self, known: str | None) -> str:
+    async def _installation_for_new(self, known: str | None, missing: Sequence[str]) -> str:
         """What a bucket that is made now is to say."""
-        stored, noted = await self._installation_key(), await self._noted()
+        # In another domain nobody says that a bucket is not there: a get waits for its whole time.
+        absent = self.control.name in missing
+        stored = None if absent else await self._installation_key()
+        noted = await self._noted()
         found = noted.installation if noted else _installation_of(stored or b"")
         return found or known or _random()
 
