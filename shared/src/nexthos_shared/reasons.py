@@ -94,6 +94,7 @@ class Reason(StrEnum):
     NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
     TOO_MANY_REQUESTS = "TooManyRequests"
+    REPLY_TOO_LARGE = "ReplyTooLarge"
     TEMPORARY = "Temporary"
     INTERNAL_ERROR = "InternalError"
 
@@ -437,6 +438,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The controller answers as many requests of this kind as it may, or follows as many logs.",
         "Ask again in a moment; end readers that follow logs and are needed no more.",
     ),
+    Reason.REPLY_TOO_LARGE: Explanation(
+        "The answer does not fit into one message of this NATS, and can't be given in parts.",
+        "Raise `max_payload` in the server's configuration; `nexthos get ID` reads the store itself.",
+    ),
     Reason.TEMPORARY: Explanation("It did not work this time.", "It is tried again."),
     Reason.INTERNAL_ERROR: Explanation(
         "A defect of nexthos; only this pipeline is affected and it is tried again.",
@@ -471,7 +476,7 @@ _DOCTOR: dict[Doctor, tuple[Reason, ...]] = {
     Doctor.PASSES: (_R.STARTING, _R.UPDATING, _R.STOPPING, _R.LEASE_LOST),
     Doctor.REPLY: (
         *(_R.STORE_CONFLICT, _R.NOT_FOUND, _R.INVALID_REQUEST, _R.INVALID_SETTINGS),
-        *(_R.ANOTHER_CONTROLLER, _R.TIMED_OUT, _R.TOO_MANY_REQUESTS),
+        *(_R.ANOTHER_CONTROLLER, _R.TIMED_OUT, _R.TOO_MANY_REQUESTS, _R.REPLY_TOO_LARGE),
     ),
 }
 SEEN_BY_DOCTOR = {reason: kind for kind, reasons in _DOCTOR.items() for reason in reasons}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from nats.aio.msg import Msg
 from nats.js.api import DeliverPolicy, PubAck, RawStreamMsg
 
-from nexthos_shared.errors import InvalidName, StoreConflict
+from nexthos_shared.errors import InvalidName, StoreConflict, StoreRefused
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.door import Nothing
@@ -153,6 +153,11 @@ class Bucket:
     ) -> int:
         subject = self._subject(key)
         written = self.link.written(subject)
+        if len(value) > self.link.room(len(value)):
+            raise StoreRefused(
+                f"write {self.name}/{key}: it has {len(value)} bytes, and NATS lets a message of "
+                f"{self.link.nc.max_payload} through: raise `max_payload` in the server's configuration"
+            )
         # The server stores what bears the same id once: so it may be sent again.
         named = {**headers, MESSAGE_ID: secrets.token_hex(8)}
 
