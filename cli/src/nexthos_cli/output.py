@@ -339,6 +339,9 @@ class SetupOutput(Output):
 
     created: list[str]
     existing: list[str]
+    refused: dict[str, str] = Field(
+        default_factory=dict, description="what could not be made, with the server's words"
+    )
     changed: Annotated[dict[str, list[str]], Field(description="by stream, settings put right")]
 
 
