@@ -14,7 +14,7 @@ import faults
 
 from nexthos_cli.schemas import models
 from nexthos_shared.models import Pipeline
-from nexthos_shared.reasons import EXPLANATIONS
+from nexthos_shared.reasons import EXPLANATIONS, SEEN_BY_DOCTOR
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
@@ -56,8 +56,11 @@ def _fields() -> str:
 
 
 def _reasons() -> str:
-    rows = ["| Reason | Means | Do |", "|---|---|---|"]
-    rows += [f"| `{r}` | {e.meaning} | {e.remedy} |" for r, e in sorted(EXPLANATIONS.items())]
+    rows = ["| Reason | Means | Do | `doctor` |", "|---|---|---|---|"]
+    rows += [
+        f"| `{r}` | {e.meaning} | {e.remedy} | {SEEN_BY_DOCTOR[r]} |"
+        for r, e in sorted(EXPLANATIONS.items())
+    ]
     return "\n".join(rows)
 
 

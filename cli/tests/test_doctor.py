@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from nats.js.api import StreamSource
 
 from nexthos_cli import survey
 from nexthos_shared.names import ABANDONED, LEASE_KEY, Names
@@ -295,3 +296,27 @@ def test_what_a_controllers_settings_leave_open_is_told_with_what_to_do(person, 
         line = told(person)["controller"]
     assert line.startswith("warn")
     assert remedied(line, "engines run as root", "nexthos explain EnginesAsRoot")
+
+
+@pytest.mark.fault(140)
+@pytest.mark.parametrize("kind", ["pipelines", "status", "configs"])
+def test_a_mirror_is_no_bucket_of_a_namespace_and_is_named(person, kind):
+    """A leaf node may have one of the hub's bucket: what is read in it has the hub's subjects."""
+
+    async def mirrored(store: Store) -> None:
+        bucket = getattr(store.names, kind)
+        stream = f"OBJ_{bucket}" if kind == "configs" else f"KV_{bucket}"
+        await store.link.js.delete_stream(stream)
+        await store.link.js.add_stream(
+            name=f"KV_origin-{bucket}", subjects=[f"$KV.origin-{bucket}.>"]
+        )
+        await store.link.js.add_stream(
+            name=stream, mirror=StreamSource(name=f"KV_origin-{bucket}"), allow_direct=True
+        )
+
+    person.put("a", GOOD)
+    person.store(mirrored)
+    for args in (["ls"], ["doctor"], ["setup"]):
+        done = person.types(*args)
+        assert done.exit_code == 1
+        assert "is a mirror of KV_origin" in done.stdout + done.stderr

@@ -17,7 +17,7 @@ def usage(*executions, key="a", **more):
 
 
 def line(before, after, seconds=2.0):
-    [only] = top_lines(before, after, seconds, "name")
+    [only] = top_lines([before], after, seconds, "name")
     return only
 
 
@@ -59,6 +59,19 @@ def test_a_reading_without_time_in_between_has_no_rate():
     )
 
 
+def test_a_low_rate_looks_back_as_far_as_it_was_watched_and_a_high_one_does_not():
+    past = [usage(execution(received=n // 5, sent=n * 10, at=10.0 + n)) for n in range(0, 30, 2)]
+    now = usage(execution(received=6, sent=600, at=40.0))
+    [found] = top_lines(past, now, 2.0, "name")
+    assert (found.received_per_second, found.sent_per_second) == (0.2, 160.0)
+
+
+def test_a_life_that_began_while_it_was_watched_is_not_looked_for_before():
+    past = [usage(execution("u1", received=900)), usage(execution("u2", received=1, at=12.0))]
+    [found] = top_lines(past, usage(execution("u2", received=3, at=14.0)), 2.0, "name")
+    assert found.received_per_second == 1.0
+
+
 @pytest.mark.parametrize(
     ("sort", "order"), [("cpu", "cab"), ("memory", "bca"), ("rate", "abc"), ("name", "abc")]
 )
@@ -72,4 +85,4 @@ def test_lines_are_sorted_with_the_largest_first_and_the_unknown_last(sort, orde
 
     before = sample(10.0, (0.0, 1, 0), (None, 1, 0), (0.0, 1, None))
     after = sample(12.0, (0.5, None, 9), (None, 3, 4), (1.0, 2, None))
-    assert "".join(found.id for found in top_lines(before, after, 2.0, sort)) == order
+    assert "".join(found.id for found in top_lines([before], after, 2.0, sort)) == order

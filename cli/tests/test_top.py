@@ -43,6 +43,9 @@ def counting():
             "replicas": 1,
             "restarts": 2,
             "memory_bytes": 3 * 2**20,
+            "received": n * 1000,
+            "sent": n * 10,
+            "errors": 0,
             "executions": [execution],
         }
         b = {"id": "b", "phase": "Paused"}
@@ -64,10 +67,19 @@ def test_one_table_comes_after_two_samples_where_there_is_no_terminal(person, co
     header, a, b = cells(done.stdout)
     assert header[:5] == ["ID", "PHASE", "READY", "CPU%", "MEMORY"]
     assert [cell.strip() for cell in a] == (
-        ["a", "Running", "1/1", "4.0", "3.0Mi", "2,000", "20.0", "0.0", "2"]
+        ["a", "Running", "1/1", "4.0", "3.0Mi", "2,000", "20.0", "0.0", "3,000", "30", "0", "2"]
     )
-    assert [cell.strip() for cell in b] == ["b", "Paused", "0/0", *["-"] * 5, "0"]
+    assert [cell.strip() for cell in b] == ["b", "Paused", "0/0", *["-"] * 8, "0"]
     assert len(counting.asked) == 4
+
+
+def test_what_is_not_shown_is_told(person, controller, counting):
+    def answer(request):
+        return {**counting(request), "total": 1_500}
+
+    with controller(lambda *_: None, usage=answer):
+        done = person.does("top", "--every", "100ms")
+    assert "and 1498 more" in done.stderr
 
 
 def test_count_says_how_many_tables(person, controller, counting):

@@ -5,38 +5,83 @@ from __future__ import annotations
 import pytest
 
 from nexthos_cli import survey
-from nexthos_shared.models import Condition, ConditionType, Phase, PipelineStatus
-from nexthos_shared.reasons import Reason
+from nexthos_shared.models import Condition, ConditionType, Phase, PipelineStatus, Truth
+from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor, Reason
 from nexthos_shared.stores import KvEntry
 
+CONTROLLER = {
+    "controller": "host-1",
+    "version": "0.1.0",
+    "namespace": "x",
+    "installation": "abc",
+    "started_at": 1.0,
+    "ready": True,
+    "store": "nats://x",
+    "engine": "/engine",
+    "pipelines": 1,
+    "queued": 0,
+}
 DYNAMIC = "input: {dynamic: {inputs: {a: {generate: {mapping: 'root = 1'}}}}}\noutput: {drop: {}}\n"
 
 
-def stored(key: str, kind: ConditionType, reason: Reason) -> KvEntry:
-    condition = Condition(type=kind, status="True", reason=reason, message="60 errors in 10 s")
+def condition(kind, value, reason, message):
+    return {"type": kind, "status": value, "reason": reason, "message": message}
+
+
+def stored(key: str, kind: ConditionType, reason: Reason, value: Truth = "True") -> KvEntry:
+    condition = Condition(type=kind, status=value, reason=reason, message="60 errors in 10 s")
     status = PipelineStatus(phase=Phase.RUNNING, conditions=[condition])
     return KvEntry(key, 1, status.model_dump_json().encode())
 
 
 @pytest.mark.fault(133)
-@pytest.mark.parametrize(
-    ("kind", "reason", "result"),
-    [
-        (ConditionType.ERRORING, Reason.ERRORING, "fail"),
-        (ConditionType.NOT_DELIVERING, Reason.NOT_DELIVERING, "warn"),
-        (ConditionType.WARNING, Reason.FINITE_INPUT, "ok"),
-    ],
-)
-def test_doctor_names_pipelines_whose_messages_fail(kind, reason, result):
-    check = survey.troubled([stored("orders", kind, reason)])
-    assert check.result == result
-    assert ("orders" in check.message) is (result != "ok")
+def test_doctor_warns_of_what_takes_messages_and_gives_none_on():
+    check = survey.undelivered(
+        [stored("orders", ConditionType.NOT_DELIVERING, Reason.NOT_DELIVERING)]
+    )
+    assert check.result == "warn"
+    assert "orders" in check.message
+
+
+def test_every_reason_is_marked_as_seen_by_doctor_or_not():
+    assert set(SEEN_BY_DOCTOR) == set(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_doctor_fails_for_each_reason_that_keeps_a_pipeline_from_its_work_and_names_it(reason):
+    """Whatever condition says it, and whatever else is well."""
+    fails = SEEN_BY_DOCTOR[reason] is Doctor.FAILS
+    bad = [(kind, "False") for kind in (ConditionType.VALID, ConditionType.READY)]
+    bad += [(ConditionType.PROGRESSING, "False"), (ConditionType.REACHABLE, "False")]
+    bad += [(ConditionType.ERRORING, "True"), (ConditionType.NAME_CONFLICT, "True")]
+    for kind, value in bad:
+        well = stored("well", ConditionType.READY, Reason.READY)
+        check = survey.failing([well, stored("orders", kind, reason, value)])
+        assert check.result == ("fail" if fails else "ok")
+        assert (f"orders: {reason}: 60 errors" in check.message) is fails
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_condition_that_says_that_all_is_well_is_no_failure(reason):
+    assert survey.failing([stored("orders", ConditionType.READY, reason)]).result == "ok"
+
+
+def test_doctor_exits_1_while_a_pipeline_can_not_do_what_its_entry_says(person, controller):
+    person.put("orders", {"status": "published", "version": "1"})
+    with controller(lambda *_: None, status=lambda _: dict(CONTROLLER)):
+        person.report("orders", "Running")
+        assert person.types("doctor").exit_code == 0
+        refused = [condition("Valid", "False", "LintFailed", "line 3")]
+        person.report("orders", "Invalid", conditions=refused)
+        done = person.types("doctor")
+    assert "fail  pipelines: orders: LintFailed: line 3" in done.stdout
+    assert done.exit_code == 1
 
 
 @pytest.mark.parametrize("count", [1, 500])
 def test_the_line_of_doctor_is_bounded(count):
     many = [stored(f"p{n}", ConditionType.ERRORING, Reason.ERRORING) for n in range(count)]
-    assert survey.troubled(many).message.count("60 errors") <= survey.MOST_TOLD
+    assert survey.failing(many).message.count("60 errors") <= survey.MOST_TOLD
 
 
 @pytest.mark.fault(131)

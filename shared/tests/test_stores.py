@@ -286,14 +286,24 @@ async def test_a_store_that_does_not_exist_is_not_made_unasked(link, namespace):
 
 @pytest.mark.fault(17)
 async def test_a_missing_bucket_beside_others_is_named_and_not_made(store, namespace):
+    await store.pipelines.put("orders", b"{}")
     await store.link.js.delete_stream(store.configs.stream)
     for create in (True, False):
         with pytest.raises(StoreMissing, match=f"{namespace}-configs") as missing:
             await Store.open(store.link, Names(namespace), create=create)
         assert f"{namespace}-pipelines" not in str(missing.value)
     assert await store.missing() == [store.configs.name]
-    assert await store.setup() == [store.configs.name]
+    assert (await store.setup()).created == [store.configs.name]
     await Store.open(store.link, Names(namespace), create=False)
+
+
+async def test_a_missing_bucket_beside_empty_ones_is_made(store, namespace):
+    """A limit of the account may have refused it."""
+    await store.link.js.delete_stream(store.configs.stream)
+    with pytest.raises(StoreMissing, match=f"{namespace}-configs"):
+        await Store.open(store.link, Names(namespace), create=False)
+    await Store.open(store.link, Names(namespace), create=True)
+    assert await store.missing() == []
 
 
 async def test_many_that_create_at_once_all_succeed(nats_server, link, namespace):

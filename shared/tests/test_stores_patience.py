@@ -55,7 +55,7 @@ async def look(store: Store) -> None:
 
 
 async def setup(store: Store) -> None:
-    assert await store.setup() == []
+    assert (await store.setup()).created == []
 
 
 async def forget(store: Store) -> None:

@@ -22,7 +22,7 @@ import pytest
 from nexthos_cli import resources
 from nexthos_cli.manifest import Manifest, load
 from nexthos_cli.sources import read_sources
-from nexthos_shared.engine import lint, locate_engine, read_shape
+from nexthos_shared.engine import handled, lint, locate_engine, read_shape
 from nexthos_testing.engine import RunningEngine, running_engine
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
@@ -114,6 +114,14 @@ def test_there_are_at_least_three_and_both_kinds_of_file_occur():
     assert len(FOLDERS) >= 3
     assert {bool(manifest.document.value) for manifest in found} == {True, False}
     assert {manifest.fields.get("lifecycle", "service") for manifest in found} == {"service", "job"}
+
+
+@pytest.mark.fault(133)
+@pytest.mark.parametrize("pipeline", ["enrich-orders", "parse-access-log"])
+def test_errors_that_an_example_expects_are_known_to_be_dealt_with(pipeline):
+    content = pipelines(EXAMPLES)[pipeline].content
+    assert content is not None
+    assert "root.pipeline.processors.0" in handled(content)
 
 
 def test_all_examples_together_define_no_pipeline_twice():

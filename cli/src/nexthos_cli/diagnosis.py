@@ -20,7 +20,6 @@ from nexthos_shared.errors import (
     InstallationDiffers,
     NexthosError,
     NotFound,
-    StoreMissing,
 )
 from nexthos_shared.names import LEASE_KEY
 from nexthos_shared.reasons import Reason
@@ -173,22 +172,10 @@ def _made_empty(store: Store, missing: list[str]) -> str:
     return "; ".join(meant[name] for name in missing if name in meant)
 
 
-async def has_events(store: Store) -> bool:
-    """Whether the stream of events exists. Raises StoreUnavailable, NotPermitted."""
-    from nexthos_shared.stores.identity import identity_of
-
-    stream = store.names.events
-    try:
-        await identity_of(store.link, stream, stream)
-    except StoreMissing:
-        return False
-    return True
-
-
 async def events(store: Store) -> Check:
     """Whether what happens is kept."""
     stream = store.names.events
-    if await has_events(store):
+    if await store.has_events():
         return ok("events", f"stream {stream} exists")
     words = f"stream {stream} is missing: what happens is in the statuses only, and not kept"
     return warn("events", words, "`nexthos setup` creates it; nothing else depends on it")

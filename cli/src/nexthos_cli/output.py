@@ -279,6 +279,9 @@ class TopLine(Output):
     received_per_second: float | None = None
     sent_per_second: float | None = None
     errors_per_second: float | None = None
+    received: int | None = Field(None, description="messages in, since the engines' start")
+    sent: int | None = Field(None, description="messages out, since the engines' start")
+    errors: int | None = Field(None, description="of outputs and processors, since their start")
     restarts: int = 0
     reason: Reason | None = Field(None, description="why figures are null, or not of all of it")
 
@@ -288,6 +291,7 @@ class TopOutput(Output):
 
     seconds: float = Field(description="between the two samples")
     pipelines: list[TopLine]
+    total: int = Field(0, description="how many there are; at most 1,000 are shown")
 
 
 class ExplainedReason(Output):
@@ -335,6 +339,9 @@ class SetupOutput(Output):
 
     created: list[str]
     existing: list[str]
+    refused: dict[str, str] = Field(
+        default_factory=dict, description="what could not be made, with the server's words"
+    )
     changed: Annotated[dict[str, list[str]], Field(description="by stream, settings put right")]
 
 

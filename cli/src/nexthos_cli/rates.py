@@ -1,23 +1,31 @@
-"""From two samples of `usage` to what `top` shows. Pure: samples and seconds come in, lines go out.
+"""From samples of `usage` to what `top` shows. Pure: samples come in, lines go out.
 
 Rates are made by life (execution and uid), and then summed: an engine counts from its start, so a
-restart in between must not look like a negative rate.
+restart in between must not look like a negative rate. Where little goes through, a rate looks back
+further: a message every five seconds is 0.2/s, and not 0.0 in most tables and 0.5 in some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from nexthos_cli.output import TopLine
 from nexthos_shared.models import ExecutionUsage, Usage
 
 Sample = Mapping[str, Usage]
-SORTS = ("cpu", "memory", "rate", "name")
+ENOUGH = 10  # messages in a window: fewer say little of a rate
+WINDOW = 60.0  # seconds that are looked back upon at most
 
 
-def top_lines(before: Sample, after: Sample, seconds: float, sort: str) -> list[TopLine]:
-    """A line per pipeline of `after`; `seconds` lie between the samples."""
-    lines = [_line(before.get(key), usage, seconds) for key, usage in after.items()]
+def top_lines(before: Sequence[Sample], after: Sample, seconds: float, sort: str) -> list[TopLine]:
+    """A line per pipeline of `after`; `before` are the samples of the last WINDOW, oldest first.
+
+    `seconds` lie between the last two samples.
+    """
+    lines = [
+        _line([sample[key] for sample in before if key in sample], usage, seconds)
+        for key, usage in after.items()
+    ]
     return sorted(lines, key=lambda line: (-_weight(line, sort), line.id))
 
 
@@ -36,12 +44,13 @@ def _weight(line: TopLine, sort: str) -> float:
     return -1.0 if value is None else value
 
 
-def _line(before: Usage | None, after: Usage, seconds: float) -> TopLine:
-    lives = {(e.execution, e.uid): e for e in before.executions} if before else {}
+def _line(before: Sequence[Usage], after: Usage, seconds: float) -> TopLine:
+    pasts = [{(e.execution, e.uid): e for e in usage.executions} for usage in before]
 
     def rate(figure: str) -> float | None:
         return _sum(
-            _rate(lives.get((e.execution, e.uid)), e, figure, seconds) for e in after.executions
+            _rate([past.get((e.execution, e.uid)) for past in pasts], e, figure, seconds)
+            for e in after.executions
         )
 
     cpu = rate("cpu_seconds")
@@ -55,21 +64,33 @@ def _line(before: Usage | None, after: Usage, seconds: float) -> TopLine:
         received_per_second=rate("received"),
         sent_per_second=rate("sent"),
         errors_per_second=rate("errors"),
+        received=after.received,
+        sent=after.sent,
+        errors=after.errors,
         restarts=after.restarts,
         reason=after.reason,
     )
 
 
 def _rate(
-    before: ExecutionUsage | None, after: ExecutionUsage, figure: str, seconds: float
+    pasts: Sequence[ExecutionUsage | None], after: ExecutionUsage, figure: str, seconds: float
 ) -> float | None:
-    """Per second; of a life that began in between, since its start."""
+    """Per second, since the last of `pasts` with enough in between; of a new life, since its start."""
     now = getattr(after, figure)
-    then = getattr(before, figure) if before else 0
-    span = after.at - before.at if before else seconds
-    if now is None or then is None or span <= 0:
+    if now is None:
         return None
-    return float(max(now - then, 0)) / span
+    if not pasts or pasts[-1] is None:
+        return float(now) / seconds if seconds > 0 else None
+    found: float | None = None
+    for past in reversed(pasts):
+        then = getattr(past, figure) if past else None
+        if past is None or then is None:
+            break
+        if (span := after.at - past.at) > 0:
+            found = float(max(now - then, 0)) / span
+            if figure == "cpu_seconds" or now < then or now - then >= ENOUGH:
+                break
+    return found
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

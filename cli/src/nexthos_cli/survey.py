@@ -20,12 +20,12 @@ from nexthos_cli.renewing import outdated
 from nexthos_shared.foreign import number, read_object
 from nexthos_shared.models import ConditionType, PipelineStatus
 from nexthos_shared.reading import read_status
+from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor
 
 if TYPE_CHECKING:
     from nexthos_shared.stores import KvEntry, Store
 
 MOST_TOLD = 5  # pipelines that a line names with their words
-_TROUBLES = (ConditionType.ERRORING, ConditionType.NOT_DELIVERING)
 STALE = 10.0  # seconds after which a change that nobody looked at is worth a word
 
 
@@ -43,7 +43,8 @@ async def survey(store: Store) -> list[Check]:
         behind(entries, statuses, time.time()),
         places(statuses, abandoned),
         renewable(statuses),
-        troubled(statuses),
+        failing(statuses),
+        undelivered(statuses),
     ]
 
 
@@ -131,25 +132,38 @@ def renewable(statuses: Iterable[KvEntry]) -> Check:
     return ok("outdated", "everything runs with the settings of today")
 
 
-def troubled(statuses: Iterable[KvEntry]) -> Check:
-    """What runs and does not do its work: messages fail, or none comes out, or it is not ready."""
+def failing(statuses: Iterable[KvEntry]) -> Check:
+    """Pipelines that can't do what their entries say, each with the reason that readers are told."""
     found: dict[str, str] = {}
     for stored in statuses:
         status = read_status(stored)
-        for kind in _TROUBLES if status is not None else ():
-            condition = status.condition(kind) if status is not None else None
-            if condition is not None and condition.status == "True" and stored.key not in found:
-                found[stored.key] = f"{stored.key}: {condition.reason}: {condition.message}"
+        for condition in status.conditions if status else ():
+            if condition.is_bad and SEEN_BY_DOCTOR[condition.reason] is Doctor.FAILS:
+                words = f"{stored.key}: {condition.reason}: {condition.message}"
+                found.setdefault(stored.key, words.removesuffix(": "))
     if not found:
-        return ok("messages failing", "no pipeline says that its messages fail")
+        return ok("pipelines", "none says that it can't do what its entry says")
+    return fail("pipelines", _told(found), "`nexthos status ID` and `nexthos logs ID` tell more")
+
+
+def undelivered(statuses: Iterable[KvEntry]) -> Check:
+    """Pipelines that take messages and give none on. One that drops all by intention is right."""
+    found: dict[str, str] = {}
+    for stored in statuses:
+        status = read_status(stored)
+        condition = status.condition(ConditionType.NOT_DELIVERING) if status else None
+        if condition is not None and condition.is_bad:
+            found[stored.key] = f"{stored.key}: {condition.reason}: {condition.message}"
+    if not found:
+        return ok("delivery", "what takes messages gives some on")
+    remedy = "right where all are dropped by intention; else see `nexthos logs ID`"
+    return warn("delivery", _told(found), remedy)
+
+
+def _told(found: Mapping[str, str]) -> str:
     told = [found[key] for key in sorted(found)[:MOST_TOLD]]
     more = f", and {len(found) - len(told)} more" if len(found) > len(told) else ""
-    remedy = "`nexthos status ID` and `nexthos logs ID` tell more"
-    # A pipeline may well drop all that it takes by intention: that alone is no failure.
-    judge = (
-        fail if any(f": {ConditionType.ERRORING}: " in words for words in found.values()) else warn
-    )
-    return judge("messages failing", f"{'; '.join(told)}{more}", remedy)
+    return f"{'; '.join(told)}{more}"
 
 
 def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:

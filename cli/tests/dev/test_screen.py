@@ -67,6 +67,8 @@ def test_a_change_of_phase_is_a_line_and_the_same_again_is_none(shown):
 def test_an_engines_line_is_told_with_its_component_and_without_chatter(shown):
     shown.screen.log("orders", entry("it failed", "error", path="root.output"))
     shown.screen.log("orders", entry("detail", "debug"))
+    shown.screen.log("orders", entry("Launching a nexthos-engine instance, use CTRL+C to close"))
+    shown.screen.log("orders", entry("Listening for HTTP requests at: http://127.0.0.1:1", "info"))
     shown.screen.log("orders", LogLine("not JSON [red]at all[/]", "log"))
 
     assert [line.split(maxsplit=1)[1] for line in shown.said] == [

@@ -48,9 +48,9 @@ def received(n: int) -> str:
 
 async def test_lives_of_a_pipeline_are_added_up():
     executor = Metrics({"1": received(5), "2": received(7)})
-    tally = Tally(executor, since=5.0)  # type: ignore[arg-type]
-    await tally.sample([execution("1")])
-    await tally.sample([execution("2")])
+    tally = Tally(since=5.0)
+    await tally.sample(executor, [execution("1")])
+    await tally.sample(executor, [execution("2")])
 
     assert tally.of("orders") == Count(12)
     assert tally.of("another") == Count()
@@ -58,39 +58,39 @@ async def test_lives_of_a_pipeline_are_added_up():
 
 async def test_a_job_that_ended_between_two_samples_counts_and_is_read_once():
     executor = Metrics({"1": received(5)})
-    tally = Tally(executor, since=5.0)  # type: ignore[arg-type]
-    await tally.sample([execution("1", "stopped")])
+    tally = Tally(since=5.0)
+    await tally.sample(executor, [execution("1", "stopped")])
     executor.texts["1"] = ExecutorUnreachable("gone")
-    await tally.sample([execution("1", "stopped")])
+    await tally.sample(executor, [execution("1", "stopped")])
 
     assert tally.of("orders") == Count(5)
 
 
 async def test_one_that_does_not_answer_keeps_its_last_count():
     executor = Metrics({"1": received(5)})
-    tally = Tally(executor, since=5.0)  # type: ignore[arg-type]
-    await tally.sample([execution("1")])
+    tally = Tally(since=5.0)
+    await tally.sample(executor, [execution("1")])
     for nothing in ("", "nonsense {", ExecutorUnreachable("gone"), OSError("reset")):
         executor.texts["1"] = nothing
-        await tally.sample([execution("1")])
+        await tally.sample(executor, [execution("1")])
 
     assert tally.of("orders") == Count(5)
 
 
 async def test_what_was_counted_before_this_run_is_not_of_this_run():
     executor = Metrics({"old": received(100), "done": received(50)})
-    tally = Tally(executor, since=20.0)  # type: ignore[arg-type]
+    tally = Tally(since=20.0)
     lives = [execution("old"), execution("done", "stopped")]
-    await tally.sample(lives)
+    await tally.sample(executor, lives)
     executor.texts["old"] = received(103)
-    await tally.sample(lives)
+    await tally.sample(executor, lives)
 
     assert tally.of("orders") == Count(3)
 
 
 async def test_what_never_ran_is_not_asked():
-    tally = Tally(Metrics(), since=0.0)  # type: ignore[arg-type]
-    await tally.sample([execution("", "prepared")])
+    tally = Tally(since=0.0)
+    await tally.sample(Metrics(), [execution("", "prepared")])
 
     assert tally.of("orders") == Count()
 

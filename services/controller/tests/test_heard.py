@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from nexthos_controller.executors.base import SAYS
-from nexthos_controller.executors.heard import ERRORS, LASTS, MAX_PATHS, RECENT, WINDOW, Heard
+from nexthos_controller.executors.heard import (
+    ERRORS,
+    LASTS,
+    MAX_PATHS,
+    MOST_ERRING,
+    RECENT,
+    WINDOW,
+    Heard,
+)
 from nexthos_shared.reasons import Reason
 
 SECRET = "hunter2hunter2"
@@ -67,8 +75,7 @@ def test_where_variables_are_not_known_no_word_of_the_engine_is_told():
     assert SECRET not in problem.message
     for n in range(40):
         found.take([error(f"failed: {SECRET}")], 100.0 + n)
-    told = found.erring(140.0)
-    assert told is not None
+    [told] = found.erring(140.0)
     assert SECRET not in told.message
 
 
@@ -138,13 +145,23 @@ def test_errors_that_go_on_are_told_with_component_and_words_and_end_with_them()
     found = Heard({})
     for n in range(ERRORS + 1):
         found.take([error("failed assignment (line 1)", "root.pipeline.processors.0")], 3.0 * n)
-    problem = found.erring(3.0 * ERRORS)
-    assert problem is not None
+    [problem] = found.erring(3.0 * ERRORS)
     assert problem.reason is Reason.ERRORING
+    assert problem.field == "root.pipeline.processors.0"
     assert "root.pipeline.processors.0: failed assignment" in problem.message
-    found.take([error("failed assignment (line 1)")], 3.0 * ERRORS + 5)
-    assert found.erring(3.0 * ERRORS + 6) == problem, "it is not told anew at each error"
-    assert found.erring(3.0 * ERRORS + 5 + WINDOW + 1) is None
+    found.take([error("failed assignment (line 1)", problem.field)], 3.0 * ERRORS + 5)
+    assert found.erring(3.0 * ERRORS + 6) == (problem,), "it is not told anew at each error"
+    assert found.erring(3.0 * ERRORS + 5 + WINDOW + 1) == ()
+
+
+@pytest.mark.fault(133)
+def test_each_component_that_fails_is_told_by_itself():
+    found = Heard({})
+    for n in range(ERRORS + 1):
+        for path in ("root.pipeline.processors.0", "root.output"):
+            found.take([error("failed", path)], 3.0 * n)
+    told = {problem.field for problem in found.erring(3.0 * ERRORS)}
+    assert told == {"root.pipeline.processors.0", "root.output"}
 
 
 @pytest.mark.parametrize("times", [[0.0] * 500, [0.0, LASTS + 1], [WINDOW * n for n in range(20)]])
@@ -152,21 +169,21 @@ def test_a_burst_and_rare_errors_are_no_condition(times):
     found = Heard({})
     for at in times:
         found.take([error("failed")], at)
-        assert found.erring(at) is None
+        assert found.erring(at) == ()
 
 
 def test_a_flood_of_errors_is_told_too():
     found = Heard({})
     for n in range(int(LASTS) + 2):
         found.take([error("failed")] * 5000, float(n))
-    assert found.erring(LASTS + 2) is not None
+    assert len(found.erring(LASTS + 2)) == 1
 
 
 def test_failing_connections_are_no_failing_messages():
     found = Heard({})
     for n in range(100):
         found.take([error("Failed to connect to nats: no servers")], float(n))
-    assert found.erring(100.0) is None
+    assert found.erring(100.0) == ()
 
 
 def test_whatever_is_logged_takes_a_bounded_room():
@@ -174,8 +191,11 @@ def test_whatever_is_logged_takes_a_bounded_room():
     for n in range(10_000):
         words = f"Failed to read message: open /{'x' * 1500}: no such file or directory"
         found.take([error(words, f"root.{n}"), error("Failed to connect to x", f"r{n}")], 1.0)
+        found.take([error("failed", f"root.{n}")], 1.0 + n % 20)
     assert len(found._symptoms) <= MAX_PATHS
     assert len(found._unconnected) <= MAX_PATHS
+    assert len(found._erring) <= MAX_PATHS
+    assert len(found.erring(21.0)) <= MOST_ERRING
     _, problem = found.verdict(True, "OK", 2.0)
     assert problem is not None
     assert len(problem.message) < 1000

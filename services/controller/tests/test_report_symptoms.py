@@ -44,6 +44,27 @@ def test_what_goes_wrong_while_it_runs_is_a_condition_and_a_bad_event(problem, k
     assert healed.condition(kind) is None
 
 
+@pytest.mark.fault(133)
+@pytest.mark.parametrize(
+    ("component", "alarms"),
+    [
+        ("root.pipeline.processors.0", False),
+        ("root.pipeline.processors.0.branch.processors.1", False),
+        ("root.pipeline.processors.01", True),
+        ("root.pipeline.processors.1", True),
+        ("root.output", True),
+        (None, True),
+    ],
+)
+def test_errors_that_the_configuration_deals_with_are_no_condition(component, alarms):
+    world = running()
+    traits = Traits(handled=["root.pipeline.processors.0"])
+    world.view = replace(world.view, traits=traits)
+    world.settle()
+    status = seen(world, symptoms=(replace(ERRORING, field=component),)).settle()
+    assert (status.condition(ConditionType.ERRORING) is not None) is alarms
+
+
 @pytest.mark.fault(128)
 def test_a_start_tells_the_engines_error_once_it_lasts():
     world = World()

@@ -47,6 +47,8 @@ CLOSE_WITHIN = 0.5  # seconds, where nothing is to be flushed (a failed TLS hand
 CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 LEAST = 1.0  # seconds that a question has when the command's time is over: it may have waited for changes
 LOOK = 0.05  # seconds
+HEADERS_BYTES = 512  # of a message with headers of ours, at most
+API = "$JS.API"  # what JetStream's subjects begin with where there is neither domain nor prefix
 RECONNECT_EVERY = 0.25  # seconds
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
@@ -272,6 +274,19 @@ class Link:
             return self.nc.jetstream(domain=self.options.jetstream_domain)
         return self.nc.jetstream()
 
+    def written(self, subject: str) -> str:
+        """Where a value for a bucket's `subject` is published.
+
+        In another domain a server takes `$KV` behind the prefix of its API only, as nats.go sends it;
+        objects and other streams' subjects are taken as they are (measured with nats-server 2.15).
+        """
+        prefix = self.js._prefix
+        return subject if prefix == API else f"{prefix}.{subject}"
+
+    def room(self, usual: int) -> int:
+        """Bytes of one message's body: `usual`, or less where this server lets less through."""
+        return room_of(self.nc, usual)
+
     async def wait_reconnect(self, seen: int) -> int:
         """Return the number of reconnects as soon as it is no longer `seen`."""
         async with self._back:
@@ -318,6 +333,11 @@ class Link:
             self.deaf = subject
         for told in list(self.refusals):
             told(subject)
+
+
+def room_of(nc: Client, usual: int) -> int:
+    """See `Link.room`. Headers count; another server of a cluster may let other sizes through."""
+    return min(usual, max(nc.max_payload - HEADERS_BYTES, 1))
 
 
 @asynccontextmanager

@@ -94,6 +94,7 @@ class Reason(StrEnum):
     NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
     TOO_MANY_REQUESTS = "TooManyRequests"
+    REPLY_TOO_LARGE = "ReplyTooLarge"
     TEMPORARY = "Temporary"
     INTERNAL_ERROR = "InternalError"
 
@@ -114,6 +115,16 @@ class Problem:
         """`file:line:column`, as far as known; empty if nothing is."""
         parts = [self.file or "", *(str(n) for n in (self.line, self.column) if n is not None)]
         return ":".join(p for p in parts if p)
+
+
+class Doctor(StrEnum):
+    """What `nexthos doctor` makes of a reason."""
+
+    FAILS = "fails"  # a pipeline can't do what its entry says, and a condition says why
+    CHECKS = "checks"  # a check of the store, of the controller or of what runs is about it
+    NOTICE = "notice"  # not seen: nothing is wrong, or what is told is worth knowing and no more
+    PASSES = "passes"  # not seen: it is over by itself
+    REPLY = "reply"  # not seen: it ends a command or a request, and stands in no store
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,9 +438,45 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The controller answers as many requests of this kind as it may, or follows as many logs.",
         "Ask again in a moment; end readers that follow logs and are needed no more.",
     ),
+    Reason.REPLY_TOO_LARGE: Explanation(
+        "The answer does not fit into one message of this NATS, and can't be given in parts.",
+        "Raise `max_payload` in the server's configuration; `nexthos get ID` reads the store itself.",
+    ),
     Reason.TEMPORARY: Explanation("It did not work this time.", "It is tried again."),
     Reason.INTERNAL_ERROR: Explanation(
         "A defect of nexthos; only this pipeline is affected and it is tried again.",
         "Please report it with the controller's log.",
     ),
 }
+
+_R = Reason
+_DOCTOR: dict[Doctor, tuple[Reason, ...]] = {
+    Doctor.FAILS: (
+        *(_R.INVALID_NAME, _R.INVALID_DEFINITION, _R.UNKNOWN_STATUS, _R.CONFIG_MISSING),
+        *(_R.CONFIG_CHANGED, _R.CONFIG_UNAVAILABLE, _R.CONFIG_TOO_LARGE, _R.CONFIG_DAMAGED),
+        *(_R.CONFIG_NOT_TEXT, _R.DIGEST_MISMATCH, _R.LINT_FAILED, _R.COMPONENT_MISSING),
+        *(_R.VARIABLE_MISSING, _R.UNKNOWN_EXECUTOR, _R.UNKNOWN_ENGINE, _R.UNKNOWN_CONNECTION),
+        *(_R.CANNOT_RUN_HERE, _R.ENGINE_MISSING, _R.NOT_CONNECTED, _R.ERRORING, _R.EXITED),
+        *(_R.EXITED_CLEANLY, _R.KILLED, _R.OOM_KILLED, _R.VANISHED, _R.CRASH_LOOP),
+        *(_R.RETRIES_EXHAUSTED, _R.START_FAILED, _R.IMAGE_MISSING, _R.PORT_IN_USE),
+        *(_R.STILL_RUNNING, _R.READY_TIMEOUT, _R.ROLLED_BACK, _R.NAME_CONFLICT),
+        *(_R.EXECUTOR_UNREACHABLE, _R.PLACE_LOST, _R.INTERNAL_ERROR, _R.TEMPORARY),
+    ),
+    Doctor.CHECKS: (
+        *(_R.NOT_DELIVERING, _R.ORPHANED, _R.OUTDATED, _R.ENGINES_AS_ROOT),
+        *(_R.CREDENTIALS_SHARED, _R.CREDENTIALS_WITHHELD, _R.STORE_UNAVAILABLE),
+        *(_R.STORE_REFUSED, _R.STORE_MISSING, _R.NOT_PERMITTED, _R.MESSAGE_SKIPPED),
+        *(_R.WATCH_BEHIND, _R.INSTALLATION_DIFFERS, _R.OTHER_INSTALLATION, _R.NO_CONTROLLER),
+    ),
+    Doctor.NOTICE: (
+        *(_R.VALID, _R.READY, _R.COMPLETED, _R.DELETED, _R.PAUSED, _R.DRAFT, _R.NOT_LINTED),
+        *(_R.METRICS_NOT_SCRAPED, _R.SHARED_HTTP_ADDRESS, _R.FINITE_INPUT, _R.HARDLY_MEANT),
+        *(_R.READINESS_UNKNOWN, _R.DRIFTED, _R.TAKEN_OVER, _R.STANDBY),
+    ),
+    Doctor.PASSES: (_R.STARTING, _R.UPDATING, _R.STOPPING, _R.LEASE_LOST),
+    Doctor.REPLY: (
+        *(_R.STORE_CONFLICT, _R.NOT_FOUND, _R.INVALID_REQUEST, _R.INVALID_SETTINGS),
+        *(_R.ANOTHER_CONTROLLER, _R.TIMED_OUT, _R.TOO_MANY_REQUESTS, _R.REPLY_TOO_LARGE),
+    ),
+}
+SEEN_BY_DOCTOR = {reason: kind for kind, reasons in _DOCTOR.items() for reason in reasons}

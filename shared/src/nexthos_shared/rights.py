@@ -10,7 +10,7 @@ answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nexthos_shared.errors import InvalidName
@@ -95,7 +95,12 @@ def _controller(asked: Asked) -> Rights:
         user=f"{names.namespace}-controller",
         words="The controller of a namespace. It makes the buckets where there are none, and can't "
         "change, purge or delete one, nor write a definition or a configuration.",
-        publish=(*written, *_asked_of(asked.api, *made, *_reading(names)), *_flow(names), *answers),
+        publish=(
+            *_written(asked.api, written),
+            *_asked_of(asked.api, *made, *_reading(names)),
+            *_flow(names),
+            *answers,
+        ),
         subscribe=(f"{asked.inbox}.>", names.endpoint(">"), "$SRV.>"),
     )
 
@@ -143,7 +148,14 @@ def _author(asked: Asked) -> Rights:
         "Whoever may store one configuration may overwrite and erase all of them. "
         "In one account NATS sends answers wherever a request's reply subject says: who must be kept "
         "from other definitions gets an account of their own (docs/operations.md).",
-        publish=(*written, *api, *_flow(names), names.endpoint("*"), *_asking(names), OWN_RIGHTS),
+        publish=(
+            *_written(asked.api, written),
+            *api,
+            *_flow(names),
+            names.endpoint("*"),
+            *_asking(names),
+            OWN_RIGHTS,
+        ),
         subscribe=(f"{asked.inbox}.>",),
     )
 
@@ -177,6 +189,14 @@ def _asked_of(api: str, *verbs: str) -> Iterator[str]:
     for prefix in dict.fromkeys((API, api)):
         for verb in verbs:
             yield f"{prefix}.{verb}"
+
+
+def _written(api: str, subjects: Iterable[str]) -> Iterator[str]:
+    """What is written to. Values for buckets of another domain go behind the API's prefix."""
+    for subject in subjects:
+        yield subject
+        if api != API and subject.startswith("$KV."):
+            yield f"{api}.{subject}"
 
 
 def _flow(names: Names) -> Iterator[str]:

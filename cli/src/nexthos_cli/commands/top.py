@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -15,11 +17,14 @@ from nexthos_cli.options import DurationType, output, verb
 from nexthos_cli.printing import echo
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import TopLine
+    from nexthos_cli.output import TopLine, TopOutput
     from nexthos_shared.models import Usage
     from nexthos_shared.nats_client import Link
 
-COLUMNS = ("ID", "PHASE", "READY", "CPU%", "MEMORY", "IN/s", "OUT/s", "ERRORS/s", "RESTARTS")
+COLUMNS = (
+    *("ID", "PHASE", "READY", "CPU%", "MEMORY", "IN/s", "OUT/s", "ERRORS/s"),
+    *("IN", "OUT", "ERRORS", "RESTARTS"),
+)
 MOST = 1000  # pipelines shown; more would take longer to read than they stay true
 PAGE = 250
 ANSWER_WITHIN = 5.0  # seconds for one page
@@ -57,8 +62,10 @@ def top(
 ) -> None:
     """Show CPU, memory and messages per second of pipelines, as their engines count them.
 
-    A table needs two samples, so the first one comes after --every. CPU is in percent of one core. A
-    dash is what is not known: nothing runs, or the configuration sends its metrics elsewhere.
+    A table needs two samples, so the first one comes after --every. CPU is in percent of one core.
+    Where few messages pass, rates are those of the last minute, as far as it was watched. IN, OUT and
+    ERRORS count since the engines' start. A dash is what is not known: nothing runs, or the
+    configuration sends its metrics elsewhere.
     """
     from nexthos_cli.render import on_terminal
     from nexthos_cli.selection import check_key, read_labels
@@ -75,6 +82,38 @@ def top(
     app.run(_top(app, keys, read_labels(labels), sort, every, count))
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What the engines said at one time."""
+
+    at: float  # seconds, of a clock that only goes forward
+    usages: Mapping[str, Usage]
+    total: int  # pipelines, shown or not
+
+
+class Watched:
+    """The samples of the last minute."""
+
+    def __init__(self, sort: str) -> None:
+        self._sort = sort
+        self._past: deque[Sample] = deque()
+        self.seconds = 0.0  # between the last two
+
+    def lines(self, now: Sample) -> list[TopLine] | None:
+        """What `now` says after those before it; None of the first."""
+        from nexthos_cli.rates import WINDOW, top_lines
+
+        while self._past and now.at - self._past[0].at > WINDOW and len(self._past) > 1:
+            self._past.popleft()
+        found = None
+        if self._past:
+            self.seconds = now.at - self._past[-1].at
+            past = [sample.usages for sample in self._past]
+            found = top_lines(past, now.usages, self.seconds, self._sort)
+        self._past.append(now)
+        return found
+
+
 async def _top(
     app: App,
     ids: Sequence[str],
@@ -85,62 +124,55 @@ async def _top(
 ) -> None:
     async with app.link() as link:
         from nexthos_cli.output import TopOutput
-        from nexthos_cli.rates import top_lines
         from nexthos_cli.render import on_terminal, structured
 
-        samples = _samples(app, link, ids, labels, every)
-        at, before = await anext(samples)
+        samples, watched = _samples(app, link, ids, labels, every), Watched(sort)
         if on_terminal() and not app.structured and count != 1:
-            await _redraw(samples, at, before, sort, count)
+            await _redraw(samples, watched, count)
             return
-        left = count or 0
-        async for now, after in samples:
-            lines = top_lines(before, after, now - at, sort)
-            if not structured(app, TopOutput(seconds=now - at, pipelines=lines)):
-                _show(app, lines, first=left == (count or 0))
-            at, before, left = now, after, left - 1
-            if left == 0:
+        shown = 0
+        async for sample in samples:
+            lines = watched.lines(sample)
+            if lines is None:
+                continue
+            output = TopOutput(seconds=watched.seconds, pipelines=lines, total=sample.total)
+            if not structured(app, output):
+                _show(app, output, first=shown == 0)
+            shown += 1
+            if shown == (count or 1):
                 return
 
 
 async def _samples(
     app: App, link: Link, ids: Sequence[str], labels: dict[str, str], every: float
-) -> AsyncIterator[tuple[float, dict[str, Usage]]]:
-    """When, and what the engines say; for ever."""
+) -> AsyncIterator[Sample]:
+    """What the engines say, each `every` seconds, for ever."""
     while True:
         began = time.monotonic()
-        yield began, await _sample(app, link, ids, labels)
+        yield await _sample(app, link, ids, labels)
         await asyncio.sleep(max(began + every - time.monotonic(), 0))
 
 
-async def _sample(
-    app: App, link: Link, ids: Sequence[str], labels: dict[str, str]
-) -> dict[str, Usage]:
+async def _sample(app: App, link: Link, ids: Sequence[str], labels: dict[str, str]) -> Sample:
     from nexthos_cli.controller import ask
     from nexthos_shared.models import UsageReply, UsageRequest
 
     within = ANSWER_WITHIN if app.timeout is None else app.timeout
     found: dict[str, Usage] = {}
     cursor: str | None = None
+    began = time.monotonic()
     while True:
         request = UsageRequest(ids=list(ids), labels=labels, limit=PAGE, cursor=cursor)
         reply = await ask(link, app.names, "usage", request, UsageReply, within)
         found |= {usage.id: usage for usage in reply.pipelines}
         cursor = reply.cursor
         if cursor is None or len(found) >= MOST:
-            return found
+            return Sample(began, found, reply.total)
 
 
-async def _redraw(
-    samples: AsyncIterator[tuple[float, dict[str, Usage]]],
-    at: float,
-    before: dict[str, Usage],
-    sort: str,
-    count: int | None,
-) -> None:
+async def _redraw(samples: AsyncIterator[Sample], watched: Watched, count: int | None) -> None:
     from rich.live import Live
 
-    from nexthos_cli.rates import top_lines
     from nexthos_cli.render import console, live_table
 
     shown = 0
@@ -148,30 +180,32 @@ async def _redraw(
     with Live(
         live_table(COLUMNS, [], terminal.width), console=terminal, auto_refresh=False
     ) as live:
-        async for now, after in samples:
-            rows = [_row(line) for line in top_lines(before, after, now - at, sort)]
+        async for sample in samples:
+            lines = watched.lines(sample)
+            if lines is None:
+                continue
             fitting = max(terminal.height - 3, 1)
-            more = [[f"and {len(rows) - fitting} more", *[""] * (len(COLUMNS) - 1)]]
-            live.update(
-                live_table(
-                    COLUMNS, rows[:fitting] + (more if len(rows) > fitting else []), terminal.width
-                ),
-                refresh=True,
-            )
-            at, before, shown = now, after, shown + 1
+            rows = [_row(line) for line in lines[:fitting]]
+            if more := sample.total - len(rows):
+                rows.append([f"and {more} more", *[""] * (len(COLUMNS) - 1)])
+            live.update(live_table(COLUMNS, rows, terminal.width), refresh=True)
+            shown += 1
             if shown == count:
                 return
 
 
-def _show(app: App, lines: Sequence[TopLine], *, first: bool) -> None:
+def _show(app: App, output: TopOutput, *, first: bool) -> None:
     from nexthos_cli.render import table
 
+    lines = output.pipelines
     if not lines:
         app.note("no pipelines")
         return
     if not first:
         echo()
     table(COLUMNS, [_row(line) for line in lines])
+    if more := output.total - len(lines):
+        app.note(f"and {more} more: name some, or choose by -l LABEL=VALUE")
 
 
 def _row(line: TopLine) -> list[str]:
@@ -184,6 +218,7 @@ def _row(line: TopLine) -> list[str]:
         _per_second(line.received_per_second),
         _per_second(line.sent_per_second),
         _per_second(line.errors_per_second),
+        *("-" if n is None else f"{n:,}" for n in (line.received, line.sent, line.errors)),
         str(line.restarts),
     ]
 

@@ -86,12 +86,11 @@ async def _run(wishes: Wishes, state: Path, screen: Screen, end: End) -> int:
             )
             with screen.slow(f"connecting to {options.safe_url}"):
                 running = await stack.enter_async_context(running_controller(settings, options))
-                term = await running.leading()
+                await running.leading()
         brought = Brought.load(state)
         folder = Folder(wishes.path, running.site.store, options, engine, brought, screen.say)
         session = Session(
-            running.site,
-            term,
+            running,
             folder,
             screen,
             end,

@@ -26,6 +26,8 @@ from nexthos_shared.printable import printable
 
 HEADER = ("PIPELINE", "PHASE", "READY", "VERSION", "IN", "OUT", "ERRORS", "RESTARTS", "REASON")
 _QUIET = {"debug", "trace", "all"}
+# What each engine says at its start, and what says nothing of the pipeline.
+_BEGINNINGS = ("Running main config from", "Launching a ", "Listening for HTTP requests at")
 MOST_SUBJECTS = 40  # in the last table
 SLOW = 1.0  # seconds after which somebody who waits is told for what
 REPEATS_EVERY = 10.0  # seconds: a message per bad record would bury everything else
@@ -96,7 +98,7 @@ class Screen:
             self._line(key, line.text.expandtabs(), "")
             return
         level, text = _read_log(line.text)
-        if level in _QUIET:
+        if level in _QUIET or text.startswith(_BEGINNINGS):
             return
         told, more = self._repeats.get((key, text), (float("-inf"), 0))
         now = time.monotonic()

@@ -19,6 +19,8 @@ from nexthos_cli.dev.folder import Folder
 from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
+from nexthos_controller.app import Running
+from nexthos_controller.desired import Desired
 from nexthos_controller.executors.base import Execution, Executor
 from nexthos_controller.site import Site
 from nexthos_controller.term import Term
@@ -28,14 +30,17 @@ from nexthos_shared.models import PipelineStatus
 PULSE = 0.2  # seconds between looks at statuses and logs
 COUNT_EVERY = 1.0  # seconds between readings of the engines' metrics
 FIRST_LINES = 20  # of a log that was there before
+LEADS_WITHIN = (
+    15.0  # seconds until a lease that was lost is ours again: some of them are its own life
+)
+TERMS = 3  # in which engines are ended; one, unless the machine slept just now
 
 
 @dataclass(slots=True)
 class Session:
     """One run. `alone`: the server is ours; `since`: when it began, seconds since the epoch."""
 
-    site: Site
-    term: Term
+    running: Running
     folder: Folder
     screen: Screen
     end: End
@@ -43,15 +48,33 @@ class Session:
     since: float
     duration: float | None  # seconds; None: until it is ended
     clean: bool = False  # what was stored before is gone
+    site: Site = field(init=False)
     _tally: Tally = field(init=False)
+    _known: dict[str, PipelineStatus] = field(init=False)
     _readers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._tally = Tally(self._executor, self.since)
+        self.site = self.running.site
+        self._tally = Tally(self.since)
+        self._known: dict[str, PipelineStatus] = {}
 
     @property
-    def _executor(self) -> Executor:
-        return self.term.controller.executors[self.term.controller.default_executor]
+    def _executor(self) -> Executor | None:
+        """The present term's: a laptop that slept, or that was busy, begins another term."""
+        term = self.running.term
+        return _executor_of(term) if term is not None else None
+
+    async def _leading(self) -> Term | None:
+        """The present term, or the next one; None if it does not come."""
+        try:
+            async with asyncio.timeout(LEADS_WITHIN):
+                while True:
+                    term = await self.running.leading()
+                    if self.site.lease.held:  # else this term is about to end
+                        return term
+                    await asyncio.sleep(PULSE)
+        except (TimeoutError, NexthosError):
+            return None
 
     async def run(self, namespace: str, url: str) -> int:
         """Bring the folder, show what happens, end the engines; the exit code."""
@@ -64,7 +87,7 @@ class Session:
             found = self._outcome()
         finally:  # however it ends, no engine is left behind
             await self._stop_engines()
-        await self._tally.sample(await self._executions())
+        await self._sample()
         counts = self._counts()
         after = await messages_by_subject(js, events)
         show(self.screen.console, found, counts, before, after, all_subjects=self.alone)
@@ -73,8 +96,9 @@ class Session:
     def _welcome(self, namespace: str, url: str) -> None:
         command = Path(sys.argv[0])
         shown = str(command) if command.name == "nexthos" else "nexthos"
-        removed = "what earlier runs stored was removed, " if self.clean else ""
-        kept = f", {removed}data kept for the next start" if self.alone else ""
+        kept = ", data kept for the next start" if self.alone else ""
+        if self.clean:
+            kept = ", what earlier runs stored was removed"
         self.screen.say(f"NATS {url}{kept}", "bold")
         self.screen.say(f"engine {self.site.about.engine}", "dim")
         self.screen.say("in another terminal:", "dim")
@@ -160,45 +184,64 @@ class Session:
 
     async def _count(self) -> None:
         while True:
-            await self._tally.sample(await self._executions())
+            await self._sample()
             self.screen.counts(self._counts())
             await asyncio.sleep(COUNT_EVERY)
 
     def _counts(self) -> dict[str, Any]:
         return {key: self._tally.of(key) for key in self._statuses()}
 
+    async def _sample(self) -> None:
+        if (executor := self._executor) is not None:
+            await self._tally.sample(executor, await _all_of(executor))
+
     async def _executions(self) -> tuple[Execution, ...]:
-        try:
-            listing = await self._executor.list()
-        except NexthosError:
-            return ()
-        return listing.executions
+        return await _all_of(self._executor) if self._executor is not None else ()
 
     def _read_logs(self, executions: tuple[Execution, ...]) -> None:
         """A reader per life of an execution, from its first line on; also of one that ended at once."""
         for execution in executions:
             life = (execution.name, execution.uid)
             fresh = (execution.started_at or 0.0) >= self.since
-            if life not in self._readers and (execution.state == "running" or fresh):
-                self._readers[life] = asyncio.create_task(self._read_log(execution))
+            reader = self._readers.get(life)
+            wanted = execution.state == "running" or fresh
+            if wanted and (executor := self._executor) is not None and reader is None:
+                reading = self._read_log(executor, execution)
+                self._readers[life] = asyncio.create_task(reading)
 
-    async def _read_log(self, execution: Execution) -> None:
+    async def _read_log(self, executor: Executor, execution: Execution) -> None:
         with contextlib.suppress(NexthosError, OSError):
-            async for line in self._executor.logs(execution, tail=FIRST_LINES, follow=True):
+            async for line in executor.logs(execution, tail=FIRST_LINES, follow=True):
                 self.screen.log(execution.id, line)
 
     def _statuses(self) -> dict[str, PipelineStatus]:
-        return dict(self.term.controller.book.statuses())
+        """As the present term tells them; between two terms as the last one did."""
+        if self.running.term is not None:
+            self._known = dict(self.running.term.controller.book.statuses())
+        return self._known
 
     # ---- the end
 
     async def _stop_engines(self) -> None:
-        """Stop acting first: what we end now is not to be started again by us."""
-        await self.term.controller.queue.close()
-        live = [e for e in await self._executions() if e.state == "running" and self._is_ours(e)]
-        if live and self.end.asked.is_set():
-            self.screen.say(f"ending: engines get {GRACE:g} s to drain, Ctrl-C kills them", "dim")
-        await stop_all(self._executor, live, self.end, self.screen.say)
+        """Stop acting first: what we end now is not to be started again by us.
+
+        A term that ends meanwhile starts them again in the next one, so it is done there once more.
+        """
+        for _ in range(TERMS):
+            term = await self._leading()
+            if term is None:
+                self.screen.say("error: the lease is gone, so engines may run on", "red")
+                return
+            await term.controller.queue.close()
+            executor = _executor_of(term)
+            executions = await _all_of(executor)
+            live = [e for e in executions if e.state == "running" and self._is_ours(e)]
+            if live and self.end.asked.is_set():
+                words = f"ending: engines get {GRACE:g} s to drain, Ctrl-C kills them"
+                self.screen.say(words, "dim")
+            await stop_all(executor, live, self.end, self.screen.say)
+            if self.running.term is term and self.site.lease.held:
+                return
 
     def _is_ours(self, execution: Execution) -> bool:
         """On somebody else's server, what ran before us and is not of this folder is left running."""
@@ -206,7 +249,9 @@ class Session:
         return self.alone or not before or execution.id in self.folder.brought.files
 
     def _outcome(self) -> Outcome:
-        return outcome(self.term.controller.desired, self._statuses(), self.folder.broken)
+        term = self.running.term
+        desired = term.controller.desired if term is not None else Desired()
+        return outcome(desired, self._statuses(), self.folder.broken)
 
     def _verdict(self, found: Outcome) -> int:
         if self.folder.empty and not found.statuses:
@@ -218,3 +263,15 @@ class Session:
         if found.broken:
             self.screen.say(f"with errors: {', '.join(found.broken)}", "red")
         return found.code
+
+
+def _executor_of(term: Term) -> Executor:
+    return term.controller.executors[term.controller.default_executor]
+
+
+async def _all_of(executor: Executor) -> tuple[Execution, ...]:
+    """What there is, as far as it can be seen."""
+    try:
+        return (await executor.list()).executions
+    except NexthosError:
+        return ()

@@ -26,28 +26,27 @@ AT_ONCE = 8  # metrics read at once
 class Tally:
     """Counts since `since` (seconds since the epoch), by pipeline."""
 
-    executor: Executor
     since: float
     _lives: dict[tuple[str, str], Count] = field(default_factory=dict)
     _before: dict[tuple[str, str], Count] = field(default_factory=dict)  # of lives older than that
     _ended: set[tuple[str, str]] = field(default_factory=set)  # their last metrics were read
 
-    async def sample(self, executions: Iterable[Execution]) -> None:
+    async def sample(self, executor: Executor, executions: Iterable[Execution]) -> None:
         """Read the metrics of each; one that does not answer keeps its last count."""
         bound = asyncio.Semaphore(AT_ONCE)
 
         async def one(execution: Execution) -> None:
             async with bound:
-                await self._take(execution)
+                await self._take(executor, execution)
 
         wanted = [e for e in executions if e.uid and (e.id, e.uid) not in self._ended]
         await asyncio.gather(*(one(execution) for execution in wanted))
 
-    async def _take(self, execution: Execution) -> None:
+    async def _take(self, executor: Executor, execution: Execution) -> None:
         life = (execution.id, execution.uid)
         ended = execution.state == "stopped"
         try:
-            figures = read_figures(await self.executor.metrics(execution))
+            figures = read_figures(await executor.metrics(execution))
         except (NexthosError, OSError, ValueError):
             figures = None
         if figures is not None:

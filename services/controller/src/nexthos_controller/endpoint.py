@@ -25,6 +25,10 @@ class ReaderGone(Exception):
 class Outlet(Protocol):
     """Where the messages of one streamed answer go."""
 
+    @property
+    def most(self) -> int:
+        """Bytes of one message."""
+
     async def send(self, body: bytes) -> None:
         """Hand a message over, and do not wait for whoever reads it. Raises ReaderGone."""
 

@@ -104,9 +104,7 @@ class Facts:
         content = await self._patiently(self._get(spec, version, known))
         if spec.digest not in self._traits:
             # In a thread: 128 KiB of YAML take most of a second to parse.
-            shape = await asyncio.to_thread(engine.read_shape, content)
-            traits = Traits(uses_nats=NATS_URL in content, warnings=list(_warnings(shape)))
-            _keep(self._traits, spec.digest, traits)
+            _keep(self._traits, spec.digest, await asyncio.to_thread(_traits_of, content))
         return content
 
     async def _get(self, spec: Spec, version: str, known: ConfigInfo | None) -> bytes:
@@ -166,6 +164,14 @@ class Facts:
     def traits(self, accepted: Accepted | None) -> Traits | None:
         """What the bytes of `accepted` contain, if they were read here."""
         return self._traits.get(accepted.digest) if accepted is not None else None
+
+
+def _traits_of(content: bytes) -> Traits:
+    return Traits(
+        uses_nats=NATS_URL in content,
+        warnings=list(_warnings(engine.read_shape(content))),
+        handled=list(engine.handled(content)),
+    )
 
 
 def _of(info: ConfigInfo | None) -> ConfigFacts:

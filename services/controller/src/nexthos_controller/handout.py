@@ -21,7 +21,6 @@ READ_WITHIN = 10.0  # seconds for one request
 READERS = 4  # configurations read out of the store at once
 WAITING = 8  # requests for one pipeline that are answered at once; more are told to come again
 REMEMBERED = 8  # configurations kept for their next parts, of at most 1 MiB each
-HEADERS_BYTES = 512  # of a reply, which count to what the server lets through
 
 Key = tuple[str, str, str]  # id, version, digest: one pipeline's digest opens no other one's bytes
 
@@ -62,7 +61,7 @@ class Handout:
             self._asking[pipeline_id] -= 1
             if not self._asking[pipeline_id]:
                 del self._asking[pipeline_id]
-        most = min(CONFIG_PART_BYTES, max(self._configs.link.nc.max_payload - HEADERS_BYTES, 1))
+        most = self._configs.link.room(CONFIG_PART_BYTES)
         headers = {DIGEST_HEADER: digest, SIZE_HEADER: str(len(content))}
         return Raw(content[request.offset : request.offset + most], headers)
 

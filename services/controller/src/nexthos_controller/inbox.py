@@ -17,6 +17,8 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from nexthos_controller.endpoint import ReaderGone
+from nexthos_shared.models import LOGS_MESSAGE_BYTES
+from nexthos_shared.nats_client import room_of
 
 ANSWER_WITHIN = 1.0  # seconds until we look whether a reader that takes its time is still there
 GIVE_UP = 600.0  # seconds after which one that listens and does not answer any more is gone
@@ -35,6 +37,11 @@ class Inbox:
     subject: str
     _answers: bool = False  # once it has answered, it is waited for
     _unflushed: int = 0
+
+    @property
+    def most(self) -> int:
+        """See Outlet."""
+        return room_of(self.nc, LOGS_MESSAGE_BYTES)
 
     async def send(self, body: bytes) -> None:
         """See Outlet."""

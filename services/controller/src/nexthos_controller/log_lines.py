@@ -14,18 +14,19 @@ from collections.abc import Iterable, Iterator
 from nexthos_controller.executors.base import Execution, LogLine
 from nexthos_shared.models import LOGS_MESSAGE_BYTES, LogsLine
 
-MAX_TEXT = (
-    8 * 1024
-)  # characters of one piece; 6 bytes each at worst, so that it fits into a message
+MAX_TEXT = 8 * 1024  # characters of one piece
+CHARACTER = 6  # bytes of one in JSON, at worst
 WAITING_BYTES = 1024 * 1024  # of lines that wait for one reader
 PATIENCE = 0.5  # seconds to wait for room before lines are dropped: the pace of a torrent, too
 FRAME = 100  # bytes of a message around its lines
+WORDS = 400  # bytes around the text of one piece
 YIELD_EVERY = 64  # lines, so that a torrent does not have the loop for itself
 
 
-def pieces(execution: Execution, line: LogLine) -> Iterator[bytes]:
-    """The line as JSON of `LogsLine`; in parts if it is very long."""
-    parts = [line.text[at : at + MAX_TEXT] for at in range(0, len(line.text), MAX_TEXT)] or [""]
+def pieces(execution: Execution, line: LogLine, most: int = LOGS_MESSAGE_BYTES) -> Iterator[bytes]:
+    """The line as JSON of `LogsLine`; in parts if it is very long. Each fits into `most` bytes."""
+    length = max(min(MAX_TEXT, (most - FRAME - WORDS) // CHARACTER), 1)
+    parts = [line.text[at : at + length] for at in range(0, len(line.text), length)] or [""]
     for number, text in enumerate(parts, 1):
         piece = LogsLine(
             execution=execution.name,
@@ -43,19 +44,21 @@ def message(lines: Iterable[bytes], dropped: int, replicas: int) -> bytes:
     return b'{"lines":[%b],"dropped":%d,"replicas":%d}' % (b",".join(lines), dropped, replicas)
 
 
-def messages(lines: Iterable[bytes], dropped: int, replicas: int) -> Iterator[bytes]:
-    """As many bodies as it takes, at least one."""
+def messages(
+    lines: Iterable[bytes], dropped: int, replicas: int, most: int = LOGS_MESSAGE_BYTES
+) -> Iterator[bytes]:
+    """As many bodies of at most `most` bytes as it takes, at least one."""
     left = deque(lines)
-    yield message(_fitting(left), dropped, replicas)
+    yield message(_fitting(left, most), dropped, replicas)
     while left:
-        yield message(_fitting(left), 0, replicas)
+        yield message(_fitting(left, most), 0, replicas)
 
 
-def _fitting(left: deque[bytes]) -> list[bytes]:
-    """Take as many from the left as one message holds."""
+def _fitting(left: deque[bytes], most: int) -> list[bytes]:
+    """Take as many from the left as one message of `most` bytes holds."""
     taken: list[bytes] = []
     size = FRAME
-    while left and (not taken or size + len(left[0]) + 1 <= LOGS_MESSAGE_BYTES):
+    while left and (not taken or size + len(left[0]) + 1 <= most):
         taken.append(left.popleft())
         size += len(taken[-1]) + 1
     return taken
@@ -64,8 +67,9 @@ def _fitting(left: deque[bytes]) -> list[bytes]:
 class Waiting:
     """Lines that wait for one reader, from as many writers as there are executions."""
 
-    def __init__(self, limit: int = WAITING_BYTES) -> None:
+    def __init__(self, limit: int = WAITING_BYTES, most: int = LOGS_MESSAGE_BYTES) -> None:
         self._limit = limit
+        self._most = most  # bytes of one message
         self._lines: deque[bytes] = deque()
         self._dropped = 0
         self._put = 0
@@ -119,7 +123,7 @@ class Waiting:
                 return [], 0
         if not self._lines:
             return None
-        lines, dropped = _fitting(self._lines), self._dropped
+        lines, dropped = _fitting(self._lines, self._most), self._dropped
         self.size -= sum(len(line) for line in lines)
         self._dropped = 0
         self._taken.set()

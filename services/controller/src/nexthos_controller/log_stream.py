@@ -67,8 +67,9 @@ class LogStreams:
 
     async def _tail(self, key: str, request: LogsRequest, outlet: Outlet) -> LogsEnd:
         async with self._tails:
-            lines, dropped = await _newest(self._controller, key, request)
-            for body in messages(lines, dropped, _replicas(self._controller, key)):
+            lines, dropped = await _newest(self._controller, key, request, outlet.most)
+            replicas = _replicas(self._controller, key)
+            for body in messages(lines, dropped, replicas, outlet.most):
                 await outlet.send(body)
         return LogsEnd.COMPLETE
 
@@ -87,7 +88,7 @@ class LogStreams:
 
 
 async def _newest(
-    controller: Controller, key: str, request: LogsRequest
+    controller: Controller, key: str, request: LogsRequest, most: int
 ) -> tuple[list[bytes], int]:
     """The last lines of each execution, merged by time, and how many were too many."""
     seen = await controller.observed(key)
@@ -96,7 +97,7 @@ async def _newest(
     kept: list[Stamped] = []
     dropped = 0
     for execution in _of_replica(seen, request):
-        read = await _stamped(controller, execution, request.tail)
+        read = await _stamped(controller, execution, request.tail, most)
         kept = list(heapq.merge(kept, read, key=lambda stamped: stamped[0]))
         surplus = _surplus(kept)
         dropped += surplus
@@ -104,14 +105,16 @@ async def _newest(
     return [piece for _, piece in kept], dropped
 
 
-async def _stamped(controller: Controller, execution: Execution, tail: int) -> list[Stamped]:
+async def _stamped(
+    controller: Controller, execution: Execution, tail: int, most: int
+) -> list[Stamped]:
     """Lines with their times; one without has that of the line before it."""
     stamped: list[Stamped] = []
     time = execution.started_at or 0.0
     executor = controller.executors[execution.executor]
     async for line in executor.logs(execution, tail=tail):
         time = line.time if line.time is not None else time
-        stamped += ((time, piece) for piece in pieces(execution, line))
+        stamped += ((time, piece) for piece in pieces(execution, line, most))
         if len(stamped) % YIELD_EVERY == 0:
             await asyncio.sleep(0)
     return stamped
@@ -150,7 +153,7 @@ class _Following:
         self._key = key
         self._request = request
         self._outlet = outlet
-        self._waiting = Waiting()
+        self._waiting = Waiting(most=outlet.most)
         self._readers: dict[tuple[str, str], asyncio.Task[None]] = {}  # by name and life
         self._last: dict[str, deque[int]] = {}  # hashes of the last lines, by name
 
@@ -249,7 +252,7 @@ class _Following:
             if known and (known := known if _hash(line) in known else frozenset()):
                 continue
             last.append(_hash(line))
-            for piece in pieces(execution, line):
+            for piece in pieces(execution, line, self._outlet.most):
                 await self._waiting.put(piece)
 
 

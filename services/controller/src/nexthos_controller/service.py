@@ -31,6 +31,7 @@ from nexthos_controller.reply import Guarded, Replies
 from nexthos_shared.errors import NexthosError, TemporaryError, TooManyRequests
 from nexthos_shared.models import MAX_REQUEST_BYTES, ErrorReply
 from nexthos_shared.names import Names
+from nexthos_shared.nats_client import room_of
 from nexthos_shared.reasons import Reason
 
 WAIT_ON_STOP = 5.0  # seconds for requests in flight
@@ -207,10 +208,30 @@ class Service:
             return
         if endpoint.slow_answer is not None:
             reply = await endpoint.slow_answer(asked, Asking(self.nc, request._msg.reply))
-        else:
-            assert endpoint.answer is not None
-            reply = await endpoint.answer(asked)
-        await _respond(request, reply.model_dump_json(by_alias=True, exclude_none=True).encode())
+            await _respond(request, _body(reply))
+            return
+        await _respond(request, await self._fitting(endpoint, asked))
+
+    async def _fitting(self, endpoint: Endpoint, asked: Any) -> bytes:
+        """The reply; a page of fewer, where the server lets no message of that size through."""
+        assert endpoint.answer is not None
+        while True:
+            body = _body(await endpoint.answer(asked))
+            if len(body) <= (most := room_of(self.nc, len(body))):
+                return body
+            limit = getattr(asked, "limit", 1)
+            if limit <= 1:
+                words = (
+                    f"the reply has {len(body)} bytes, and NATS lets {most} through: raise "
+                    "`max_payload` in the server's configuration"
+                )
+                raise _Refusal(413, Reason.REPLY_TOO_LARGE, words)
+            fewer = max(min(limit // 2, limit * most // len(body)), 1)
+            asked = asked.model_copy(update={"limit": fewer})
+
+
+def _body(reply: BaseModel) -> bytes:
+    return reply.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:

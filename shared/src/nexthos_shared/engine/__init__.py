@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nexthos_shared.engine.given import environment, overlay
+    from nexthos_shared.engine.handling import handled
     from nexthos_shared.engine.linting import EMPTY, MAX_CONFIG_BYTES, is_empty, lint, refused
     from nexthos_shared.engine.messages import last_error
     from nexthos_shared.engine.profile import (
@@ -44,6 +45,7 @@ __all__ = [
     "Ready",
     "engine_version",
     "environment",
+    "handled",
     "is_empty",
     "is_ready",
     "last_error",
@@ -61,6 +63,7 @@ __all__ = [
 _HOME = {
     "environment": "given",
     "overlay": "given",
+    "handled": "handling",
     "MAX_CONFIG_BYTES": "linting",
     "lint": "linting",
     "refused": "linting",

@@ -119,6 +119,10 @@ class Traits(Stored):
     warnings: list[Problem] = Field(
         default_factory=list, description="worth knowing, no reason to refuse"
     )
+    handled: list[str] = Field(
+        default_factory=list,
+        description="components whose errors it deals with itself, as the engine's log names them",
+    )
 
 
 class Accepted(Stored):

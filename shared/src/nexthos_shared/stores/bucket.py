@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from nats.aio.msg import Msg
 from nats.js.api import DeliverPolicy, PubAck, RawStreamMsg
 
-from nexthos_shared.errors import InvalidName, StoreConflict
+from nexthos_shared.errors import InvalidName, StoreConflict, StoreRefused
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.asking import asked
 from nexthos_shared.stores.door import Nothing
@@ -152,12 +152,18 @@ class Bucket:
         self, key: str, value: bytes, headers: dict[str, str], ttl: int | None = None
     ) -> int:
         subject = self._subject(key)
+        written = self.link.written(subject)
+        if len(value) > self.link.room(len(value)):
+            raise StoreRefused(
+                f"write {self.name}/{key}: it has {len(value)} bytes, and NATS lets a message of "
+                f"{self.link.nc.max_payload} through: raise `max_payload` in the server's configuration"
+            )
         # The server stores what bears the same id once: so it may be sent again.
         named = {**headers, MESSAGE_ID: secrets.token_hex(8)}
 
         def send(within: float) -> Awaitable[PubAck]:
             js = self.link.js
-            return js.publish(subject, value, timeout=within, headers=named, msg_ttl=ttl)
+            return js.publish(written, value, timeout=within, headers=named, msg_ttl=ttl)
 
         ack = await asked(self.link, f"write {self.name}/{key}", self.stream, send, subject)
         return ack.seq

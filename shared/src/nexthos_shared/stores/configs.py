@@ -141,12 +141,15 @@ class Configs:
         """The chunks, then the meta that names them: a crash in between leaves what was there before."""
         nuid = secrets.token_hex(11)
         subject = f"{self._root}.C.{nuid}"
-        cuts = range(0, len(content), CHUNK_BYTES)
+        size = self.link.room(CHUNK_BYTES)
+        cuts = range(0, len(content), size)
         for start in cuts:
-            await self._publish(name, subject, content[start : start + CHUNK_BYTES])
+            await self._publish(name, subject, content[start : start + size])
         raw = bytes.fromhex(names.digest_of(content).removeprefix("sha256:"))
         digest = f"SHA-256={base64.urlsafe_b64encode(raw).decode()}"
-        meta = _Meta(name, self.name, nuid, len(content), len(cuts), digest, description or None)
+        meta = _Meta(
+            name, self.name, nuid, len(content), len(cuts), digest, description or None, cut=size
+        )
         await self._write_meta(meta)
 
     async def _write_meta(self, meta: _Meta) -> None:
@@ -235,12 +238,13 @@ class _Meta:
     digest: str = ""
     description: str | None = None
     deleted: bool = False
+    cut: int = CHUNK_BYTES  # bytes of a chunk
 
     def to_json(self) -> bytes:
         """As clients write it; they read what time it is from the message."""
         said = {key: value for key, value in asdict(self).items() if value is not None}
         said["mtime"] = datetime.now(UTC).isoformat()
-        said["options"] = {"max_chunk_size": CHUNK_BYTES}
+        said["options"] = {"max_chunk_size": said.pop("cut")}
         if not self.deleted:
             del said["deleted"]
         return json.dumps(said).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nexthos_shared.errors import StoreRefused
 from nexthos_shared.nats_client import Link
 from nexthos_shared.stores.asking import asked
 
@@ -27,12 +28,21 @@ class Identity:
 
 
 async def identity_of(link: Link, name: str, stream: str) -> Identity:
-    """The identity of the bucket `name` now. Raises StoreMissing, StoreUnavailable, NotPermitted."""
+    """The identity of the bucket `name` now.
+
+    Raises StoreMissing, StoreUnavailable, NotPermitted, StoreRefused (a mirror is no bucket of ours).
+    """
     # nats-py's own reading of the answer leaves out how many subjects there are.
     subject = f"{link.js._prefix}.STREAM.INFO.{stream}"
 
     async def question(within: float) -> Identity:
         info = await link.js._api_request(subject, timeout=within)
+        if mirror := info["config"].get("mirror"):
+            # Its keys are the original's subjects, and nothing can be written to it: all would look deleted.
+            raise StoreRefused(
+                f"{name} is a mirror of {mirror.get('name')}: a namespace needs buckets that can be written "
+                "to; connect to the JetStream domain of the original, or give a namespace of its own (-n)"
+            )
         state = info["state"]
         return Identity(info["created"], state["last_seq"], state.get("num_subjects", 0))
 

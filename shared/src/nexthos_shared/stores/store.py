@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 import secrets
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -16,6 +17,8 @@ from nats.js.api import StreamConfig
 
 from nexthos_shared.errors import (
     InstallationDiffers,
+    NexthosError,
+    NotPermitted,
     StoreConflict,
     StoreMissing,
     StoreUnavailable,
@@ -38,6 +41,25 @@ _INSTALLATION = re.compile(rb"[0-9a-f]{12}")
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
 SLOW = 5.0  # seconds: what makes or changes a stream may take that long, and is not hurried
 ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
+
+
+@dataclass(slots=True)
+class Made:
+    """What `setup` made, and what the server refused, by name."""
+
+    created: list[str] = field(default_factory=list)
+    refused: dict[str, NexthosError] = field(default_factory=dict)
+
+    async def note(self, name: str, making: Awaitable[None]) -> None:
+        """Whether it was made. Raises what is no refusal, such as a lost connection."""
+        try:
+            await making
+        except (NotPermitted, StoreUnavailable) as error:
+            if isinstance(error, StoreUnavailable) and error.passes:
+                raise
+            self.refused[name] = error
+        else:
+            self.created.append(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +101,11 @@ class Store:
         store = cls.of(link, names)
         every = len(store._streams())
         missing = await store.missing()
-        if len(missing) == every and create:
-            await store.setup(replicas, known)
+        if create and await store._may_complete(missing):
+            made = await store.setup(replicas, known)
+            for bucket in missing:
+                if bucket in made.refused:
+                    raise made.refused[bucket]
             return store
         for _ in range(SETTLE_CHECKS if create else 0):
             if not missing:
@@ -108,6 +133,17 @@ class Store:
                 absent.append(bucket)
         return absent
 
+    async def _may_complete(self, missing: Sequence[str]) -> bool:
+        """Whether what is missing can be made without a look of deletion: all, or beside empty ones.
+
+        A store is left half made where an account's limit refused the rest.
+        """
+        if len(missing) in (0, len(self._streams())):
+            return bool(missing)
+        told = (self.pipelines, self.statuses, self.configs)
+        there = [bucket for bucket in told if bucket.name not in missing]
+        return bool(there) and not any([(await bucket.identity()).last for bucket in there])
+
     def buckets(self) -> tuple[str, ...]:
         """Names of the buckets."""
         return tuple(self._streams())
@@ -116,21 +152,30 @@ class Store:
         buckets = (self.pipelines, self.statuses, self.control, self.configs)
         return {b.name: b.stream for b in buckets}
 
-    async def setup(self, replicas: int = 1, known: str | None = None) -> list[str]:
-        """Create the buckets that are missing; returns their names. `known`: see `open`."""
+    async def setup(self, replicas: int = 1, known: str | None = None, max_bytes: int = -1) -> Made:
+        """Create what is missing, and go on where one is refused. `known`: see `open`.
+
+        `max_bytes` is the limit of each bucket; -1: none, which some accounts refuse.
+        """
         missing = await self.missing()
-        installation = await self._installation_for_new(known) if missing else ""
+        installation = await self._installation_for_new(known, missing) if missing else ""
+        made = Made()
         for bucket in missing:
             config = bucket_config(self.names, bucket, replicas)
-            config.metadata = {INSTALLATION: installation}
-            await self._create(bucket, config)
+            config.metadata, config.max_bytes = {INSTALLATION: installation}, max_bytes
+            await made.note(bucket, self._create(bucket, config))
+        if not await self.has_events():
+            # Nothing rests on it: a small server may lack the room that it reserves.
+            await made.note(self.names.events, self.setup_events(replicas))
+        return made
+
+    async def has_events(self) -> bool:
+        """Whether the stream of events exists. Raises StoreUnavailable, NotPermitted."""
         try:
-            await self.setup_events(replicas)
-        except (
-            StoreUnavailable
-        ) as error:  # a small server may lack the room that the stream reserves
-            log.warning("no stream of events", error=str(error))
-        return missing
+            await identity_of(self.link, self.names.events, self.names.events)
+        except StoreMissing:
+            return False
+        return True
 
     async def differing(self) -> dict[str, list[Difference]]:
         """Streams whose settings are not as they must be, and in what."""
@@ -281,9 +326,12 @@ class Store:
             words += f"{INSTALLATION_KEY}` has that written again"
         return InstallationDiffers(f"{words}; until then nothing is started or stopped")
 
-    async def _installation_for_new(self, known: str | None) -> str:
+    async def _installation_for_new(self, known: str | None, missing: Sequence[str]) -> str:
         """What a bucket that is made now is to say."""
-        stored, noted = await self._installation_key(), await self._noted()
+        # In another domain nobody says that a bucket is not there: a get waits for its whole time.
+        absent = self.control.name in missing
+        stored = None if absent else await self._installation_key()
+        noted = await self._noted()
         found = noted.installation if noted else _installation_of(stored or b"")
         return found or known or _random()
 

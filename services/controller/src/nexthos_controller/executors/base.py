@@ -103,7 +103,7 @@ class Execution:
     started_at: float | None = None  # seconds since the epoch
     endpoint: str | None = None  # base URL of the engine's own HTTP, as reachable from here
     problem: Problem | None = None  # what keeps it from being ready, if known
-    symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs, one of each reason
+    symptoms: tuple[Problem, ...] = ()  # what goes wrong while it runs; `field`: the component
     stop_timeout: float = 30.0  # seconds to drain, as it was started with
     outdated: str = ""  # what the settings would make otherwise today, in words; "": nothing
     altered: str = ""  # what somebody changed of it since it was made, in words; "": nothing

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nexthos_controller.executors.base import SAYS
@@ -19,6 +20,7 @@ from nexthos_shared.reasons import Problem, Reason
 RECENT = 15.0  # seconds for which what is said again and again holds
 REPLACED_AFTER = 10.0  # seconds for which the last error that was told stays, if others come
 MAX_PATHS = 64
+MOST_ERRING = 8  # components that are told
 WORDS = 300  # characters of an engine's message that are told
 ERRORS = 5  # errors in the window that are worth a condition
 WINDOW = 60.0  # seconds
@@ -38,9 +40,7 @@ class Heard:
         self._symptoms: dict[str, tuple[Symptom, str, float]] = {}  # by path
         self._unconnected: set[str] = set()
         self._dynamic = False
-        self._errors: Counter[int] = Counter()  # by second
-        self._erring: tuple[str, str, float] | None = None  # path, words, when
-        self._told: Problem | None = None
+        self._erring: dict[str, Erring] = {}  # by path
 
     def take(self, entries: Iterable[Mapping[str, Any]], now: float) -> None:
         """Lines that were logged since, parsed. `now`: any clock's seconds, the same at each call."""
@@ -69,9 +69,9 @@ class Heard:
             if known is None or not known[0].for_good:
                 self._symptoms[path] = (symptom, words, now)
         elif not message.startswith("Failed to connect"):
-            self._errors[int(now)] += 1
-            self._forget(now)
-            self._erring = (path, words, now)
+            if path not in self._erring and len(self._erring) >= MAX_PATHS:
+                path = next(iter(self._erring))
+            self._erring.setdefault(path, Erring()).take(words, now)
 
     def verdict(self, ready: bool, detail: str, now: float) -> tuple[bool, Problem | None]:
         """Whether it is ready, from what it answered and what it said; and why not."""
@@ -87,31 +87,58 @@ class Heard:
         words = f"an input or output is not connected{said}{cause}"
         return False, self._masked(Reason.NOT_CONNECTED, words)
 
-    def erring(self, now: float) -> Problem | None:
-        """That messages fail, again and again; None if they don't, or did so once."""
-        self._forget(now)
-        many = self._errors.total()
-        if not many or self._erring is None:
-            self._told = None
-        elif self._told is None and many >= ERRORS:
-            lasted = float(max(self._errors) - min(self._errors))
-            self._told = self._complaint(many, lasted) if lasted >= LASTS else None
-        return self._told
-
-    def _forget(self, now: float) -> None:
-        if self._errors and now - min(self._errors) > WINDOW:
-            self._errors = Counter({at: n for at, n in self._errors.items() if now - at <= WINDOW})
-
-    def _complaint(self, many: int, seconds: float) -> Problem:
-        assert self._erring is not None
-        path, words, _ = self._erring
-        rate = f"{many} errors in {max(seconds, 1.0):.0f} s"
-        return self._masked(Reason.ERRORING, f"{rate}, the last in {path or 'the engine'}: {words}")
+    def erring(self, now: float) -> tuple[Problem, ...]:
+        """Of each component whose messages fail, again and again, what it says; `field` is its path."""
+        found: list[Problem] = []
+        for path, errors in list(self._erring.items()):
+            told = errors.told(now)
+            if not errors.known:
+                del self._erring[path]
+            if told is not None and len(found) < MOST_ERRING:
+                words = f"{told[0]}, the last in {path or 'the engine'}: {told[1]}"
+                found.append(replace(self._masked(Reason.ERRORING, words), field=path or None))
+        return tuple(found)
 
     def _masked(self, reason: Reason, words: str) -> Problem:
         if self._env is None:
             words = "an input or output is not connected; its log says why"
         return without_values(Problem(reason, words), self._env or {})
+
+
+class Erring:
+    """Errors of one component in the last minute."""
+
+    def __init__(self) -> None:
+        self._errors: Counter[int] = Counter()  # by second
+        self._words = ""
+        self._told: tuple[str, str] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there are any."""
+        return bool(self._errors)
+
+    def take(self, words: str, now: float) -> None:
+        """One more."""
+        self._errors[int(now)] += 1
+        self._words = words
+        self._forget(now)
+
+    def told(self, now: float) -> tuple[str, str] | None:
+        """How many and the last one's words, as they were first told; None of few, and of a burst."""
+        self._forget(now)
+        many = self._errors.total()
+        if not many:
+            self._told = None
+        elif self._told is None and many >= ERRORS:
+            lasted = float(max(self._errors) - min(self._errors))
+            if lasted >= LASTS:
+                self._told = f"{many} errors in {max(lasted, 1.0):.0f} s", self._words
+        return self._told
+
+    def _forget(self, now: float) -> None:
+        if self._errors and now - min(self._errors) > WINDOW:
+            self._errors = Counter({at: n for at, n in self._errors.items() if now - at <= WINDOW})
 
 
 def _shape(words: str) -> str:

@@ -114,8 +114,8 @@ class Verdict:
         elif self._downs >= DOWN_AFTER:
             self.ready, self.problem = None, None
         self._answered = self._answered or answer in ("ready", "not-ready")
-        found = (self.heard.erring(now), self.delivery.problem)
-        self.symptoms = tuple(p for p in found if p is not None)
+        silent = (self.delivery.problem,) if self.delivery.problem else ()
+        self.symptoms = (*self.heard.erring(now), *silent)
         return (self.ready, self.problem, self.symptoms) != before
 
     def _port_in_use(self) -> Problem:

@@ -158,11 +158,21 @@ def _conditions(told: Told, phase: Phase) -> Iterable[Condition]:
 
 
 def _symptoms(told: Told) -> Iterable[Condition]:
-    """What goes wrong while it runs: of each kind the first replica's that has it."""
+    """What goes wrong while it runs: of each kind the first replica's that has it.
+
+    Errors that the configuration deals with itself are none: the demo's own pipelines do.
+    """
+    current = told.decision.memory.current
+    handled = current.traits.handled if current and current.traits else []
     for reason, kind in SYMPTOMS.items():
         found = [p for e in told.live for p in e.symptoms if p.reason is reason]
-        if found:
-            yield _condition(kind, "True", found[0])
+        unhandled = [p for p in found if not _is_below(p.field or "", handled)]
+        if unhandled:
+            yield _condition(kind, "True", unhandled[0])
+
+
+def _is_below(path: str, parents: Iterable[str]) -> bool:
+    return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
 
 
 def _valid(view: View, decision: Decision) -> Condition:

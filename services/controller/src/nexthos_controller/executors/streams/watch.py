@@ -188,8 +188,8 @@ class Watch:
                     continue
             now = time.monotonic()
             ready, problem = record.heard.verdict(connected, record.said, now)
-            wrong = (record.heard.erring(now), record.delivery.problem)
-            found = (ready, problem, tuple(p for p in wrong if p is not None))
+            silent = (record.delivery.problem,) if record.delivery.problem else ()
+            found = (ready, problem, (*record.heard.erring(now), *silent))
             if found == (record.ready, record.problem, record.symptoms):
                 continue
             if record.uid == uid and record.running:
