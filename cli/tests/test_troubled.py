@@ -51,7 +51,9 @@ def test_every_reason_is_marked_as_seen_by_doctor_or_not():
 def test_doctor_fails_for_each_reason_that_keeps_a_pipeline_from_its_work_and_names_it(reason):
     """Whatever condition says it, and whatever else is well."""
     fails = SEEN_BY_DOCTOR[reason] is Doctor.FAILS
-    bad = [(kind, "False") for kind in (ConditionType.VALID, ConditionType.READY)]
+    bad: list[tuple[ConditionType, Truth]] = [
+        (kind, "False") for kind in (ConditionType.VALID, ConditionType.READY)
+    ]
     bad += [(ConditionType.PROGRESSING, "False"), (ConditionType.REACHABLE, "False")]
     bad += [(ConditionType.ERRORING, "True"), (ConditionType.NAME_CONFLICT, "True")]
     for kind, value in bad:

@@ -11,15 +11,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 
-from nexthos_controller.executors.base import Execution, Executor
+from nexthos_controller.executors.base import Execution
 from nexthos_controller.figures import Count, read_figures
 from nexthos_shared.errors import NexthosError
 
 AT_ONCE = 8  # metrics read at once
+
+
+class Metered(Protocol):
+    """What is needed of an executor."""
+
+    async def metrics(self, execution: Execution) -> str:
+        """See Executor."""
 
 
 @dataclass(slots=True)
@@ -31,7 +39,7 @@ class Tally:
     _before: dict[tuple[str, str], Count] = field(default_factory=dict)  # of lives older than that
     _ended: set[tuple[str, str]] = field(default_factory=set)  # their last metrics were read
 
-    async def sample(self, executor: Executor, executions: Iterable[Execution]) -> None:
+    async def sample(self, executor: Metered, executions: Iterable[Execution]) -> None:
         """Read the metrics of each; one that does not answer keeps its last count."""
         bound = asyncio.Semaphore(AT_ONCE)
 
@@ -42,7 +50,7 @@ class Tally:
         wanted = [e for e in executions if e.uid and (e.id, e.uid) not in self._ended]
         await asyncio.gather(*(one(execution) for execution in wanted))
 
-    async def _take(self, executor: Executor, execution: Execution) -> None:
+    async def _take(self, executor: Metered, execution: Execution) -> None:
         life = (execution.id, execution.uid)
         ended = execution.state == "stopped"
         try:
