@@ -87,11 +87,11 @@ async def _fill(here: Ground, controller: ControllerProcess, wanted: int, say: P
     assert len(engine_processes(controller.state_dir)) == wanted
     say("restart: until nothing is left to do")
 
-    async def at_rest() -> bool:
+    async def is_good() -> bool:
         statuses = [await field.status(f"p{number}") for number in range(wanted)]
-        return all(status is not None and status.seal for status in statuses)
+        return all(status is not None and status.memory.last_good for status in statuses)
 
-    await eventually(at_rest, within=AT_REST_WITHIN, every=0.5)
+    await eventually(is_good, within=AT_REST_WITHIN, every=0.5)
 
 
 # ---- figures

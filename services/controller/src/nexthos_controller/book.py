@@ -18,7 +18,6 @@ from nexthos_controller.instruments import Instruments
 from nexthos_controller.observe import NOWHERE, Whereabouts
 from nexthos_controller.outline import Outline
 from nexthos_controller.pages import Page, Understood
-from nexthos_controller.seals import sealed
 from nexthos_shared.errors import NotPermitted, StoreConflict, StoreRefused
 from nexthos_shared.models import Memory, Phase, PipelineStatus
 from nexthos_shared.reasons import Problem
@@ -102,17 +101,6 @@ class StatusBook:
         page = self._pages.get(key)
         return (page.revision, page.is_stored) if page else (0, False)
 
-    def has_seal(self, key: str) -> bool:
-        """Whether what is stored says that nothing was left to do then."""
-        page = self._pages.get(key)
-        return page is not None and page.has_seal and page.is_stored
-
-    def is_sealed(self, key: str, basis: bytes | None) -> bool:
-        """Whether it says so over this very basis."""
-        if basis is None or not self.has_seal(key):
-            return False
-        return self._understood.is_sealed(self._pages[key], basis)
-
     def memory(self, key: str) -> Memory:
         """What is remembered of a pipeline; empty if it was never looked at."""
         status = self.status(key)
@@ -167,12 +155,8 @@ class StatusBook:
         if not told or not self._pages[key].is_stored:
             await self._write(key, status)
 
-    async def report(
-        self, key: str, status: PipelineStatus, basis: bytes | None = None
-    ) -> float | None:
+    async def report(self, key: str, status: PipelineStatus) -> float | None:
         """Write after an effect if something other than the time changed.
-
-        With a `basis` nothing is left to do, and the status is sealed over it.
 
         A change of phase or memory is written at once, other changes at most once a second; then
         the seconds after which to come again are returned. At once, where somebody else wrote meanwhile.
@@ -180,13 +164,13 @@ class StatusBook:
         page = self._pages.setdefault(key, Page())
         old = self.status(key)
         told = old is not None and page.is_stored and _same(old, status)
-        if told and (basis is None or self.is_sealed(key, basis)):
+        if told:
             return None
         quiet = old is not None and (old.phase, old.memory) == (status.phase, status.memory)
         wait = page.reported_at + SPACING - self._now()
         if quiet and wait > 0:
             return wait
-        await self._write(key, status, basis)
+        await self._write(key, status)
         page.reported_at = self._now()
         return None if page.is_stored else 0.0
 
@@ -205,14 +189,12 @@ class StatusBook:
             self._events.forgot(key, before, page.revision)
         self._announce(key)
 
-    async def _write(self, key: str, status: PipelineStatus, basis: bytes | None = None) -> None:
+    async def _write(self, key: str, status: PipelineStatus) -> None:
         status = status.model_copy(
-            update={"updated_at": self._now(), "controller": self._controller, "seal": None}
+            update={"updated_at": self._now(), "controller": self._controller}
         )
         page, before = self._pages.setdefault(key, Page()), self.status(key)
         value = status.model_dump_json(by_alias=True, exclude_none=True).encode()
-        if basis is not None:
-            value = sealed(value, basis)
         page.writing = True
         try:
             await self._store(key, page, value)
@@ -265,5 +247,5 @@ def _tell(key: str, before: PipelineStatus | None, status: PipelineStatus) -> No
 
 def _same(old: PipelineStatus, new: PipelineStatus) -> bool:
     """Equal but for who wrote it, and when."""
-    both = {"updated_at": 0.0, "controller": "", "seal": None}
+    both = {"updated_at": 0.0, "controller": ""}
     return {**dict(old), **both} == {**dict(new), **both}

@@ -47,7 +47,6 @@ ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
 REMOVE_WITHIN = 30.0  # seconds
-ADOPTED_WITHIN = 5.0  # seconds until it must be known whether what was found running is ready
 
 UNSEEN = Observed((), frozenset(), ())
 
@@ -103,7 +102,7 @@ class Controller:
             if not decision.steps:
                 # What was run into is overcome: nobody may look again, so it is told no more.
                 self._faults.pop(key, None)
-                moment = await self._settle(key, replace(view, fault=None), decision, sight)
+                moment = await self._settle(key, replace(view, fault=None), decision)
                 self._rest.note(key, sight.mark(self.book.stamp(key)), moment, view.now)
                 return moment
             self._rest.forget(key)
@@ -121,7 +120,7 @@ class Controller:
         log.warning("still changing after many steps", pipeline=key, rounds=ROUNDS)
         return 1.0
 
-    async def _settle(self, key: str, view: View, decision: Decision, sight: Sight) -> float | None:
+    async def _settle(self, key: str, view: View, decision: Decision) -> float | None:
         if decision.forget:
             await self.book.forget(key)
             return None
@@ -130,8 +129,7 @@ class Controller:
             known = self.book.status(key)
             return await self.book.report(key, known) if known is not None else None
         status = report(view, decision, self.book.status(key))
-        lasts = decision.look_again is None and status.complaint is None
-        later = await self.book.report(key, status, self._basis(key, sight) if lasts else None)
+        later = await self.book.report(key, status)
         moments = [m for m in (later, decision.look_again) if m is not None]
         return min(moments, default=None)
 
@@ -153,25 +151,7 @@ class Controller:
         return rests
 
     def _at_rest(self, key: str, sight: Sight) -> bool:
-        """Whether nothing was left to do in this sight, for this controller or one before it."""
-        mark, now = sight.mark(self.book.stamp(key)), self._now()
-        if self._rest.holds(key, mark, now):
-            return True
-        if self.away or not self.book.has_seal(key):
-            return False
-        # What was adopted is asked whether it is ready. Later, not to know is a reason to think.
-        unsure = sight.is_unsure
-        if unsure and self._rest.is_known(key):
-            return False
-        if not self.book.is_sealed(key, self._basis(key, sight)):
-            return False
-        self._rest.note(key, mark, ADOPTED_WITHIN if unsure else None, now)
-        return True
-
-    def _basis(self, key: str, sight: Sight) -> bytes | None:
-        stored = self.desired.stored(key)
-        settings = (self.default_executor, self.ready_debounce)
-        return sight.basis(stored.value if stored else None, settings)
+        return self._rest.holds(key, sight.mark(self.book.stamp(key)), self._now())
 
     async def observed(self, key: str) -> Observed:
         """What all executors know of it now."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import structlog
 
 from nexthos_controller.outline import Outline, outline_of, read_outline
-from nexthos_controller.seals import SEAL, is_sealed
 from nexthos_shared.models import PipelineStatus
 from nexthos_shared.reading import read_model
 
@@ -29,7 +28,6 @@ class Page:
 
     revision: int = 0  # as last written or read here
     packed: bytes | None = None  # the status; None: nothing, a marker, or something unreadable
-    has_seal: bool = False
     outline: Outline | None = None  # None: not made yet
     reported_at: float = float("-inf")
     seen: int = 0  # as the watch brought it: larger than `revision` if somebody else wrote
@@ -73,7 +71,7 @@ class Understood:
         """A page that was not looked at yet."""
         if value is None:
             return Page(revision)
-        return Page(revision, self._packing.pack(value), SEAL in value)
+        return Page(revision, self._packing.pack(value))
 
     def of(self, key: str, page: Page) -> PipelineStatus | None:
         """The page's status. One that can't be read is as good as none, and is made anew. For the loop."""
@@ -99,13 +97,9 @@ class Understood:
             page.outline = read_outline(self._packing.unpack(page.packed))
         return page.outline
 
-    def is_sealed(self, page: Page, basis: bytes) -> bool:
-        """Whether the page's status carries the seal of `basis`: see `seals`."""
-        return page.packed is not None and is_sealed(self._packing.unpack(page.packed), basis)
-
     def write(self, key: str, page: Page, value: bytes, status: PipelineStatus) -> None:
         """The page holds `value` now, which says `status`."""
-        page.packed, page.has_seal = self._packing.pack(value), SEAL in value
+        page.packed = self._packing.pack(value)
         page.outline = outline_of(status)
         self._keep(key, page.packed, status)
 

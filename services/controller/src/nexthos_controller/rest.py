@@ -8,18 +8,11 @@ same: a resync of thousands costs a comparison each. What is kept is a hash, not
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 
 from nexthos_controller.desired import Brief
-from nexthos_controller.executors.base import Execution
 from nexthos_controller.observe import Observed
 from nexthos_controller.reconcile import ConfigFacts
-
-# Whether they are ready is not known at once by a controller that starts anew: see `Sight.basis`.
-_OF_AN_EXECUTION = attrgetter(
-    *(f.name for f in fields(Execution) if f.name not in ("ready", "problem", "symptoms"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +30,6 @@ class Sight:
         seen = (self.brief, self.observed, self.config, self.good_stored, self.around)
         return hash((seen, status))
 
-    @property
-    def is_unsure(self) -> bool:
-        """Whether it is not known of something that runs whether it is ready."""
-        return any(e.state == "running" and e.ready is None for e in self.observed.executions)
-
-    def basis(self, entry: bytes | None, settings: Hashable) -> bytes | None:
-        """The same for another process (see `seals`); `entry` and `settings` as they are.
-
-        None where something is not as it should be. Only then does deciding ask for what is left out:
-        what is `around`, which other places answered, whether what was good before is still stored.
-        """
-        seen = self.observed
-        if seen.silent or any(e.ready is False or e.symptoms for e in seen.executions):
-            return None
-        executions = [_OF_AN_EXECUTION(e) for e in seen.executions]
-        return repr((self.brief.revision, entry, executions, self.config, settings)).encode()
-
 
 class Rest:
     """Marks of those that have nothing to do, and until when."""
@@ -64,10 +40,6 @@ class Rest:
     def note(self, key: str, mark: int, look_again: float | None, now: float) -> None:
         """Nothing is left to do, until `look_again` seconds from `now`."""
         self._marks[key] = mark, None if look_again is None else now + look_again
-
-    def is_known(self, key: str) -> bool:
-        """Whether it was at rest when it was looked at last."""
-        return key in self._marks
 
     def holds(self, key: str, mark: int, now: float) -> bool:
         """Whether it is still at rest."""

@@ -15,7 +15,7 @@ import pytest
 
 from nexthos_controller import book, controller, pages
 from nexthos_controller.book import StatusBook
-from nexthos_controller.desired import NOTHING, Desired
+from nexthos_controller.desired import Desired
 from nexthos_controller.executors.base import Executor
 from nexthos_controller.executors.fake import FakeExecutor
 from nexthos_controller.observe import Observed, Whereabouts, observe
@@ -31,7 +31,6 @@ from nexthos_controller.reconcile import (
     steps,
 )
 from nexthos_controller.reconcile import target as aiming
-from nexthos_controller.rest import Sight
 from nexthos_shared.models import PipelineStatus, Wanted
 from nexthos_shared.stores import KvEntry
 from nexthos_testing.machine.acting import Acting
@@ -269,26 +268,6 @@ def what_is_paused_runs_on(patch: Patch) -> None:
         return Target("leave") if paused else right
 
     aims(patch, aim)
-
-
-@breaks("L1")
-def what_runs_is_no_part_of_a_seal(patch: Patch) -> None:
-    right = Sight.basis
-
-    def basis(self: Sight, *stored: Any) -> bytes | None:
-        return right(replace(self, observed=Observed((), frozenset(), ())), *stored)
-
-    patch.setattr(Sight, "basis", basis)
-
-
-@breaks("L1")
-def the_entry_is_no_part_of_a_seal(patch: Patch) -> None:
-    right = Sight.basis
-
-    def basis(self: Sight, *stored: Any) -> bytes | None:
-        return right(replace(self, brief=NOTHING), None, ())
-
-    patch.setattr(Sight, "basis", basis)
 
 
 @breaks("L2")

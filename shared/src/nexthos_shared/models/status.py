@@ -229,11 +229,6 @@ class PipelineStatus(Stored):
     controller: str = ""
     updated_at: Moment = Field(0.0, description="seconds since the epoch")
     memory: Memory = Field(default_factory=Memory)
-    seal: str | None = Field(
-        None,
-        description="a hash over all this and what was looked at, set when nothing was left to do: a "
-        "controller that starts anew and finds the same need not think about it",
-    )
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if it is reported."""
