@@ -66,7 +66,7 @@ dev: setup ## run the pipelines in DIR (default: examples) and follow its edits
 TEST_WORKERS ?= 3
 
 # What decides is tested to the last branch, or nearly; the rest is measured and not gated.
-GATED := */nexthos_controller/reconcile/*,*/nexthos_controller/reconcile.py,*/nexthos_controller/workqueue.py
+GATED := */nexthos_controller/reconcile/*,*/nexthos_controller/loop/workqueue.py
 
 .PHONY: test
 test: setup ## run all tests (PYTEST_ARGS="-k name" picks some)

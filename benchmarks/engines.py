@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_shared import engine
 from nexthos_shared.engine.readiness import Connection
 from nexthos_testing.controller import engine_processes

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
-from nexthos_controller.executors.base import (
+from nexthos_controller.executors.contract import (
     Execution,
     Executor,
     ExecutorContext,
@@ -23,9 +23,9 @@ from nexthos_controller.executors.base import (
     LogLine,
     Spec,
 )
-from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem
 
 PLACE = "here"

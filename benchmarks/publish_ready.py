@@ -29,7 +29,7 @@ from benchmarks.starts import (
     managed,
     until_ready,
 )
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_testing.field import Field
 
 NAMESPACE = "bready"

@@ -32,11 +32,11 @@ from benchmarks.starts import (
     listening,
     managed,
 )
-from nexthos_controller.executors.base import Connection, Executor, ExecutorContext, Owner, Spec
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext, Owner, Spec
 from nexthos_controller.executors.streams import StreamsExecutor
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_testing.field import Field
 
 NAMESPACE = "bstreams"

@@ -27,13 +27,13 @@ from typing import Any
 import click
 
 from benchmarks.lean_executor import LeanExecutor, LeanWorld
-from nexthos_controller import garbage
-from nexthos_controller.app import Running, running_controller
-from nexthos_controller.executors.base import ExecutorContext
-from nexthos_controller.logs import configure_logs
+from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.lifecycle import gc as garbage
+from nexthos_controller.lifecycle.app import Running, running_controller
+from nexthos_controller.lifecycle.term import Term
+from nexthos_controller.runtime.logs import configure_logs
 from nexthos_controller.settings import Settings
-from nexthos_controller.term import Term
-from nexthos_shared.nats_client import ConnectOptions
+from nexthos_shared.nats.connection import ConnectOptions
 
 CALLED = "bench.called"
 PAGE = os.sysconf("SC_PAGE_SIZE")

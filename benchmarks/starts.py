@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.js.api import StorageType, StreamConfig
 
 from benchmarks.figures import Figure, Target
-from nexthos_shared.engine.given import HTTP_USER
+from nexthos_shared.engine.launch import HTTP_USER
 from nexthos_shared.engine.readiness import Connection, authorization
 from nexthos_testing.field import Field
 

@@ -22,7 +22,7 @@ from benchmarks.extent import Extent
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import Ground, Progress, ended_after, ground
 from benchmarks.processes import MIB, Memory, memory_of
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_testing.controller import ControllerProcess
 from nexthos_testing.field import Field
 

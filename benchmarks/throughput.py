@@ -20,7 +20,7 @@ from benchmarks.engines import by_hand, command
 from benchmarks.extent import Extent
 from benchmarks.figures import Figure, Target
 from benchmarks.ground import Ground, Progress, ended_after, ground
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_testing.field import Field
 from nexthos_testing.wait import eventually
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import faults
 
 from nexthos_cli.schemas import models
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import EXPLANATIONS, SEEN_BY_DOCTOR
 
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from nexthos_shared.nats_client import connect
+from nexthos_shared.nats.connection import connect
 from nexthos_testing.guarded import environ_for, options_for
 from nexthos_testing.nats import NatsServer
 

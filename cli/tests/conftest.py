@@ -21,8 +21,8 @@ from click.testing import CliRunner, Result
 
 from nexthos_cli.main import cli as command
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import KvEntry, Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import KvEntry, Store
 from nexthos_testing.nats import NatsServer
 
 T = TypeVar("T")

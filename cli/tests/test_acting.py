@@ -8,7 +8,7 @@ import pytest
 
 from nexthos_shared import names
 from nexthos_shared.errors import StoreConflict
-from nexthos_shared.stores import Bucket
+from nexthos_shared.store import Bucket
 
 ODD = {
     "version": "1",

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from nexthos_shared import objects
+from nexthos_shared import object_format
 
 POISON = [b'{"size": 1e999}', b"[" * 200_000, b'{"name": "orders/2", "nuid": ">"}', b""]
 
 
 def break_meta(person, name: str, value: bytes) -> None:
     async def write(store):
-        await store.link.nc.publish(objects.meta_subject(store.configs.name, name), value)
+        await store.link.nc.publish(object_format.meta_subject(store.configs.name, name), value)
         await store.link.nc.flush()
 
     person.store(write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_cli.diagnosis import covers, may_publish
+from nexthos_cli.doctor.checks import covers, may_publish
 from nexthos_testing.nats import NatsServer
 
 PLAIN = "input: {stdin: {}}\noutput: {drop: {}}\n"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexthos_cli.columns import arranged, folds
-from nexthos_cli.render import line_header, plain_table
-from nexthos_shared.models import Phase
+from nexthos_cli.output.columns import arranged, folds
+from nexthos_cli.output.render import line_header, plain_table
+from nexthos_shared.model import Phase
 from nexthos_shared.printable import width
 from nexthos_shared.reasons import Reason
 from nexthos_testing.tty import on_terminal

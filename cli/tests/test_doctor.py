@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from nats.js.api import StreamSource
 
-from nexthos_cli import survey
+from nexthos_cli.doctor import store_checks as survey
 from nexthos_shared.names import ABANDONED, LEASE_KEY, Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import KvEntry, Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import KvEntry, Store
 from nexthos_testing.nats import NatsServer
 
 GOOD = {"status": "published", "version": "1"}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nexthos_shared.names import ABANDONED
-from nexthos_shared.stores import Bucket
+from nexthos_shared.store import Bucket
 
 GOOD = {"status": "published", "version": "1"}
 ORPHANED = {"type": "Orphaned", "status": "True", "reason": "Orphaned", "message": "left"}

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from nexthos_cli.manifest import load
-from nexthos_cli.sources import Source
+from nexthos_cli.manifest.loader import load
+from nexthos_cli.manifest.sources import Source
 from nexthos_shared.reasons import Problem, Reason
 
 CONFIG = "\n\ninput: {stdin: {}}\nnonsense: 1\n"

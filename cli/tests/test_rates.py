@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_cli.rates import top_lines
-from nexthos_shared.models import ExecutionUsage, Usage
+from nexthos_cli.output.rates import top_lines
+from nexthos_shared.model import ExecutionUsage, Usage
 
 
 def execution(uid="u1", at=10.0, name="x-a-0-1", **figures):

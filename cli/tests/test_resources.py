@@ -5,7 +5,7 @@ import json
 import nats
 import pytest
 
-from nexthos_cli.resources import BucketSpec, Resources, StreamSpec, ensure, load
+from nexthos_cli.manifest.resources import BucketSpec, Resources, StreamSpec, ensure, load
 from nexthos_shared.errors import InvalidDefinition, StoreUnavailable
 
 EVERYTHING = """\

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nexthos_shared.errors import StoreConflict
-from nexthos_shared.stores import Bucket
+from nexthos_shared.store import Bucket
 
 GOOD = {"status": "published", "version": "1", "from_the_future": [1]}
 

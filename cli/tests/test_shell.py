@@ -142,7 +142,7 @@ def test_a_defect_is_one_line_without_a_traceback(person, monkeypatch):
     def broken(*_):
         raise RuntimeError("oh no")
 
-    monkeypatch.setattr("nexthos_cli.lines.all_lines", broken)
+    monkeypatch.setattr("nexthos_cli.output.lines.all_lines", broken)
     result = person.types("ls")
     assert result.exit_code == 1
     assert "a defect of nexthos: RuntimeError: oh no (InternalError)" in result.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from nexthos_shared.models import Event
+from nexthos_shared.model import Event
 from nexthos_testing.tty import FORGED, HOSTILE, on_terminal
 
 NEXTHOS = Path(sys.executable).parent / "nexthos"
@@ -224,7 +224,7 @@ def test_a_traceback_that_is_asked_for_is_written_out(person, monkeypatch):
     def break_(*_):
         raise ValueError(HOSTILE)
 
-    monkeypatch.setattr("nexthos_cli.context.App.options", break_)
+    monkeypatch.setattr("nexthos_cli.app.App.options", break_)
     person.env["NEXTHOS_DEBUG"] = "1"
     result = person.types("ls")
     assert result.exit_code == 1

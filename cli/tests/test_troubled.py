@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_cli import survey
-from nexthos_shared.models import Condition, ConditionType, Phase, PipelineStatus, Truth
+from nexthos_cli.doctor import store_checks as survey
+from nexthos_shared.model import Condition, ConditionType, Phase, PipelineStatus, Truth
 from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor, Reason
-from nexthos_shared.stores import KvEntry
+from nexthos_shared.store import KvEntry
 
 CONTROLLER = {
     "controller": "host-1",

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from nexthos_cli.waiting import Target, judge
-from nexthos_shared.models import PipelineStatus
+from nexthos_cli.wait.wait import Target, judge
+from nexthos_shared.model import PipelineStatus
 
 GOOD = {"status": "published", "version": "1"}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from nexthos_shared.engine import ConfigShape, read_shape
-from nexthos_shared.engine.shape import MAX_PARSED_BYTES, top_level_keys
+from nexthos_shared.engine.inspect import MAX_PARSED_BYTES, top_level_keys
 
 NATS_TO_NATS = b"""\
 input: {nats: {urls: ["${NATS_URL}"], subject: a}}

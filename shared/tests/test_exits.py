@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from nexthos_shared.exits import SENTENCES, Exit, reason_of
+from nexthos_shared.exit_codes import SENTENCES, Exit, reason_of
 from nexthos_shared.reasons import EXPLANATIONS
 
 
@@ -22,6 +22,6 @@ def test_other_codes_are_the_engines():
 
 
 def test_whoever_reads_them_imports_little():
-    code = "import sys, nexthos_shared.exits; print(*sys.modules)"
+    code = "import sys, nexthos_shared.exit_codes; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"asyncio", "nats", "pydantic", "structlog"} & set(done.stdout.split())

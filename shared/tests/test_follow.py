@@ -7,9 +7,9 @@ import pytest
 
 from nexthos_shared.errors import NotPermitted, StoreMissing, StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
-from nexthos_shared.watch import follow
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
+from nexthos_shared.store.watch import follow
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
 

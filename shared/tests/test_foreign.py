@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexthos_shared import objects
-from nexthos_shared.foreign import MOST_DEPTH, number, read_json, read_object, whole
-from nexthos_shared.models import Event, PipelineStatus, read_entry
-from nexthos_shared.objects import Answer, info_of
-from nexthos_shared.reading import read_definition, read_model, read_status
-from nexthos_shared.stores import KvEntry
+from nexthos_shared import object_format
+from nexthos_shared.model import Event, PipelineStatus, read_entry
+from nexthos_shared.model.entries import read_definition, read_model, read_status
+from nexthos_shared.object_format import Answer, info_of
+from nexthos_shared.store import KvEntry
+from nexthos_shared.untrusted_json import MOST_DEPTH, number, read_json, read_object, whole
 from nexthos_testing import hostile
 
 
@@ -91,7 +91,7 @@ def test_no_subject_of_a_meta_raises(text, data):
     import base64
 
     for encoded in (text, base64.urlsafe_b64encode(data).decode()):
-        objects.name_of("b", f"$O.b.M.{encoded}")
+        object_format.name_of("b", f"$O.b.M.{encoded}")
 
 
 @given(hostile.anything(*hostile.ENTRY))

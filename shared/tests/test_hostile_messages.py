@@ -9,9 +9,9 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 from nats.aio.msg import Msg
 
-from nexthos_shared.nats_client import Link
-from nexthos_shared.stores import KvEntry, Store
-from nexthos_shared.watch import Change, Snapshot, watch
+from nexthos_shared.nats.connection import Link
+from nexthos_shared.store import KvEntry, Store
+from nexthos_shared.store.watch import Change, Snapshot, watch
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.raw import Raw, raw_nats
 from nexthos_testing.wait import eventually

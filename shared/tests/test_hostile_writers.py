@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nexthos_shared import objects
+from nexthos_shared import object_format
 from nexthos_shared.errors import InvalidName
 from nexthos_testing import hostile
 from nexthos_testing.hostile import raw_nats
@@ -16,7 +16,7 @@ WILDCARDS = ["*", ">", "a.*", "a.>", "a.*.b", "$O.a.C.>"]
 
 
 def meta_subject(store, name):
-    return objects.meta_subject(store.configs.name, name).encode()
+    return object_format.meta_subject(store.configs.name, name).encode()
 
 
 async def write_meta(store, name, value):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexthos_shared.inboxes import is_inbox, reaches
+from nexthos_shared.nats.inboxes import is_inbox, reaches
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexthos_shared.errors import InvalidDefinition
-from nexthos_shared.models import (
+from nexthos_shared.model import (
     MAX_DEFINITION_BYTES,
     Accepted,
     Memory,
@@ -18,7 +18,7 @@ from nexthos_shared.models import (
     parse_pipeline,
     read_entry,
 )
-from nexthos_shared.models.pipeline import MAX_READ_BYTES
+from nexthos_shared.model.pipeline import MAX_READ_BYTES
 from nexthos_shared.reasons import EXPLANATIONS, Reason
 
 FIELDS = st.sampled_from([*Pipeline.model_fields, "schema", "colour"])

@@ -12,9 +12,9 @@ import pytest
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
-from nexthos_shared.watch import Change, Snapshot, watch
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
+from nexthos_shared.store.watch import Change, Snapshot, watch
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually
 
@@ -351,10 +351,10 @@ async def test_the_inbox_prefix_is_honoured_and_a_refused_inbox_is_named(tmp_pat
 
 SPARED_AND_USED = """
 import asyncio, sys
-from nexthos_shared.lightly import import_lightly
+from nexthos_shared.process.lightly import import_lightly
 import_lightly()
 assert "aiohttp" not in sys.modules
-from nexthos_shared.nats_client import ConnectOptions, connect
+from nexthos_shared.nats.connection import ConnectOptions, connect
 async def main():
     async with connect(ConnectOptions(sys.argv[1]), name="test", daemon=False) as link:
         await link.nc.flush()

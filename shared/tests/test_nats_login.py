@@ -10,8 +10,8 @@ import pytest
 
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.credentials import Operator
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.nats_client import DEFAULT_URL, ConnectOptions, resolve
+from nexthos_shared.nats.connection import DEFAULT_URL, ConnectOptions, resolve
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from nexthos_shared import objects
+from nexthos_shared import object_format
 from nexthos_shared.errors import ConfigMissing, ConfigUnavailable
-from nexthos_shared.objects import Answer, Ask, meta_subject, read
+from nexthos_shared.object_format import Answer, Ask, meta_subject, read
 
 META = meta_subject("b", "orders/1")
 
@@ -32,7 +32,7 @@ def play(*answers, **given):
 
 
 def known_of(answer):
-    info = objects.info_of(answer, "orders", "1")
+    info = object_format.info_of(answer, "orders", "1")
     assert info is not None
     return info
 
@@ -79,7 +79,7 @@ def test_nothing_is_asked_for_an_empty_object():
 
 def test_overwritten_meanwhile_it_is_read_again_a_little_later():
     asked, content = play(meta(b"abc", 1), None, meta(b"new", 1, "M"), Answer(b"new", 8))
-    assert asked[2] == Ask(META, wait=objects.READ_AGAIN)
+    assert asked[2] == Ask(META, wait=object_format.READ_AGAIN)
     assert asked[3] == Ask("$O.b.C.M")
     assert content == b"new"
 
@@ -87,7 +87,7 @@ def test_overwritten_meanwhile_it_is_read_again_a_little_later():
 @pytest.mark.parametrize("answer", [Answer(b"", 8), Answer(b"abd", 8), None])
 def test_damaged_bytes_are_given_up_after_some_attempts(answer):
     with pytest.raises(ConfigUnavailable, match="orders/1"):
-        play(*[meta(b"abc", 1), answer] * objects.READS)
+        play(*[meta(b"abc", 1), answer] * object_format.READS)
 
 
 @pytest.mark.parametrize("answer", [None, Answer(b'{"name": "orders/1", "deleted": true}', 1)])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nexthos_shared.last_resorts import clean_last_resorts
 from nexthos_shared.printable import MOST_MARKS, escaped_json, printable, printable_json, width
+from nexthos_shared.process.last_resorts import clean_last_resorts
 
 ANY = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
 HOSTILE = st.text(

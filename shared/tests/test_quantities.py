@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexthos_shared.models import format_duration, parse_duration
-from nexthos_shared.models.quantities import parse_cpu, parse_memory
+from nexthos_shared.model import format_duration, parse_duration
+from nexthos_shared.model.quantities import parse_cpu, parse_memory
 
 ANYTHING = st.one_of(
     st.text(),

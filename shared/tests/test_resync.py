@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from nexthos_shared.stores import Bucket
-from nexthos_shared.watch import Snapshot, watch, watch_configs
+from nexthos_shared.store import Bucket
+from nexthos_shared.store.watch import Snapshot, watch, watch_configs
 from nexthos_testing.wait import eventually
 from nexthos_testing.watching import watching
 

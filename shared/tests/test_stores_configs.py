@@ -16,7 +16,7 @@ from nexthos_shared.errors import (
 )
 from nexthos_shared.names import digest_of
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores import MAX_CONFIG_BYTES
+from nexthos_shared.store import MAX_CONFIG_BYTES
 
 CHUNK = 128 * 1024
 CONFIG = b"input: {stdin: {}}\n"

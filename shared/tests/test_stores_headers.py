@@ -13,8 +13,8 @@ import pytest
 
 from nexthos_shared.errors import StoreUnavailable
 from nexthos_shared.names import LEASE_KEY, Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.nats import NatsServer
 
 NAMES = Names("a")

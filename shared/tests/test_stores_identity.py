@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from nexthos_shared.names import INSTALLATION_KEY, Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 
 
 async def test_whatever_is_written_deleted_or_purged_it_stays_the_same(store):

@@ -11,8 +11,8 @@ import pytest
 
 from nexthos_shared.errors import NotPermitted, StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, Link, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, Link, connect
+from nexthos_shared.store import Store
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
 

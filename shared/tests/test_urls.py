@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_shared.urls import has_credentials, is_loopback, shown
+from nexthos_shared.nats.urls import has_credentials, is_loopback, shown
 
 
 @pytest.mark.parametrize(

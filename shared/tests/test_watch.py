@@ -9,9 +9,9 @@ import pytest
 
 from nexthos_shared.errors import StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
-from nexthos_shared.watch import Change, Snapshot, watch, watch_configs
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
+from nexthos_shared.store.watch import Change, Snapshot, watch, watch_configs
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
 from nexthos_testing.watching import name, watching

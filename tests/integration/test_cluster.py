@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.beats import Beats, hearing
 from nexthos_testing.changes import User, user_of
 from nexthos_testing.cluster import Cluster, Gaps, cluster_of, gaps_of

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_testing.controller import ControllerProcess, controller_process
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer

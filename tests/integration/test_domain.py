@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_shared.names import Names
-from nexthos_shared.rights import Asked, rights
+from nexthos_shared.nats.rights import Asked, rights
 from nexthos_testing.controller import CONTROLLER, ControllerProcess
 from nexthos_testing.nats import NatsServer, free_port
 

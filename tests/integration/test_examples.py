@@ -19,9 +19,9 @@ from typing import Any
 import nats
 import pytest
 
-from nexthos_cli import resources
-from nexthos_cli.manifest import Manifest, load
-from nexthos_cli.sources import read_sources
+from nexthos_cli.manifest import resources
+from nexthos_cli.manifest.loader import Manifest, load
+from nexthos_cli.manifest.sources import read_sources
 from nexthos_shared.engine import handled, lint, locate_engine, read_shape
 from nexthos_testing.engine import RunningEngine, running_engine
 from nexthos_testing.nats import NatsServer

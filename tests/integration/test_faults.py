@@ -10,7 +10,7 @@ import nats
 import pytest
 
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import ControllerProcess, engine_processes
 from nexthos_testing.field import Field

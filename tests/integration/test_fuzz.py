@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from nexthos_shared import objects
+from nexthos_shared import object_format
+from nexthos_shared.model.entries import read_status
 from nexthos_shared.names import INSTALLATION_KEY, LEASE_KEY
-from nexthos_shared.reading import read_status
 from nexthos_testing import hostile
 from nexthos_testing.hostile import RawNats, raw_nats
 from nexthos_testing.house import Builder, House
@@ -82,7 +82,7 @@ def writes(namespace: str, number: int) -> list[Write]:
         return f"$KV.{namespace}-{name}.".encode()
 
     metas = [
-        objects.meta_subject(f"{namespace}-configs", f"{key}/{version}").encode()
+        object_format.meta_subject(f"{namespace}-configs", f"{key}/{version}").encode()
         for key in ("bad", "bad2", "other")
         for version in ("1", "2")
     ]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nexthos_shared.errors import StoreRefused
-from nexthos_shared.models import ListReply, LogsReply
+from nexthos_shared.model import ListReply, LogsReply
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.controller import CONTROLLER, ControllerProcess
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer

@@ -21,10 +21,10 @@ from nats.aio.client import Client
 from nexthos_cli.main import cli
 from nexthos_shared.errors import NotPermitted
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.objects import meta_subject
-from nexthos_shared.rights import ROLES
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.nats.rights import ROLES
+from nexthos_shared.object_format import meta_subject
+from nexthos_shared.store import Store
 from nexthos_testing.controller import controller_process
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer

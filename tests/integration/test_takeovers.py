@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_shared.models import Event, EventType
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.model import Event, EventType
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.controller import ControllerProcess
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.models import Condition, ConditionType, Event, PipelineStatus
+from nexthos_shared.model import Condition, ConditionType, Event, PipelineStatus
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import ControllerProcess, engine_processes, kill_leftovers
 from nexthos_testing.field import Field, field_of

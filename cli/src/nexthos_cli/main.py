@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
-from nexthos_cli.failures import INTERRUPTED, reader_gone, run_and_report
-from nexthos_cli.options import global_params
-from nexthos_cli.printing import echo
-from nexthos_shared.last_resorts import clean_last_resorts
+from nexthos_cli.command.options import global_params
+from nexthos_cli.errors import INTERRUPTED, reader_gone, run_and_report
+from nexthos_cli.output.printing import echo
+from nexthos_shared.process.last_resorts import clean_last_resorts
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Run and define": {

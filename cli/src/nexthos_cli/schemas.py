@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from nexthos_cli import output
-from nexthos_cli.fields import ManifestFields
-from nexthos_shared import models as shared
+from nexthos_cli.manifest.fields import ManifestFields
+from nexthos_cli.output import models as output
+from nexthos_shared import model as shared
 
 
 def models() -> dict[str, type[BaseModel]]:

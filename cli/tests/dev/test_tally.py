@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexthos_cli.dev.tally import Tally, messages_by_subject
-from nexthos_controller.executors.base import Execution
-from nexthos_controller.figures import Count
+from nexthos_controller.executors.contract import Execution
+from nexthos_controller.telemetry.engine_metrics import Count
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 
 
 @dataclass

@@ -46,7 +46,7 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         keys.append(view.key)
         return decide(view)
 
-    monkeypatch.setattr("nexthos_controller.controller.decide", noted)
+    monkeypatch.setattr("nexthos_controller.loop.reconciler.decide", noted)
     return keys
 
 

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from nexthos_controller.lease import Lease, boottime
+from nexthos_controller.election.lease import Lease, boottime
 from nexthos_shared.errors import LeaseLost
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import connect
+from nexthos_shared.store import Store
 from nexthos_testing.guarded import options_for
 
 EVERY = 0.002  # seconds between two effects

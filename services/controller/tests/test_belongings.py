@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.machine.belongings import hand_over, open_up, read_theirs
-from nexthos_controller.executors.machine.processes import is_ours
-from nexthos_controller.executors.machine.shim import noted
-from nexthos_shared.engine_user import EngineUser, EngineUsers
+from nexthos_controller.executors.local.belongings import hand_over, open_up, read_theirs
+from nexthos_controller.executors.local.processes import is_ours
+from nexthos_controller.executors.local.shim import noted
+from nexthos_shared.process.engine_user import EngineUser, EngineUsers
 
 USER = EngineUser(64_017, 64_018)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

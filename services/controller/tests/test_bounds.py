@@ -13,10 +13,11 @@ import pytest
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
 
-from nexthos_controller import answers, inbox
-from nexthos_controller.endpoint import Endpoint
-from nexthos_controller.line import Line
-from nexthos_shared.models import StatusRequest
+from nexthos_controller.api import inbox
+from nexthos_controller.api import leader as answers
+from nexthos_controller.api.endpoint import Endpoint
+from nexthos_controller.api.in_flight import Line
+from nexthos_shared.model import StatusRequest
 from nexthos_testing.house import CONFIG, Builder, House
 from nexthos_testing.log_reader import in_flight
 from nexthos_testing.wait import eventually
@@ -182,7 +183,7 @@ class _Request:
 async def test_a_line_is_bounded_in_number_and_in_bytes_and_keeps_its_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nexthos_controller.line.WAITING_BYTES", 1000)
+    monkeypatch.setattr("nexthos_controller.api.in_flight.WAITING_BYTES", 1000)
     gate, served = asyncio.Event(), list[Any]()
 
     async def serve(_: Endpoint, request: Any) -> None:

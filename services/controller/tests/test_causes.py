@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from nexthos_controller.controller import _problem_of
+from nexthos_controller.loop.reconciler import _problem_of
 from nexthos_shared.reasons import Reason
 from nexthos_testing.wait import eventually
 

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from nexthos_shared import objects
+from nexthos_shared import object_format
 from nexthos_shared.errors import ConfigUnavailable, InvalidConfig
 from nexthos_shared.names import digest_of
-from nexthos_shared.objects import MOST_CHUNKS, Answer, Ask, ConfigInfo
+from nexthos_shared.object_format import MOST_CHUNKS, Answer, Ask, ConfigInfo
 from nexthos_shared.reasons import Reason
 from nexthos_testing import hostile
 from nexthos_testing.hostile import raw_nats
@@ -26,7 +26,7 @@ async def put_in_pieces(house, key: str, content: bytes, chunks: int) -> None:
         subject = f"$O.{names.configs}.C.{key}".encode()
         await raw.publish_many(subject, [content[i : i + 1] for i in range(len(content))])
         meta = hostile.meta(f"{key}/1", content, nuid=key, chunks=chunks)
-        await raw.publish(objects.meta_subject(names.configs, f"{key}/1").encode(), meta)
+        await raw.publish(object_format.meta_subject(names.configs, f"{key}/1").encode(), meta)
 
 
 @pytest.mark.fault(102)
@@ -94,14 +94,16 @@ def ask_all(reading) -> int:
 
 
 def test_no_more_than_a_bounded_number_of_questions_is_asked():
-    reading = objects.read("b", "orders", "1", clock=lambda: 0.0)
+    reading = object_format.read("b", "orders", "1", clock=lambda: 0.0)
     with pytest.raises(InvalidConfig, match=f"more than {MOST_CHUNKS} chunks; put it again"):
         ask_all(reading)
 
 
 def test_a_meta_that_promises_one_chunk_is_asked_for_no_more():
     known = info_of(1)
-    reading = objects.read("b", "orders", "1", digest=known.digest, known=known, clock=lambda: 0.0)
+    reading = object_format.read(
+        "b", "orders", "1", digest=known.digest, known=known, clock=lambda: 0.0
+    )
     assert next(reading).subject == "$O.b.C.N"
     assert ".M." in reading.send(Answer(b"x", 1)).subject
 
@@ -109,7 +111,7 @@ def test_a_meta_that_promises_one_chunk_is_asked_for_no_more():
 def test_a_read_that_takes_too_long_is_given_up():
     now = iter(range(0, 1000, 7))
     known = info_of(100)
-    reading = objects.read(
+    reading = object_format.read(
         "b", "orders", "1", digest=known.digest, known=known, clock=lambda: float(next(now))
     )
     with pytest.raises(ConfigUnavailable, match="could not be read within 20 s"):

@@ -7,7 +7,7 @@ import json
 import pytest
 import structlog
 
-from nexthos_controller.logs import configure_logs
+from nexthos_controller.runtime.logs import configure_logs
 from nexthos_shared.printable import printable
 from nexthos_testing.tty import FORGED, HOSTILE
 

@@ -15,7 +15,7 @@ import pytest
 from nats.aio.client import Client
 
 from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed, StillRunning
-from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.reasons import Reason
 from nexthos_testing.guarded import controller_user
 from nexthos_testing.house import CONFIG, Builder, condition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_controller.executors.delivery import (
+from nexthos_controller.executors.shared.delivery import (
     AT_MOST,
     EVERY,
     MESSAGES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexthos_shared.models import EventType
+from nexthos_shared.model import EventType
 from nexthos_shared.reasons import Reason
 from nexthos_testing.house import Builder
 from nexthos_testing.wait import eventually

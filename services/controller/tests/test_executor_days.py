@@ -9,14 +9,15 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from nexthos_controller import controller, observe
-from nexthos_controller.app import steady_clock
-from nexthos_controller.executors.base import Execution
+from nexthos_controller.cache import executions as observe
+from nexthos_controller.executors.contract import Execution
 from nexthos_controller.executors.fake import FakeWorld
+from nexthos_controller.lifecycle.app import steady_clock
+from nexthos_controller.loop import reconciler as controller
 from nexthos_shared.errors import ExecutorUnreachable
-from nexthos_shared.models import ConditionType, Phase, PipelineStatus
+from nexthos_shared.model import ConditionType, Phase, PipelineStatus
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores import Store
+from nexthos_shared.store import Store
 from nexthos_testing.house import CONFIG, Builder, House, condition
 from nexthos_testing.wait import eventually
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from nexthos_controller.executors.base import Owner, Spec
+from nexthos_controller.executors.contract import Owner, Spec
 from nexthos_controller.executors.fake import Call, FakeExecutor, FakeWorld, fake_context
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 
 
 def spec(pipeline_id: str = "orders") -> Spec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_controller.figures import Count, EngineFigures, read_figures
+from nexthos_controller.telemetry.engine_metrics import Count, EngineFigures, read_figures
 
 TEXT = """\
 # HELP input_received Benthos Counter metric

@@ -12,12 +12,12 @@ import pytest
 from nats.aio.msg import Msg
 from nats.js.api import ObjectMeta, ObjectMetaOptions
 
+from nexthos_controller.api.config_parts import REMEMBERED, WAITING, Handout
 from nexthos_controller.executors.fake import FakeWorld
-from nexthos_controller.handout import REMEMBERED, WAITING, Handout
 from nexthos_shared.names import DIGEST_HEADER, SIZE_HEADER, Names, digest_of
-from nexthos_shared.nats_client import ConnectOptions, connect
+from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores import Store
+from nexthos_shared.store import Store
 from nexthos_testing.handing_out import handing_out
 from nexthos_testing.house import Builder
 from nexthos_testing.nats import NatsServer

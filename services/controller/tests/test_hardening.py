@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.hardening import SECRETS, forget_secrets, risks_of
+from nexthos_controller.runtime.hardening import SECRETS, forget_secrets, risks_of
 from nexthos_controller.settings import Settings
-from nexthos_shared.engine_user import EngineUser, engine_users_of
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.nats_options import ConnectOptions, resolve
+from nexthos_shared.nats.options import ConnectOptions, resolve
+from nexthos_shared.process.engine_user import EngineUser, engine_users_of
 from nexthos_shared.reasons import Reason
 
 HIDDEN = """
 import os, sys
-from nexthos_controller.hardening import close_to_others, become_able
-from nexthos_shared.engine_user import engine_users_of
+from nexthos_controller.runtime.hardening import close_to_others, become_able
+from nexthos_shared.process.engine_user import engine_users_of
 """
 
 

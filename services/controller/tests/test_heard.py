@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_controller.executors.base import SAYS
-from nexthos_controller.executors.heard import (
+from nexthos_controller.executors.contract import SAYS
+from nexthos_controller.executors.shared.log_symptoms import (
     ERRORS,
     LASTS,
     MAX_PATHS,

@@ -8,14 +8,18 @@ import sys
 
 import pytest
 
-from nexthos_controller import holders
+from nexthos_controller.election import process as holders
 from nexthos_testing.wait import eventually
 
 
 @pytest.fixture
 def other():
     """A process that says how it is called, and waits."""
-    words = "from nexthos_controller.holders import this_process; print(this_process(), flush=True); input()"
+    words = (
+        "from nexthos_controller.election.process import this_process\n"
+        "print(this_process(), flush=True)\n"
+        "input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

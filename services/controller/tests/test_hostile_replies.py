@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexthos_controller.executors.base import Owner
+from nexthos_controller.election.lease import _claim_of
+from nexthos_controller.election.process import is_dead
+from nexthos_controller.executors.contract import Owner
 from nexthos_controller.executors.docker import exits, labels
 from nexthos_controller.executors.docker.life import nanoseconds
-from nexthos_controller.executors.lines import read_line
-from nexthos_controller.executors.machine import shim
+from nexthos_controller.executors.local import shim
 from nexthos_controller.executors.process import handle
+from nexthos_controller.executors.shared.lines import read_line
 from nexthos_controller.executors.streams import lines
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent, _messages
-from nexthos_controller.figures import read_figures
-from nexthos_controller.holders import is_dead
-from nexthos_controller.lease import _claim_of
-from nexthos_controller.outline import read_outline
-from nexthos_controller.pages import read
+from nexthos_controller.status.outline import read_outline
+from nexthos_controller.status.pages import read
+from nexthos_controller.telemetry.engine_metrics import read_figures
 from nexthos_shared.engine import last_error, read_shape
 from nexthos_shared.engine.readiness import is_ready, scrape
-from nexthos_shared.stores import KvEntry
+from nexthos_shared.store import KvEntry
 from nexthos_testing import hostile
 
 DEEP = b'{"msg":"Received SIGTERM","level":' + b"[" * 200_000

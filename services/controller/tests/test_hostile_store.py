@@ -10,11 +10,11 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.feeds import Feeds
-from nexthos_shared import objects
-from nexthos_shared.nats_client import ConnectOptions, connect
+from nexthos_controller.loop.sources import Feeds
+from nexthos_shared import object_format
+from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores import Store
+from nexthos_shared.store import Store
 from nexthos_testing import hostile
 from nexthos_testing.hostile import raw_nats
 from nexthos_testing.house import CONFIG
@@ -45,7 +45,7 @@ async def skipped(house) -> list[str]:
 
 
 def meta_subject(house, name: str) -> bytes:
-    return objects.meta_subject(house.field.names.configs, name).encode()
+    return object_format.meta_subject(house.field.names.configs, name).encode()
 
 
 async def acts_on(house, key: str) -> None:
@@ -105,14 +105,14 @@ async def told_of(house, name: str) -> bool:
 
 
 async def test_a_message_whose_reader_fails_is_passed_over_and_told(house, monkeypatch):
-    real = objects.info_of
+    real = object_format.info_of
 
     def fails(answer, pipeline_id, version):
         if pipeline_id == "bad":
             raise RecursionError("by a defect")
         return real(answer, pipeline_id, version)
 
-    monkeypatch.setattr(objects, "info_of", fails)
+    monkeypatch.setattr(object_format, "info_of", fails)
     await house.field.config("bad", CONFIG)
     await eventually(partial(told_of, house, "RecursionError"))
     await acts_on(house, "good")
@@ -213,7 +213,7 @@ async def test_a_request_whose_reply_is_no_text_leaves_the_controller_its_ears(h
 
 
 def test_inboxes_can_not_be_told_from_one_another():
-    from nexthos_shared.nats_client import Link
+    from nexthos_shared.nats.connection import Link
 
     nc = Link().nc
     one, two = (nc.new_inbox().removeprefix("_INBOX.") for _ in range(2))

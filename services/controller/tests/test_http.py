@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from nexthos_controller import doorway, http
-from nexthos_controller.http import Answer, Request, Route, serve_http
+from nexthos_controller.http import listener as doorway
+from nexthos_controller.http import server as http
+from nexthos_controller.http.server import Answer, Request, Route, serve_http
 from nexthos_shared.errors import SettingsError
 from nexthos_testing.wait import eventually
 

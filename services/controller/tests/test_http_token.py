@@ -9,11 +9,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from nexthos_controller.app import running_controller
 from nexthos_controller.executors.fake import FakeExecutor
+from nexthos_controller.lifecycle.app import running_controller
 from nexthos_controller.settings import Settings, load_settings, read_token
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.nats_client import ConnectOptions
+from nexthos_shared.nats.connection import ConnectOptions
 from nexthos_testing.nats import NatsServer
 
 TOKEN = "0123456789abcdef"

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.base import Connection, Spec
+from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.configurations import Facts
+from nexthos_controller.executors.contract import Connection, Spec
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_controller.executors.fake.executor import fake_context
-from nexthos_controller.executors.imports import UNSAID, may_import, without_files
-from nexthos_controller.facts import Facts
-from nexthos_controller.surroundings import Surroundings
+from nexthos_controller.executors.shared.imports import UNSAID, may_import, without_files
 from nexthos_shared import engine, names
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.engine_user import EngineUser
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
+from nexthos_shared.process.engine_user import EngineUser
 from nexthos_shared.reasons import Problem, Reason
 
 SECRET = "zqzq7xkW9vJ"

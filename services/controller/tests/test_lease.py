@@ -8,11 +8,11 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from nexthos_controller.lease import HOLDS, Lease, boottime
+from nexthos_controller.election.lease import HOLDS, Lease, boottime
 from nexthos_shared.errors import LeaseLost
 from nexthos_shared.names import LEASE_KEY, Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Bucket, Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Bucket, Store
 from nexthos_testing.contender import (
     CALM,
     TTL,

@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from nexthos_controller.lease import HOLDS, Lease, boottime
+from nexthos_controller.election.lease import HOLDS, Lease, boottime
 from nexthos_shared.errors import StoreUnavailable
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Bucket, Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Bucket, Store
 from nexthos_testing.contender import CALM, TTL, acquired, contender, refuses, two_of
 from nexthos_testing.wait import eventually
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import nexthos_testing
-from nexthos_controller.lease import boottime
+from nexthos_controller.election.lease import boottime
 from nexthos_shared.names import LEASE_KEY
 from nexthos_testing.wait import eventually
 

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from nexthos_controller import inbox
-from nexthos_controller.executors.base import LogLine
+from nexthos_controller.api import inbox
+from nexthos_controller.api.log_stream import MOST_FOLLOWERS
+from nexthos_controller.executors.contract import LogLine
 from nexthos_controller.executors.fake import FakeWorld
-from nexthos_controller.log_stream import MOST_FOLLOWERS
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_testing.house import CONFIG, House
 from nexthos_testing.log_reader import in_flight, log_reader

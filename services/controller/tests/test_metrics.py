@@ -11,12 +11,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from nexthos_controller.executors.base import Executor
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.fake import FakeExecutor, fake_context
-from nexthos_controller.executors.measured import Measured
-from nexthos_controller.http import serve_http
-from nexthos_controller.instruments import Instruments
-from nexthos_controller.metrics import PipelineMetrics, SiteMetrics
+from nexthos_controller.executors.instrumented import Measured
+from nexthos_controller.http.metrics import PipelineMetrics, SiteMetrics
+from nexthos_controller.http.server import serve_http
+from nexthos_controller.telemetry.instruments import Instruments
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_testing.house import Builder, House
 from nexthos_testing.nats import NatsServer

@@ -6,10 +6,10 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from nexthos_controller.executors.base import Executor
+from nexthos_controller.cache.executions import census, observe, observed, whereabouts_of
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
-from nexthos_controller.observe import census, observe, observed, whereabouts_of
-from nexthos_shared.models import Memory, Place, Wanted
+from nexthos_shared.model import Memory, Place, Wanted
 from nexthos_shared.reasons import Reason
 from nexthos_testing.fake_rig import FakeRig
 

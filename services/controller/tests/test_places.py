@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexthos_controller.executors.fake import FakeWorld
-from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.names import ABANDONED
 from nexthos_shared.reasons import Reason
 from nexthos_testing.field import Field

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller import site
-from nexthos_controller.feeds import Feeds
+from nexthos_controller.loop.sources import Feeds
+from nexthos_controller.runtime import context as site
 from nexthos_shared.reasons import Reason
 from nexthos_testing.house import House
 from nexthos_testing.wait import eventually

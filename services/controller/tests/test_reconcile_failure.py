@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.contract import Exit
 from nexthos_controller.reconcile import (
     ConfigFacts,
 )
 from nexthos_controller.reconcile.failure import JITTER, delay_after
-from nexthos_shared.models import ConditionType, Phase, Traits
+from nexthos_shared.model import ConditionType, Phase, Traits
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D1, D2, NOW, World, condition, entry, running
 

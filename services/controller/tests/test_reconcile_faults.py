@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from nexthos_controller.reconcile.failure import JITTER, LAST_DELAY
-from nexthos_shared.models import Phase
+from nexthos_shared.model import Phase
 from nexthos_testing.world import NOW, World, running
 
 

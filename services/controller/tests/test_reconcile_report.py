@@ -8,7 +8,7 @@ from nexthos_controller.reconcile import (
     decide,
     report,
 )
-from nexthos_shared.models import ConditionType, Traits
+from nexthos_shared.model import ConditionType, Traits
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import NOW, World, condition, entry, running, view
 

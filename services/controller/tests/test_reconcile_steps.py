@@ -12,7 +12,7 @@ from nexthos_controller.reconcile import (
     Stop,
     decide,
 )
-from nexthos_shared.models import ConditionType, Phase, read_entry
+from nexthos_shared.model import ConditionType, Phase, read_entry
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D2, NOW, condition, entry, running
 

@@ -10,7 +10,7 @@ from nexthos_controller.reconcile import (
     ConfigFacts,
     decide,
 )
-from nexthos_shared.models import ConditionType, Memory, Phase, read_entry
+from nexthos_shared.model import ConditionType, Memory, Phase, read_entry
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D1, D2, NOW, World, condition, entry, running
 

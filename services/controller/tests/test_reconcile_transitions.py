@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.contract import Exit
 from nexthos_controller.reconcile import decide, report
 from nexthos_controller.reconcile.transitions import deletion, transitions
-from nexthos_shared.models import EventType, PipelineStatus
+from nexthos_shared.model import EventType, PipelineStatus
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import NOW, World, entry, view
 

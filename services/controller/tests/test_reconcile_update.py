@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nexthos_controller.reconcile import ConfigFacts, Start, decide, report
-from nexthos_shared.models import ConditionType, Phase, PipelineStatus
+from nexthos_shared.model import ConditionType, Phase, PipelineStatus
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D1, D2, NOW, World, condition, entry, running
 

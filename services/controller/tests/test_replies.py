@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from nexthos_controller.log_stream import MOST_FOLLOWERS
+from nexthos_controller.api.log_stream import MOST_FOLLOWERS
 from nexthos_testing.guarded import controller_user
 from nexthos_testing.house import Builder, House
 from nexthos_testing.log_reader import in_flight, log_reader

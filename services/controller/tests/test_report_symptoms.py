@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.base import SAYS
+from nexthos_controller.executors.contract import SAYS
 from nexthos_controller.reconcile.report import STARTS_WITHIN
 from nexthos_controller.reconcile.transitions import transitions
-from nexthos_shared.models import ConditionType, Phase, Traits
+from nexthos_shared.model import ConditionType, Phase, Traits
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import NOW, World, condition, running
 

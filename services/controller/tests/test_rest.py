@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_controller.desired import Brief, Desired
-from nexthos_controller.rest import Rest
-from nexthos_shared.stores import KvEntry
-from nexthos_shared.watch import Snapshot
+from nexthos_controller.cache.definitions import Brief, Desired
+from nexthos_controller.loop.unchanged import Rest
+from nexthos_shared.store import KvEntry
+from nexthos_shared.store.watch import Snapshot
 from nexthos_testing.house import Builder, House
 from nexthos_testing.wait import eventually
 

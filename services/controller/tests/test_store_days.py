@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from nats.errors import Error as NatsError
 from structlog.testing import capture_logs
 
-from nexthos_controller import app, feeds
-from nexthos_controller.book import ATTEMPTS
-from nexthos_controller.desired import Desired
+from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.executors.fake import FakeWorld
-from nexthos_shared.models import ConditionType
+from nexthos_controller.lifecycle import app
+from nexthos_controller.loop import sources as feeds
+from nexthos_controller.status.store import ATTEMPTS
+from nexthos_shared.model import ConditionType
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores import Bucket, KvEntry
-from nexthos_shared.watch import Snapshot
+from nexthos_shared.store import Bucket, KvEntry
+from nexthos_shared.store.watch import Snapshot
 from nexthos_testing.field import Field
 from nexthos_testing.house import Builder, House, condition
 from nexthos_testing.nats import NatsServer

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors import delivery
-from nexthos_controller.executors.base import SAYS
+from nexthos_controller.executors.contract import SAYS
+from nexthos_controller.executors.shared import delivery
 from nexthos_controller.executors.streams import watch
 from nexthos_shared.reasons import Reason
 from nexthos_testing.nats import NatsServer, free_port
@@ -160,7 +160,7 @@ async def test_a_dynamic_input_whose_messages_flow_is_ready(process_rig):
     ],
 )
 async def test_what_is_ready_while_every_message_fails_says_so(either, rest, words, monkeypatch):
-    monkeypatch.setattr("nexthos_controller.executors.heard.LASTS", 1.0)
+    monkeypatch.setattr("nexthos_controller.executors.shared.log_symptoms.LASTS", 1.0)
     config = f"input: {{generate: {{mapping: 'root = {{}}', interval: 100ms}}}}\n{rest}"
     spec = either.spec("orders", config=config.encode())
     await either.executor.start(spec, 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller import usage
+from nexthos_controller.api import usage
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_testing.house import CONFIG, Builder, House
 from nexthos_testing.nats import NatsServer

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nexthos_controller.workqueue import LAST_BACKOFF, WorkQueue, backoff
+from nexthos_controller.loop.workqueue import LAST_BACKOFF, WorkQueue, backoff
 from nexthos_shared.errors import StoreUnavailable
 
 PATIENCE = 5.0  # seconds; a condition that takes longer is a failure

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nexthos_shared.names import digest_of
-from nexthos_shared.nats_client import ConnectOptions
+from nexthos_shared.nats.connection import ConnectOptions
 from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer, free_port
 from nexthos_testing.wait import eventually

@@ -7,7 +7,7 @@ import pytest
 
 from nexthos_runner.arguments import answer
 from nexthos_runner.settings import VARIABLES
-from nexthos_shared.exits import SENTENCES, Exit
+from nexthos_shared.exit_codes import SENTENCES, Exit
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.credentials import Operator
 from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer

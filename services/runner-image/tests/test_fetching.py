@@ -13,12 +13,12 @@ import sys
 import pytest
 
 from nexthos_shared.engine import last_error
-from nexthos_shared.exits import Exit, reason_of
+from nexthos_shared.exit_codes import Exit, reason_of
 from nexthos_shared.names import Names, digest_of
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.objects import MAX_CONFIG_BYTES
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Reason
-from nexthos_shared.stores import Store
+from nexthos_shared.store import Store
 from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer, free_port
 

@@ -10,7 +10,7 @@ import pytest
 from nexthos_runner import files
 from nexthos_runner.failed import Failed
 from nexthos_runner.folder import Folder
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 from nexthos_shared.names import digest_of
 
 CONFIG = b"input: {stdin: {}}\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 from nexthos_testing.wait import eventually
 
 THREE = (

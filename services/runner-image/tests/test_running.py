@@ -15,7 +15,7 @@ import pytest
 from nexthos_runner import launch, settings
 from nexthos_runner.folder import Folder
 from nexthos_shared.engine import EngineProfile, is_ready, scrape
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 from nexthos_shared.names import digest_of
 from nexthos_testing.credentials import Operator
 from nexthos_testing.guarded import ANYBODYS

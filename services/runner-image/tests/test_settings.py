@@ -7,7 +7,7 @@ import pytest
 
 from nexthos_runner import settings
 from nexthos_runner.failed import Failed
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 LEAST = {"NEXTHOS_PIPELINE": "orders", "NEXTHOS_VERSION": "3"}
 

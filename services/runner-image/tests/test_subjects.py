@@ -6,7 +6,7 @@ import pytest
 
 from nexthos_runner.failed import Failed
 from nexthos_runner.wire import Wire
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 
 @pytest.mark.fault(102)

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from nexthos_controller.executors.docker.archive import packed
-from nexthos_shared.models import ConditionType
+from nexthos_shared.model import ConditionType
 from nexthos_shared.reasons import Reason
 from nexthos_testing.docker import RUNNER
 from nexthos_testing.dockyard import Dockyard, dockyard

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_shared.models import ConditionType
+from nexthos_shared.model import ConditionType
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import engine_processes
 from nexthos_testing.docker import Hands

@@ -10,7 +10,7 @@ import pytest
 from docker.errors import APIError
 
 from nexthos_controller.executors.docker.labels import MADE
-from nexthos_shared.models import ConditionType
+from nexthos_shared.model import ConditionType
 from nexthos_shared.reasons import Reason
 from nexthos_testing.docker import RUNNER
 from nexthos_testing.dockyard import Dockyard

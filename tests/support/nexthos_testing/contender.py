@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from unittest.mock import AsyncMock
 
-from nexthos_controller.lease import Lease, boottime
+from nexthos_controller.election.lease import Lease, boottime
 from nexthos_shared.errors import LeaseLost
 from nexthos_shared.names import LEASE_KEY
-from nexthos_shared.stores import Bucket, Store
+from nexthos_shared.store import Bucket, Store
 from nexthos_testing.wait import eventually
 
 TTL = 1.0  # seconds

@@ -12,16 +12,16 @@ from typing import Literal, Self
 import pytest
 from docker.errors import NotFound
 
-from nexthos_controller.executors import probe
-from nexthos_controller.executors.base import Execution, Executor, ExecutorContext, Owner, Spec
+from nexthos_controller.executors.contract import Execution, Executor, ExecutorContext, Owner, Spec
 from nexthos_controller.executors.docker import DockerExecutor, ending
 from nexthos_controller.executors.docker.archive import packed
 from nexthos_controller.executors.docker.daemon import Daemon
 from nexthos_controller.executors.docker.labels import INSTALLATION
+from nexthos_controller.executors.shared import probe
 from nexthos_shared.errors import StartFailed
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 from nexthos_testing.docker import RUNNER, SOCKET, Hands, need_docker, puppet_image
 from nexthos_testing.handing_out import handing_out
 from nexthos_testing.nats import NatsServer

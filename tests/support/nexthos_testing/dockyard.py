@@ -18,7 +18,7 @@ from docker.errors import APIError, NotFound
 from nats import connect as nats_connect
 from nats.errors import Error as NatsError
 
-from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.names import Names
 from nexthos_shared.reasons import Reason
 from nexthos_testing.controller import CONTROLLER, ControllerProcess, kill_leftovers

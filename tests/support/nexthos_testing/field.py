@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
 from pydantic import ValidationError
 
-from nexthos_shared.models import Event, Phase, PipelineStatus
+from nexthos_shared.model import Event, Phase, PipelineStatus
 from nexthos_shared.names import Names, config_object
 from nexthos_shared.reasons import Reason
 from nexthos_testing.wait import eventually

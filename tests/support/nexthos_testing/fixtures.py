@@ -13,10 +13,10 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from nexthos_controller.logs import console_renderer
+from nexthos_controller.runtime.logs import console_renderer
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, Link, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, Link, connect
+from nexthos_shared.store import Store
 from nexthos_testing import guarded
 from nexthos_testing.docker import need_docker
 from nexthos_testing.nats import NatsServer

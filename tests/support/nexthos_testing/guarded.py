@@ -12,10 +12,10 @@ import secrets
 from collections.abc import Iterable
 from itertools import count
 
-from nexthos_cli.granting import as_conf
+from nexthos_cli.output.grants import as_conf
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions
-from nexthos_shared.rights import Asked, Rights, rights
+from nexthos_shared.nats.connection import ConnectOptions
+from nexthos_shared.nats.rights import Asked, Rights, rights
 
 MOST = 1500  # namespaces in one session
 ALSO = ("soak",)  # those of programs that are no tests, on every server

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from nexthos_controller.endpoint import Endpoint
-from nexthos_controller.handout import Handout
-from nexthos_controller.reply import Replies
-from nexthos_controller.service import Service
+from nexthos_controller.api.config_parts import Handout
+from nexthos_controller.api.endpoint import Endpoint
+from nexthos_controller.api.service import Service
+from nexthos_controller.runtime.replies import Replies
 from nexthos_shared.names import Names
-from nexthos_shared.nats_client import ConnectOptions, connect
-from nexthos_shared.stores import Store
+from nexthos_shared.nats.connection import ConnectOptions, connect
+from nexthos_shared.store import Store
 
 
 @dataclass(frozen=True)

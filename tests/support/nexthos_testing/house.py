@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nexthos_controller.app import Running, running_controller
-from nexthos_controller.executors.base import Execution, ExecutorContext, Spec
+from nexthos_controller.executors.contract import Execution, ExecutorContext, Spec
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
+from nexthos_controller.lifecycle.app import Running, running_controller
 from nexthos_controller.settings import Settings
-from nexthos_shared.models import ConditionType, PipelineStatus
+from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.reasons import Reason
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.guarded import options_for

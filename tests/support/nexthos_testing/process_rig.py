@@ -12,14 +12,10 @@ from typing import Literal, Self
 
 import pytest
 
-from nexthos_controller.executors import probe
-from nexthos_controller.executors.base import (
-    Execution,
-    Executor,
-    Owner,
-)
-from nexthos_controller.executors.machine import ending, processes
+from nexthos_controller.executors.contract import Execution, Executor, Owner
+from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.process import ProcessExecutor
+from nexthos_controller.executors.shared import probe
 from nexthos_testing.rig import Rig
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from nexthos_controller.executors.base import ExecutorContext, Owner
+from nexthos_controller.executors.contract import ExecutorContext, Owner
 from nexthos_testing.docker import PUPPET, RUNNER, SOCKET
 from nexthos_testing.docker_rig import DockerRig
 from nexthos_testing.socket_proxy import compiled, proxy_before

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from nexthos_controller.executors.base import (
+from nexthos_controller.executors.contract import (
     Connection,
     Execution,
     Executor,
@@ -27,7 +27,7 @@ from nexthos_controller.executors.base import (
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import EngineMissing, NexthosError, StoreUnavailable
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_testing import puppet
 
 Behaviour = Literal["steady", "puppet", "stubborn", "disconnected"]

@@ -17,8 +17,8 @@ from typing import Any, Literal, Self
 
 import pytest
 
-from nexthos_controller.executors.base import Execution, Executor, ExecutorContext, Owner
-from nexthos_controller.executors.machine import ending, processes
+from nexthos_controller.executors.contract import Execution, Executor, ExecutorContext, Owner
+from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.streams import StreamsExecutor, endings, watch
 from nexthos_controller.executors.streams.api import USER
 from nexthos_testing import puppet_host

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from nexthos_shared.watch import Change, Snapshot
+from nexthos_shared.store.watch import Change, Snapshot
 from nexthos_testing.wait import eventually
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from nexthos_controller.executors.base import Execution, Exit
+from nexthos_controller.executors.contract import Execution, Exit
 from nexthos_controller.reconcile import (
     ConfigFacts,
     Decision,
@@ -19,7 +19,7 @@ from nexthos_controller.reconcile import (
     decide,
     report,
 )
-from nexthos_shared.models import ConditionType, Memory, Phase, PipelineStatus, read_entry
+from nexthos_shared.model import ConditionType, Memory, Phase, PipelineStatus, read_entry
 from nexthos_shared.reasons import Problem, Reason
 
 NOW = 1_000_000.0

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_places
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
-from nexthos_cli.printing import confirm
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_places
+from nexthos_cli.command.options import output, verb
+from nexthos_cli.output.printing import confirm
 
 if TYPE_CHECKING:
-    from nexthos_cli.places import Resident
+    from nexthos_cli.pipelines.places import Resident
 
 SHOWN = 20  # pipelines that are listed one by one
 
@@ -36,7 +36,7 @@ def abandon(app: App, place: str, undo: bool, force: bool, yes: bool) -> None:
 
 async def _abandon(app: App, place: str, *, force: bool, yes: bool) -> None:
     async with app.store() as store:
-        from nexthos_cli.places import control_key, declaration, read_abandoned, residents
+        from nexthos_cli.pipelines.places import control_key, declaration, read_abandoned, residents
 
         stored = await store.control.get(control_key(place))
         by_place = residents(await store.statuses.snapshot())
@@ -56,7 +56,7 @@ async def _abandon(app: App, place: str, *, force: bool, yes: bool) -> None:
 
 async def _undo(app: App, place: str) -> None:
     async with app.store() as store:
-        from nexthos_cli.places import control_key, read_abandoned, residents
+        from nexthos_cli.pipelines.places import control_key, read_abandoned, residents
         from nexthos_shared.errors import NotFound
 
         found = read_abandoned(await store.control.get(control_key(place)))
@@ -88,8 +88,8 @@ def _warn(app: App, place: str, there: Sequence[Resident]) -> None:
 
 
 def _tell(app: App, place: str, action: str, there: Sequence[Resident]) -> None:
-    from nexthos_cli.output import AbandonOutput
-    from nexthos_cli.render import structured
+    from nexthos_cli.output.models import AbandonOutput
+    from nexthos_cli.output.render import structured
 
     ids = [one.id for one in there]
     model = AbandonOutput.model_validate({"place": place, "action": action, "pipelines": ids})

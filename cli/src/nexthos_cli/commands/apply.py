@@ -6,8 +6,8 @@ import os
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, variables, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, variables, verb, waiting
 
 
 @verb("apply")
@@ -38,8 +38,8 @@ def apply(
     Examples:  nexthos apply orders.yaml --wait;  nexthos apply pipelines/ -e REGION=eu;
     nexthos get orders -o yaml | nexthos apply -
     """
-    from nexthos_cli.application import Application
-    from nexthos_cli.variables import read_variables
+    from nexthos_cli.apply.run import Application
+    from nexthos_cli.manifest.variables import read_variables
 
     named = [*paths, *files]
     if not named:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
-from nexthos_cli.printing import echo
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, verb
+from nexthos_cli.output.printing import echo
 
 
 @verb("auth")
@@ -29,10 +29,10 @@ def auth(
     Roles: controller; runner ID; viewer; author [ID]. Nothing is asked or changed. What is not printed
     is refused by NATS.
     """
-    from nexthos_cli.granting import as_command, as_conf
-    from nexthos_cli.output import AuthOutput
-    from nexthos_cli.render import structured
-    from nexthos_shared.rights import Asked, rights
+    from nexthos_cli.output.grants import as_command, as_conf
+    from nexthos_cli.output.models import AuthOutput
+    from nexthos_cli.output.render import structured
+    from nexthos_shared.nats.rights import Asked, rights
 
     granted = rights(role, Asked(app.names, id or "", api, inbox))
     if structured(

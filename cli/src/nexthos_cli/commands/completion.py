@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from nexthos_cli.context import App
-from nexthos_cli.options import verb
-from nexthos_cli.printing import echo_raw
+from nexthos_cli.app import App
+from nexthos_cli.command.options import verb
+from nexthos_cli.output.printing import echo_raw
 
 
 @verb("completion")

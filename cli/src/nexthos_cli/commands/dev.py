@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import DurationType, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.options import DurationType, verb
 
 
 @verb("dev")
@@ -44,9 +44,9 @@ def dev(
     published became ready or completed.
     """
     from nexthos_cli.dev.running import Wishes, run
-    from nexthos_cli.terminal import console
-    from nexthos_controller.logs import configure_logs
-    from nexthos_shared.enduring import enduring_streams
+    from nexthos_cli.output.terminal import console
+    from nexthos_controller.runtime.logs import configure_logs
+    from nexthos_shared.process.stdio import enduring_streams
 
     options = app.options() if app.connection else None
     configure_logs("console", log_level)

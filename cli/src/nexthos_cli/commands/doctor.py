@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
-from nexthos_cli.printing import Coloured, echo
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, verb
+from nexthos_cli.output.printing import Coloured, echo
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import Check
+    from nexthos_cli.output.models import Check
 
 
 @verb("doctor")
@@ -26,9 +26,9 @@ def doctor(app: App) -> None:
 
 async def _doctor(app: App) -> None:
     app.options()
-    from nexthos_cli.diagnosis import diagnose
-    from nexthos_cli.output import DoctorOutput
-    from nexthos_cli.render import structured
+    from nexthos_cli.doctor.checks import diagnose
+    from nexthos_cli.output.models import DoctorOutput
+    from nexthos_cli.output.render import structured
 
     checks = []
     async for check in diagnose(app):
@@ -42,7 +42,7 @@ async def _doctor(app: App) -> None:
 
 
 def _show(check: Check) -> None:
-    from nexthos_cli.render import COLOURS, colours
+    from nexthos_cli.output.render import COLOURS, colours
 
     colour = COLOURS[check.result] if colours() else ""
     word = Coloured(f"{check.result:<4}", colour)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb, waiting
 
 
 @verb("draft")
@@ -19,10 +19,10 @@ def draft(
     wait: bool,
 ) -> None:
     """Stop pipelines and leave no trace of what ran; definition and configurations stay stored."""
-    from nexthos_cli.acting import Deed, act
-    from nexthos_cli.entries import set_status
-    from nexthos_cli.selection import Selection
-    from nexthos_shared.models import Wanted
+    from nexthos_cli.pipelines.act import Deed, act
+    from nexthos_cli.pipelines.entry import set_status
+    from nexthos_cli.pipelines.selection import Selection
+    from nexthos_shared.model import Wanted
 
     deed = Deed("draft", "drafted", set_status(Wanted.DRAFT), wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

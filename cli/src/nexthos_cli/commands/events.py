@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import DurationType, output, verb
-from nexthos_cli.printing import echo, echo_lines
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import DurationType, output, verb
+from nexthos_cli.output.printing import echo, echo_lines
 from nexthos_shared.printable import printable_json
 
 if TYPE_CHECKING:
-    from nexthos_shared.models import Event
-    from nexthos_shared.stores import Store
+    from nexthos_shared.model import Event
+    from nexthos_shared.store import Store
 
 HEADER = ("TIME", "PIPELINE", "REASON", "PHASE", "VERSION", "MESSAGE")
 DAY = 24 * 3600.0  # seconds
@@ -50,8 +50,8 @@ async def _events(app: App, key: str, moment: float, follow: bool, bad: bool) ->
         if follow:
             await _follow(app, store, key, moment, bad)
             return
-        from nexthos_cli.output import EventsOutput
-        from nexthos_cli.render import structured, table
+        from nexthos_cli.output.models import EventsOutput
+        from nexthos_cli.output.render import structured, table
 
         found = [e for e in await store.events.since(moment, key) if e.data.bad or not bad]
     if structured(app, EventsOutput(events=found)):
@@ -65,7 +65,7 @@ async def _events(app: App, key: str, moment: float, follow: bool, bad: bool) ->
 async def _follow(app: App, store: Store, key: str, moment: float, bad: bool) -> None:
     from contextlib import aclosing
 
-    from nexthos_shared.watch import follow_events
+    from nexthos_shared.store.watch import follow_events
 
     async with aclosing(follow_events(store.events, moment, key)) as found:
         async for event in found:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_reasons
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
-from nexthos_cli.printing import echo
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_reasons
+from nexthos_cli.command.options import output, verb
+from nexthos_cli.output.printing import echo
 
 if TYPE_CHECKING:
     from nexthos_shared.reasons import Reason
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @output("table", "json", "yaml")
 def explain(app: App, reason: str | None) -> None:
     """Tell what REASON means and what to do; without REASON, list them all."""
-    from nexthos_cli.output import ExplainedReason, ExplainOutput
-    from nexthos_cli.render import structured, table
+    from nexthos_cli.output.models import ExplainedReason, ExplainOutput
+    from nexthos_cli.output.render import structured, table
     from nexthos_shared.reasons import EXPLANATIONS
 
     asked_for = list(EXPLANATIONS) if reason is None else [_reason(reason)]

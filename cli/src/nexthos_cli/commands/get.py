@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb
-from nexthos_cli.printing import echo, echo_lines
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb
+from nexthos_cli.output.printing import echo, echo_lines
 from nexthos_shared.printable import printable_json
 
 
@@ -28,16 +28,16 @@ def get(
 
     With --config the configuration is part of it, so that it can be edited or moved elsewhere.
     """
-    from nexthos_cli.selection import Selection
+    from nexthos_cli.pipelines.selection import Selection
 
     chosen = Selection(ids, labels, everything, yes=True).checked()
     app.run(_get(app, chosen, with_config))
 
 
 async def _get(app: App, selection: Any, with_config: bool) -> None:
-    from nexthos_cli.export import manifest_of
-    from nexthos_cli.render import yaml_text
-    from nexthos_cli.selection import chosen
+    from nexthos_cli.manifest.export import manifest_of
+    from nexthos_cli.output.render import yaml_text
+    from nexthos_cli.pipelines.selection import chosen
 
     async with app.store() as store:
         keys = await chosen(store, selection, verb="get", write=False)

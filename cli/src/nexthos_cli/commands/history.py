@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import output, verb
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import HistoryOutput, RevisionOutput
-    from nexthos_cli.revisions import Revision
+    from nexthos_cli.output.models import HistoryOutput, RevisionOutput
+    from nexthos_cli.pipelines.history import Revision
 
 HEADER = ("REVISION", "AGE", "STATUS", "VERSION", "CHANGED")
 WIDE = ("REVISION", "TIME", "STATUS", "VERSION", "CHANGED")
@@ -34,10 +34,10 @@ def history(app: App, id: str) -> None:
 
 async def _history(app: App, key: str) -> None:
     async with app.store() as store:
-        from nexthos_cli.output import HistoryOutput
-        from nexthos_cli.render import structured
-        from nexthos_cli.revisions import kept
-        from nexthos_cli.selection import check_key
+        from nexthos_cli.output.models import HistoryOutput
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.pipelines.history import kept
+        from nexthos_cli.pipelines.selection import check_key
 
         revisions = await kept(store, check_key(key, write=False))
     model = HistoryOutput(id=key, revisions=[_model(revision) for revision in revisions])
@@ -46,7 +46,7 @@ async def _history(app: App, key: str) -> None:
 
 
 def _model(revision: Revision) -> RevisionOutput:
-    from nexthos_cli.output import RevisionOutput
+    from nexthos_cli.output.models import RevisionOutput
 
     entry, pipeline = revision.entry, revision.pipeline
     return RevisionOutput(
@@ -62,14 +62,14 @@ def _model(revision: Revision) -> RevisionOutput:
 
 
 def _show(app: App, model: HistoryOutput) -> None:
-    from nexthos_cli.render import table
+    from nexthos_cli.output.render import table
 
     wide, now = app.format == "wide", time.time()
     table(WIDE if wide else HEADER, [_row(one, wide, now) for one in model.revisions])
 
 
 def _row(one: RevisionOutput, wide: bool, now: float) -> list[str]:
-    from nexthos_cli.render import age
+    from nexthos_cli.output.render import age
 
     when = datetime.fromtimestamp(one.created).astimezone()
     shown = when.isoformat(sep=" ", timespec="seconds") if wide else age(max(now - one.created, 0))
@@ -78,7 +78,7 @@ def _row(one: RevisionOutput, wide: bool, now: float) -> list[str]:
 
 
 def _changed(one: RevisionOutput, wide: bool) -> str:
-    from nexthos_cli.differences import described
+    from nexthos_cli.output.differences import described
 
     if one.problem:
         return f"not understood: {' '.join(one.problem.split())}"

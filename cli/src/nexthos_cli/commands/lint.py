@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, variables, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, variables, verb
 
 if TYPE_CHECKING:
-    from nexthos_cli.checking import Checked
-    from nexthos_cli.manifest import Loaded
-    from nexthos_cli.output import LintOutput
+    from nexthos_cli.manifest.lint import Checked
+    from nexthos_cli.manifest.loader import Loaded
+    from nexthos_cli.output.models import LintOutput
 
 
 @verb("lint")
@@ -29,17 +29,17 @@ def lint(
     The engine is asked with the environment that it would get: NATS_URL as this command would connect,
     the manifest's `env`, -e and --env-file. Exit code 1 if anything is wrong.
     """
-    from nexthos_cli.variables import read_variables
+    from nexthos_cli.manifest.variables import read_variables
 
     app.run(_lint(app, paths, read_variables(env, env_files, os.environ)))
 
 
 async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
-    from nexthos_cli.checking import check
-    from nexthos_cli.failures import Refused
-    from nexthos_cli.manifest import load
-    from nexthos_cli.render import structured
-    from nexthos_cli.sources import read_sources
+    from nexthos_cli.errors import Refused
+    from nexthos_cli.manifest.lint import check
+    from nexthos_cli.manifest.loader import load
+    from nexthos_cli.manifest.sources import read_sources
+    from nexthos_cli.output.render import structured
     from nexthos_shared.engine import locate_engine
     from nexthos_shared.errors import NotFound
 
@@ -57,7 +57,7 @@ async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 def _show(app: App, loaded: Loaded, checked: Checked) -> None:
-    from nexthos_cli.failures import sentence
+    from nexthos_cli.errors import sentence
 
     for skipped in loaded.skipped:
         app.note(f"skipped {skipped.file}: {skipped.reason}")
@@ -71,7 +71,7 @@ def _show(app: App, loaded: Loaded, checked: Checked) -> None:
 
 
 def _model(loaded: Loaded, checked: Checked) -> LintOutput:
-    from nexthos_cli.output import LintedFile, LintOutput, SkippedFile, problem_output
+    from nexthos_cli.output.models import LintedFile, LintOutput, SkippedFile, problem_output
 
     problems = [*loaded.problems, *checked.problems]
     files = [

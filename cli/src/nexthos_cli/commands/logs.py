@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import DurationType, output, verb
-from nexthos_cli.printing import Coloured, echo, echo_raw
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import DurationType, output, verb
+from nexthos_cli.output.printing import Coloured, echo, echo_raw
 from nexthos_shared.printable import escaped_json
 
 if TYPE_CHECKING:
-    from nexthos_cli.log_reading import LogReading, Since
-    from nexthos_shared.models import LogsLine, LogsReply, LogsRequest
+    from nexthos_cli.remote.logs import LogReading, Since
+    from nexthos_shared.model import LogsLine, LogsReply, LogsRequest
 
 TAIL = 100  # lines, unless more are asked for or --since says how far to go back
 FIRST_WITHIN = 4.0  # seconds
@@ -60,8 +60,8 @@ def logs(
         raise click.UsageError(f"--raw prints lines, and -o {app.format} a document")
     if follow and app.structured:
         raise click.UsageError(f"-f goes on for ever, and -o {app.format} is one document")
-    from nexthos_cli.selection import check_key
-    from nexthos_shared.models import MOST_LINES, LogsRequest
+    from nexthos_cli.pipelines.selection import check_key
+    from nexthos_shared.model import MOST_LINES, LogsRequest
 
     if tail is None:
         tail = TAIL if since is None else MOST_LINES
@@ -72,7 +72,7 @@ def logs(
 
 async def _logs(app: App, request: LogsRequest, moment: float | None, *, raw: bool) -> None:
     async with app.link() as link:
-        from nexthos_cli.log_reading import LogReading, Since
+        from nexthos_cli.remote.logs import LogReading, Since
 
         within = FIRST_WITHIN if app.timeout is None else app.timeout
         async with LogReading(link, app.names, request, within) as reading:
@@ -83,8 +83,8 @@ async def _logs(app: App, request: LogsRequest, moment: float | None, *, raw: bo
 
 
 async def _document(app: App, reading: LogReading, since: Since) -> None:
-    from nexthos_cli.output import LogsOutput
-    from nexthos_cli.render import structured
+    from nexthos_cli.output.models import LogsOutput
+    from nexthos_cli.output.render import structured
 
     lines: list[LogsLine] = []
     dropped = 0
@@ -95,7 +95,7 @@ async def _document(app: App, reading: LogReading, since: Since) -> None:
 
 
 async def _print(app: App, reading: LogReading, since: Since, *, raw: bool) -> None:
-    from nexthos_cli.render import on_terminal
+    from nexthos_cli.output.render import on_terminal
 
     say = _say_raw if raw else _say_to_people if on_terminal() else _say
     async for reply in reading.replies():
@@ -124,8 +124,8 @@ def _say_raw(lines: Sequence[LogsLine], reply: LogsReply) -> None:
 
 
 def _say_to_people(lines: Sequence[LogsLine], reply: LogsReply) -> None:
-    from nexthos_cli.log_words import COLOURS, clock, read_log
-    from nexthos_cli.render import colours
+    from nexthos_cli.output.log_words import COLOURS, clock, read_log
+    from nexthos_cli.output.render import colours
 
     coloured = colours()
     for line in lines:
@@ -144,7 +144,7 @@ def _whose(line: LogsLine, reply: LogsReply) -> str:
 
 
 def _ended(reading: LogReading) -> str:
-    from nexthos_shared.models import LogsEnd
+    from nexthos_shared.model import LogsEnd
 
     key = reading.request.id
     match reading.end:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, verb
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import PipelineLine
-    from nexthos_shared.stores import KvEntry, Store
+    from nexthos_cli.output.models import PipelineLine
+    from nexthos_shared.store import KvEntry, Store
 
 PHASES = (
     "Draft",
@@ -48,7 +48,7 @@ def ls(app: App, watch: bool, labels: tuple[str, ...], phases: tuple[str, ...]) 
     WANTED is what is stored, PHASE what the controller reports. AGE counts from the last change of the
     definition. REASON is what to know first: `nexthos explain REASON`, `nexthos status ID`.
     """
-    from nexthos_cli.selection import read_labels
+    from nexthos_cli.pipelines.selection import read_labels
 
     wanted = read_labels(labels)
     if watch and app.structured:
@@ -58,9 +58,9 @@ def ls(app: App, watch: bool, labels: tuple[str, ...], phases: tuple[str, ...]) 
 
 async def _ls(app: App, labels: dict[str, str], phases: tuple[str, ...]) -> None:
     async with app.store() as store:
-        from nexthos_cli.lines import all_lines, matches
-        from nexthos_cli.output import LsOutput
-        from nexthos_cli.render import line_header, line_row, structured, table
+        from nexthos_cli.output.lines import all_lines, matches
+        from nexthos_cli.output.models import LsOutput
+        from nexthos_cli.output.render import line_header, line_row, structured, table
 
         found = await _both(store)
         lines = [ln for ln in all_lines(*found, time.time()) if matches(ln, labels, phases)]
@@ -93,7 +93,7 @@ def _remark(app: App, lines: list[PipelineLine]) -> None:
 
 
 async def _watch(app: App, labels: dict[str, str], phases: tuple[str, ...]) -> None:
-    from nexthos_cli.watching import watch_lines
+    from nexthos_cli.output.live_list import watch_lines
 
     async with app.store() as store:
         await watch_lines(store, labels, phases, wide=app.format == "wide")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb, waiting
 
 
 @verb("pause")
@@ -22,10 +22,10 @@ def pause(
 
     Works whatever else of an entry is wrong. A later `apply` of a file without `status` leaves it paused.
     """
-    from nexthos_cli.acting import Deed, act
-    from nexthos_cli.entries import set_status
-    from nexthos_cli.selection import Selection
-    from nexthos_shared.models import Wanted
+    from nexthos_cli.pipelines.act import Deed, act
+    from nexthos_cli.pipelines.entry import set_status
+    from nexthos_cli.pipelines.selection import Selection
+    from nexthos_shared.model import Wanted
 
     deed = Deed("pause", "paused", set_status(Wanted.PAUSED), wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb, waiting
 
 
 @verb("publish")
@@ -26,10 +26,10 @@ def publish(
 
     A paused execution is resumed where its executor kept it. Everything else of the entry stays as it is.
     """
-    from nexthos_cli.acting import Deed, act
-    from nexthos_cli.entries import set_status
-    from nexthos_cli.selection import Selection
-    from nexthos_shared.models import Wanted
+    from nexthos_cli.pipelines.act import Deed, act
+    from nexthos_cli.pipelines.entry import set_status
+    from nexthos_cli.pipelines.selection import Selection
+    from nexthos_shared.model import Wanted
 
     deed = Deed("publish", "published", set_status(Wanted.PUBLISHED, version), wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import output, verb
 
 if TYPE_CHECKING:
-    from nexthos_shared.models import ReconcileReply
+    from nexthos_shared.model import ReconcileReply
 
 MARGIN = 2.0  # seconds beyond the controller's own waiting
 
@@ -29,11 +29,11 @@ def reconcile(app: App, id: str | None) -> None:
 
 async def _reconcile(app: App, id: str | None) -> None:
     async with app.link() as link:
-        from nexthos_cli.controller import ask
-        from nexthos_cli.output import ReconcileOutput
-        from nexthos_cli.render import structured
-        from nexthos_cli.selection import check_key
-        from nexthos_shared.models import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, ReconcileRequest
+        from nexthos_cli.output.models import ReconcileOutput
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.pipelines.selection import check_key
+        from nexthos_cli.remote.request import ask
+        from nexthos_shared.model import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, ReconcileRequest
 
         timeout = DEFAULT_TIMEOUT if app.timeout is None else app.timeout
         key, left = check_key(id, write=False) if id else None, timeout
@@ -61,7 +61,7 @@ def _show(app: App, reply: ReconcileReply) -> None:
 
 
 def _judge(reply: ReconcileReply, timeout: float) -> None:
-    from nexthos_cli.failures import NotInTime
+    from nexthos_cli.errors import NotInTime
     from nexthos_shared.reasons import Problem, Reason
 
     if reply.unsettled:

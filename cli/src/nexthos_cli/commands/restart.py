@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb, waiting
 
 
 @verb("restart")
@@ -23,9 +23,9 @@ def restart(
     It raises `restart_nonce` of the entry. What was refused after a rollback is tried once more, and a
     job that has ended runs again. Only what is published can be restarted; -l and --all skip the others.
     """
-    from nexthos_cli.acting import Deed, act
-    from nexthos_cli.entries import raise_nonce
-    from nexthos_cli.selection import Selection
+    from nexthos_cli.pipelines.act import Deed, act
+    from nexthos_cli.pipelines.entry import raise_nonce
+    from nexthos_cli.pipelines.selection import Selection
 
     deed = Deed("restart", "restarted", raise_nonce, wait=wait)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

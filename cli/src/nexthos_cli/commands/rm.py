@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb, waiting
 
 
 @verb("rm")
@@ -30,9 +30,9 @@ def rm(
     whose definition is gone without having been deleted (`Orphaned`), for example because its bucket
     was lost; a definition that came back meanwhile is left alone, and configurations stay.
     """
-    from nexthos_cli.acting import remove
-    from nexthos_cli.orphans import remove_orphans
-    from nexthos_cli.selection import Selection
+    from nexthos_cli.pipelines.act import remove
+    from nexthos_cli.pipelines.orphans import remove_orphans
+    from nexthos_cli.pipelines.selection import Selection
 
     if not orphans:
         chosen = Selection(ids, labels, everything, yes).checked()

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import output, verb, waiting
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import RollbackOutput, Waited
-    from nexthos_cli.revisions import WayBack
-    from nexthos_shared.stores import Store
+    from nexthos_cli.output.models import RollbackOutput, Waited
+    from nexthos_cli.pipelines.history import WayBack
+    from nexthos_shared.store import Store
 
 
 @verb("rollback")
@@ -45,10 +45,10 @@ async def _rollback(
     app: App, key: str, revision: int | None, version: str | None, dry_run: bool, wait: bool
 ) -> None:
     async with app.store() as store:
-        from nexthos_cli.progress import conclude, wait_and_show
-        from nexthos_cli.render import structured
-        from nexthos_cli.revisions import check_config, kept, way_back
-        from nexthos_cli.waiting import GOAL_OF, Target
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.pipelines.history import check_config, kept, way_back
+        from nexthos_cli.wait.progress import conclude, wait_and_show
+        from nexthos_cli.wait.wait import GOAL_OF, Target
         from nexthos_shared.names import check_id
 
         revisions = await kept(store, check_id(key))
@@ -79,7 +79,7 @@ async def _write(store: Store, key: str, way: WayBack) -> int:
 
 
 def _tell(app: App, key: str, way: WayBack, written: int) -> None:
-    from nexthos_cli.differences import described
+    from nexthos_cli.output.differences import described
 
     back_to = f"revision {way.back_to.number} (version {way.version or '-'})"
     changes = ", ".join(described(d) for d in way.changes)
@@ -94,7 +94,7 @@ def _tell(app: App, key: str, way: WayBack, written: int) -> None:
 
 
 def _model(key: str, way: WayBack, written: int, waited: Waited | None) -> RollbackOutput:
-    from nexthos_cli.output import RollbackOutput
+    from nexthos_cli.output.models import RollbackOutput
 
     return RollbackOutput(
         id=key,

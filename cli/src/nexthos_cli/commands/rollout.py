@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb
-from nexthos_cli.printing import confirm
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb
+from nexthos_cli.output.printing import confirm
 
 if TYPE_CHECKING:
-    from nexthos_cli.renewing import Rollout
-    from nexthos_cli.selection import Selection
-    from nexthos_shared.stores import Store
+    from nexthos_cli.pipelines.rollout import Rollout
+    from nexthos_cli.pipelines.selection import Selection
+    from nexthos_shared.store import Store
 
 
 @verb("rollout")
@@ -54,7 +54,7 @@ def rollout(
     60s each) until it is ready. More failures than --max-failures end it with exit code 1; what was not
     begun runs on as it is.
     """
-    from nexthos_cli.selection import Selection
+    from nexthos_cli.pipelines.selection import Selection
 
     meant = Selection(ids, labels, everything or not (ids or labels), yes).checked()
     app.run(_rollout(app, meant, (max_parallel, max_failures), dry_run))
@@ -62,10 +62,10 @@ def rollout(
 
 async def _rollout(app: App, selection: Selection, pace: tuple[int, int], dry_run: bool) -> None:
     async with app.store() as store:
-        from nexthos_cli.failures import Refused
-        from nexthos_cli.output import Renewed, RolloutOutput
-        from nexthos_cli.render import structured
-        from nexthos_cli.renewing import Rollout
+        from nexthos_cli.errors import Refused
+        from nexthos_cli.output.models import Renewed, RolloutOutput
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.pipelines.rollout import Rollout
 
         found = await _outdated(app, store, selection)
         under_way = Rollout(app, store, *pace)
@@ -81,8 +81,8 @@ async def _rollout(app: App, selection: Selection, pace: tuple[int, int], dry_ru
 
 
 async def _outdated(app: App, store: Store, selection: Selection) -> dict[str, str]:
-    from nexthos_cli.renewing import outdated
-    from nexthos_cli.selection import chosen
+    from nexthos_cli.pipelines.rollout import outdated
+    from nexthos_cli.pipelines.selection import chosen
 
     keys = await chosen(store, replace(selection, yes=True), verb="renew", write=True)
     found = outdated(await store.statuses.snapshot())

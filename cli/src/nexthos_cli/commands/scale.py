@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb, waiting
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb, waiting
 
 MOST = 100  # as the definition allows
 
@@ -34,9 +34,9 @@ def scale(
 
     A job has one replica. A later `apply` of a file that says otherwise undoes it, and says so.
     """
-    from nexthos_cli.acting import Deed, act
-    from nexthos_cli.entries import set_replicas
-    from nexthos_cli.selection import Selection
+    from nexthos_cli.pipelines.act import Deed, act
+    from nexthos_cli.pipelines.entry import set_replicas
+    from nexthos_cli.pipelines.selection import Selection
 
     if replicas == 0:
         raise click.UsageError("0 replicas is what `nexthos pause` is for")

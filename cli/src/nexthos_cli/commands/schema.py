@@ -7,9 +7,9 @@ import difflib
 import click
 from click.shell_completion import CompletionItem
 
-from nexthos_cli.context import App
-from nexthos_cli.options import verb
-from nexthos_cli.printing import echo, echo_lines
+from nexthos_cli.app import App
+from nexthos_cli.command.options import verb
+from nexthos_cli.output.printing import echo, echo_lines
 from nexthos_shared.printable import printable_json
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, verb
 
 if TYPE_CHECKING:
     from nexthos_shared.errors import NexthosError
-    from nexthos_shared.stores import Store
+    from nexthos_shared.store import Store
 
 
 def installation_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -25,7 +25,7 @@ def installation_id(_: click.Context, __: click.Parameter, value: str | None) ->
 
 def size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """Bytes. Raises BadParameter for what is none."""
-    from nexthos_shared.models.quantities import parse_memory
+    from nexthos_shared.model.quantities import parse_memory
 
     try:
         return None if value is None else parse_memory(int(value) if value.isdecimal() else value)
@@ -66,12 +66,12 @@ def setup(app: App, replicas: int, installation: str | None, max_bytes: int | No
 
 
 async def _setup(app: App, replicas: int, installation: str | None, max_bytes: int | None) -> None:
-    from nexthos_cli.output import SetupOutput
-    from nexthos_cli.render import structured
+    from nexthos_cli.output.models import SetupOutput
+    from nexthos_cli.output.render import structured
 
     names = app.names
     async with app.link() as link:
-        from nexthos_shared.stores import Store
+        from nexthos_shared.store import Store
 
         store = Store.of(link, names)
         made = await store.setup(replicas, installation, max_bytes or -1)

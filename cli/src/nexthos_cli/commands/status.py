@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import output, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import output, verb
 
 if TYPE_CHECKING:
-    from nexthos_shared.models import Event
-    from nexthos_shared.stores import Store
+    from nexthos_shared.model import Event
+    from nexthos_shared.store import Store
 
 LAST_EVENTS = 8
 TRIES = 8  # requests are shared out among all controllers; the one that acts knows most
@@ -31,10 +31,10 @@ def status(app: App, id: str | None) -> None:
 
 async def _pipeline(app: App, key: str) -> None:
     async with app.store() as store:
-        from nexthos_cli.description import pipeline_reply, show_pipeline
-        from nexthos_cli.output import StatusOutput
-        from nexthos_cli.render import structured
-        from nexthos_cli.selection import check_key
+        from nexthos_cli.output.description import pipeline_reply, show_pipeline
+        from nexthos_cli.output.models import StatusOutput
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.pipelines.selection import check_key
 
         entry, reported = (
             await store.pipelines.get(check_key(key, write=False)),
@@ -49,7 +49,7 @@ async def _pipeline(app: App, key: str) -> None:
 
 async def _is_led(store: Store) -> bool:
     """Whether a controller acts; True where that can't be read: nothing is said of it then."""
-    from nexthos_cli.survey import is_held
+    from nexthos_cli.doctor.store_checks import is_held
     from nexthos_shared.errors import NexthosError
     from nexthos_shared.names import LEASE_KEY
 
@@ -72,11 +72,11 @@ async def _last_events(store: Store, key: str) -> list[Event]:
 
 async def _controller(app: App) -> None:
     async with app.link() as link:
-        from nexthos_cli.controller import ask
-        from nexthos_cli.description import show_controller
-        from nexthos_cli.output import StatusOutput
-        from nexthos_cli.render import structured
-        from nexthos_shared.models import ControllerReply, StatusRequest
+        from nexthos_cli.output.description import show_controller
+        from nexthos_cli.output.models import StatusOutput
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.remote.request import ask
+        from nexthos_shared.model import ControllerReply, StatusRequest
 
         timeout = 4.0 if app.timeout is None else app.timeout
         for _ in range(TRIES):

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.completing import complete_ids
-from nexthos_cli.context import App
-from nexthos_cli.options import DurationType, output, verb
-from nexthos_cli.printing import echo
+from nexthos_cli.app import App
+from nexthos_cli.command.completion import complete_ids
+from nexthos_cli.command.options import DurationType, output, verb
+from nexthos_cli.output.printing import echo
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import TopLine, TopOutput
-    from nexthos_shared.models import Usage
-    from nexthos_shared.nats_client import Link
+    from nexthos_cli.output.models import TopLine, TopOutput
+    from nexthos_shared.model import Usage
+    from nexthos_shared.nats.connection import Link
 
 COLUMNS = (
     *("ID", "PHASE", "READY", "CPU%", "MEMORY", "IN/s", "OUT/s", "ERRORS/s"),
@@ -67,8 +67,8 @@ def top(
     ERRORS count since the engines' start. A dash is what is not known: nothing runs, or the
     configuration sends its metrics elsewhere.
     """
-    from nexthos_cli.render import on_terminal
-    from nexthos_cli.selection import check_key, read_labels
+    from nexthos_cli.output.render import on_terminal
+    from nexthos_cli.pipelines.selection import check_key, read_labels
 
     if every < 0.1:
         raise click.UsageError("--every: at least 100ms")
@@ -101,7 +101,7 @@ class Watched:
 
     def lines(self, now: Sample) -> list[TopLine] | None:
         """What `now` says after those before it; None of the first."""
-        from nexthos_cli.rates import WINDOW, top_lines
+        from nexthos_cli.output.rates import WINDOW, top_lines
 
         while self._past and now.at - self._past[0].at > WINDOW and len(self._past) > 1:
             self._past.popleft()
@@ -123,8 +123,8 @@ async def _top(
     count: int | None,
 ) -> None:
     async with app.link() as link:
-        from nexthos_cli.output import TopOutput
-        from nexthos_cli.render import on_terminal, structured
+        from nexthos_cli.output.models import TopOutput
+        from nexthos_cli.output.render import on_terminal, structured
 
         samples, watched = _samples(app, link, ids, labels, every), Watched(sort)
         if on_terminal() and not app.structured and count != 1:
@@ -154,8 +154,8 @@ async def _samples(
 
 
 async def _sample(app: App, link: Link, ids: Sequence[str], labels: dict[str, str]) -> Sample:
-    from nexthos_cli.controller import ask
-    from nexthos_shared.models import UsageReply, UsageRequest
+    from nexthos_cli.remote.request import ask
+    from nexthos_shared.model import UsageReply, UsageRequest
 
     within = ANSWER_WITHIN if app.timeout is None else app.timeout
     found: dict[str, Usage] = {}
@@ -173,7 +173,7 @@ async def _sample(app: App, link: Link, ids: Sequence[str], labels: dict[str, st
 async def _redraw(samples: AsyncIterator[Sample], watched: Watched, count: int | None) -> None:
     from rich.live import Live
 
-    from nexthos_cli.render import console, live_table
+    from nexthos_cli.output.render import console, live_table
 
     shown = 0
     terminal = console()
@@ -195,7 +195,7 @@ async def _redraw(samples: AsyncIterator[Sample], watched: Watched, count: int |
 
 
 def _show(app: App, output: TopOutput, *, first: bool) -> None:
-    from nexthos_cli.render import table
+    from nexthos_cli.output.render import table
 
     lines = output.pipelines
     if not lines:

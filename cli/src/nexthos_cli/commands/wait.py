@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.context import App
-from nexthos_cli.options import output, selection, verb
+from nexthos_cli.app import App
+from nexthos_cli.command.options import output, selection, verb
 
 if TYPE_CHECKING:
-    from nexthos_cli.output import Goal
-    from nexthos_cli.selection import Selection
-    from nexthos_cli.waiting import Target
-    from nexthos_shared.stores import Store
+    from nexthos_cli.output.models import Goal
+    from nexthos_cli.pipelines.selection import Selection
+    from nexthos_cli.wait.wait import Target
+    from nexthos_shared.store import Store
 
 GOALS = ("ready", "paused", "draft", "completed", "deleted")
 
@@ -42,16 +42,16 @@ def wait(
     It is the state that is judged, for the definition that is stored now. Exit code 1 as soon as it
     can't come true, 4 if it is not there in time.
     """
-    from nexthos_cli.selection import Selection
+    from nexthos_cli.pipelines.selection import Selection
 
     app.run(_wait(app, Selection(ids, labels, everything, yes=True).checked(), goal))
 
 
 async def _wait(app: App, selection: Selection, goal: Goal) -> None:
     async with app.store() as store:
-        from nexthos_cli.output import WaitedFor, WaitOutput
-        from nexthos_cli.progress import conclude, wait_and_show
-        from nexthos_cli.render import structured
+        from nexthos_cli.output.models import WaitedFor, WaitOutput
+        from nexthos_cli.output.render import structured
+        from nexthos_cli.wait.progress import conclude, wait_and_show
 
         waiting = await wait_and_show(app, store, await _targets(store, selection, goal))
     found = [
@@ -62,9 +62,9 @@ async def _wait(app: App, selection: Selection, goal: Goal) -> None:
 
 
 async def _targets(store: Store, selection: Selection, goal: Goal) -> dict[str, Target]:
-    from nexthos_cli.selection import check_key, chosen
-    from nexthos_cli.waiting import Target
-    from nexthos_shared.models import read_entry
+    from nexthos_cli.pipelines.selection import check_key, chosen
+    from nexthos_cli.wait.wait import Target
+    from nexthos_shared.model import read_entry
 
     if goal == "deleted":
         named = [check_key(key, write=False) for key in selection.ids]

@@ -16,19 +16,19 @@ from pathlib import Path
 from watchfiles import Change as FileChange
 from watchfiles import awatch
 
-from nexthos_cli import resources
-from nexthos_cli.applying import plan_all, write_all
-from nexthos_cli.checking import check
+from nexthos_cli.apply.plan import describe
+from nexthos_cli.apply.write import plan_all, write_all
 from nexthos_cli.dev.brought import Brought
-from nexthos_cli.failures import sentence
-from nexthos_cli.manifest import Loaded, Manifest, load
-from nexthos_cli.planning import describe
-from nexthos_cli.sources import SUFFIXES, Source, read_sources
+from nexthos_cli.errors import sentence
+from nexthos_cli.manifest import resources
+from nexthos_cli.manifest.lint import check
+from nexthos_cli.manifest.loader import Loaded, Manifest, load
+from nexthos_cli.manifest.sources import SUFFIXES, Source, read_sources
 from nexthos_shared.engine import read_shape
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.nats_client import ConnectOptions
+from nexthos_shared.nats.connection import ConnectOptions
 from nexthos_shared.reasons import Problem
-from nexthos_shared.stores import Store
+from nexthos_shared.store import Store
 
 _PIPELINE = re.compile(rb"^(schema|input|output|pipeline|buffer)\s*:", re.MULTILINE)
 QUIET_FOR = 100  # milliseconds without another change: editors write a file in several steps

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nexthos_cli.dev.screen import pipelines_table, subjects_table
-from nexthos_cli.terminal import CleanConsole
-from nexthos_controller.desired import Desired
-from nexthos_controller.figures import Count
-from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_cli.output.terminal import CleanConsole
+from nexthos_controller.cache.definitions import Desired
+from nexthos_controller.telemetry.engine_metrics import Count
+from nexthos_shared.model import Phase, PipelineStatus
 
 DONE = {Phase.RUNNING, Phase.COMPLETED}
 

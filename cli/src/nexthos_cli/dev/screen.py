@@ -16,12 +16,12 @@ from rich.markup import escape as markup
 from rich.table import Table
 from rich.text import Text
 
-from nexthos_cli.log_words import read_log
-from nexthos_cli.render import COLOURS, live_table
-from nexthos_cli.terminal import CleanConsole
-from nexthos_controller.executors.base import LogLine
-from nexthos_controller.figures import Count
-from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_cli.output.log_words import read_log
+from nexthos_cli.output.render import COLOURS, live_table
+from nexthos_cli.output.terminal import CleanConsole
+from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.telemetry.engine_metrics import Count
+from nexthos_shared.model import Phase, PipelineStatus
 from nexthos_shared.printable import printable
 
 HEADER = ("PIPELINE", "PHASE", "READY", "VERSION", "IN", "OUT", "ERRORS", "RESTARTS", "REASON")

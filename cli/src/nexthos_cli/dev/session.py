@@ -19,13 +19,13 @@ from nexthos_cli.dev.folder import Folder
 from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
-from nexthos_controller.app import Running
-from nexthos_controller.desired import Desired
-from nexthos_controller.executors.base import Execution, Executor
-from nexthos_controller.site import Site
-from nexthos_controller.term import Term
+from nexthos_controller.cache.definitions import Desired
+from nexthos_controller.executors.contract import Execution, Executor
+from nexthos_controller.lifecycle.app import Running
+from nexthos_controller.lifecycle.term import Term
+from nexthos_controller.runtime.context import Site
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.models import PipelineStatus
+from nexthos_shared.model import PipelineStatus
 
 PULSE = 0.2  # seconds between looks at statuses and logs
 COUNT_EVERY = 1.0  # seconds between readings of the engines' metrics

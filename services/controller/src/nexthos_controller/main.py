@@ -12,12 +12,12 @@ from typing import NoReturn
 
 import click
 
-from nexthos_controller import garbage
-from nexthos_shared.enduring import enduring_streams
+from nexthos_controller.lifecycle import gc as garbage
 from nexthos_shared.errors import NexthosError, SettingsError
-from nexthos_shared.last_resorts import clean_last_resorts
-from nexthos_shared.lightly import import_lightly
 from nexthos_shared.printable import printable
+from nexthos_shared.process.last_resorts import clean_last_resorts
+from nexthos_shared.process.lightly import import_lightly
+from nexthos_shared.process.stdio import enduring_streams
 
 BOOT = 10.0  # seconds until a controller acts, or stands by
 
@@ -46,8 +46,8 @@ def _run_and_report() -> None:
     import_lightly()
     import structlog
 
-    from nexthos_controller.hardening import close_to_others
-    from nexthos_controller.logs import configure_logs
+    from nexthos_controller.runtime.hardening import close_to_others
+    from nexthos_controller.runtime.logs import configure_logs
     from nexthos_controller.settings import load_settings
 
     close_to_others()
@@ -80,11 +80,11 @@ def _allow_many_files() -> None:
 async def _run(settings: object) -> None:
     import structlog
 
-    from nexthos_controller.about import ask_about
-    from nexthos_controller.hardening import become_able, forget_secrets, risks_of
+    from nexthos_controller.runtime.hardening import become_able, forget_secrets, risks_of
+    from nexthos_controller.runtime.identity import ask_about
     from nexthos_controller.settings import Settings
-    from nexthos_shared.engine_user import engine_users_of
-    from nexthos_shared.nats_client import resolve
+    from nexthos_shared.nats.connection import resolve
+    from nexthos_shared.process.engine_user import engine_users_of
 
     assert isinstance(settings, Settings)
     _allow_many_files()
@@ -112,8 +112,8 @@ async def _run(settings: object) -> None:
         about = asyncio.create_task(ask_about(settings, options))
         try:
             # In a thread: the engine is started and answers in the 0.1 s that this takes.
-            await asyncio.to_thread(importlib.import_module, "nexthos_controller.app")
-            from nexthos_controller.app import running_controller
+            await asyncio.to_thread(importlib.import_module, "nexthos_controller.lifecycle.app")
+            from nexthos_controller.lifecycle.app import running_controller
 
             async with running_controller(settings, options, about=about) as running:
                 with suppress(TimeoutError):

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from nexthos_shared import names
 from nexthos_shared.errors import InvalidName, SettingsError
-from nexthos_shared.models.quantities import Duration
-from nexthos_shared.urls import has_credentials
+from nexthos_shared.model.quantities import Duration
+from nexthos_shared.nats.urls import has_credentials
 
 # Read by others than this model: the file's own name, engines of other parts, faults of tests.
 FOREIGN = {"NEXTHOS_CONFIG", "NEXTHOS_FAULT", "NEXTHOS_STORE_URL"}

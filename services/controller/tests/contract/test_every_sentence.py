@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from nexthos_controller.executors import base
+from nexthos_controller.executors import contract as base
 
 SPOKEN_ELSEWHERE = {
     "Rules for all methods",  # a heading

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_controller.executors.base import Connection
+from nexthos_controller.executors.contract import Connection
 from nexthos_shared.errors import CannotRunHere, ExecutorUnreachable
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason
 from nexthos_testing.rig import UNFIT, Rig
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.base import Connection, ExecutorContext, Owner, Spec
+from nexthos_controller.executors.contract import Connection, ExecutorContext, Owner, Spec
 from nexthos_controller.executors.docker import DockerExecutor
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason
 
 GIVEN = Pipeline.model_validate({"status": "published", "version": "1"}, strict=False)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.base import Connection, Owner, Spec
+from nexthos_controller.executors.contract import Connection, Owner, Spec
 from nexthos_controller.executors.docker.container import Image, Plan, altered
 from nexthos_controller.executors.docker.labels import MADE, Labels, read_labels
 from nexthos_controller.executors.docker.settings import DockerSettings, read_settings
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 
 DIGEST = f"sha256:{'a' * 64}"
 LABELS = Labels(

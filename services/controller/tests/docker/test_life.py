@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.base import Owner
+from nexthos_controller.executors.contract import Owner
 from nexthos_controller.executors.docker.exits import judge
 from nexthos_controller.executors.docker.labels import Labels
 from nexthos_controller.executors.docker.life import Life, nanoseconds, read_life
-from nexthos_shared import exits
+from nexthos_shared import exit_codes
 from nexthos_shared.reasons import Reason
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -144,13 +144,13 @@ def test_what_the_kernel_took_for_want_of_memory_is_told_so_whatever_else_happen
 
 
 @pytest.mark.fault(67)
-@pytest.mark.parametrize("code", [c for c in exits.Exit if c is not exits.Exit.ASKED])
+@pytest.mark.parametrize("code", [c for c in exit_codes.Exit if c is not exit_codes.Exit.ASKED])
 def test_each_code_of_the_runner_is_a_reason_with_its_last_words(code):
     silent = judge(replace(ENDED, code=int(code)), set(), [])
     spoken = judge(replace(ENDED, code=int(code)), set(), [line("the store said hidden things")])
     assert silent.problem is not None
     assert spoken.problem is not None
-    assert silent.problem.reason == spoken.problem.reason == exits.reason_of(code)
-    assert exits.SENTENCES[code] in silent.problem.message
+    assert silent.problem.reason == spoken.problem.reason == exit_codes.reason_of(code)
+    assert exit_codes.SENTENCES[code] in silent.problem.message
     assert "the store said" in spoken.problem.message
     assert "hidden" not in spoken.problem.message

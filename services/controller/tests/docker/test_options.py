@@ -12,7 +12,7 @@ from nexthos_controller.executors.docker.options import (
     volumes_of,
 )
 from nexthos_controller.executors.docker.settings import DockerSettings
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason
 
 ALLOWED = DockerSettings.model_validate(

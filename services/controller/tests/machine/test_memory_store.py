@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, InvalidName, StoreConflict
-from nexthos_shared.stores import Bucket, Configs, Store
+from nexthos_shared.store import Bucket, Configs, Store
 from nexthos_testing.machine.store import MemoryBucket, MemoryConfigs
 
 

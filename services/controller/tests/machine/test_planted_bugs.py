@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller import book, controller, pages
-from nexthos_controller.book import StatusBook
-from nexthos_controller.desired import Desired
-from nexthos_controller.executors.base import Executor
+from nexthos_controller.cache.definitions import Desired
+from nexthos_controller.cache.executions import Observed, Whereabouts, observe
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.fake import FakeExecutor
-from nexthos_controller.observe import Observed, Whereabouts, observe
+from nexthos_controller.loop import reconciler as controller
 from nexthos_controller.reconcile import (
     Decision,
     Remove,
@@ -31,8 +30,11 @@ from nexthos_controller.reconcile import (
     steps,
 )
 from nexthos_controller.reconcile import target as aiming
-from nexthos_shared.models import PipelineStatus, Wanted
-from nexthos_shared.stores import KvEntry
+from nexthos_controller.status import pages
+from nexthos_controller.status import store as book
+from nexthos_controller.status.store import StatusBook
+from nexthos_shared.model import PipelineStatus, Wanted
+from nexthos_shared.store import KvEntry
 from nexthos_testing.machine.acting import Acting
 from nexthos_testing.machine.judge import Violation
 from nexthos_testing.machine.machine import run

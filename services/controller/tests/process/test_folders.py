@@ -9,9 +9,9 @@ import shutil
 import pytest
 from structlog.testing import capture_logs
 
-from nexthos_controller.executors.base import Owner
-from nexthos_controller.executors.machine import place
-from nexthos_controller.executors.machine.folders import hidden_prefix
+from nexthos_controller.executors.contract import Owner
+from nexthos_controller.executors.local import place
+from nexthos_controller.executors.local.folders import hidden_prefix
 from nexthos_shared.errors import NameConflict, StartFailed
 from nexthos_testing.process_rig import ProcessRig, disk_full
 from nexthos_testing.wait import eventually

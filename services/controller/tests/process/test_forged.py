@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.machine.processes import process
+from nexthos_controller.executors.local.processes import process
 from nexthos_testing.process_rig import ProcessRig, leader
 from nexthos_testing.wait import eventually
 

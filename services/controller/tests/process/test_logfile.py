@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from nexthos_controller.executors.base import LogLine
-from nexthos_controller.executors.lines import read_line
-from nexthos_controller.executors.machine import logfile
+from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.executors.local import logfile
+from nexthos_controller.executors.shared.lines import read_line
 from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.wait import eventually
 

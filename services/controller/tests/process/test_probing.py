@@ -9,9 +9,9 @@ import socket
 
 import pytest
 
-from nexthos_controller.executors import ports
-from nexthos_controller.executors.probe import FIRST_PAUSE, LAST_PAUSE, _pause
 from nexthos_controller.executors.process import executor
+from nexthos_controller.executors.shared import ports
+from nexthos_controller.executors.shared.probe import FIRST_PAUSE, LAST_PAUSE, _pause
 from nexthos_shared.reasons import Reason
 from nexthos_testing.process_rig import ProcessRig
 from nexthos_testing.rig import SECRET

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.machine import deaths
-from nexthos_controller.executors.machine.processes import process
+from nexthos_controller.executors.local import deaths
+from nexthos_controller.executors.local.processes import process
 from nexthos_shared.reasons import Reason
 from nexthos_testing.process_rig import ProcessRig, leader
 from nexthos_testing.wait import eventually

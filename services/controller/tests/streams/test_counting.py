@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.executors.base import Execution
+from nexthos_controller.executors.contract import Execution
 from nexthos_controller.executors.streams.metrics import since
-from nexthos_controller.figures import read_figures
+from nexthos_controller.telemetry.engine_metrics import read_figures
 from nexthos_testing.streams_rig import StreamsRig
 from nexthos_testing.wait import eventually
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.base import Execution, Spec
-from nexthos_controller.executors.machine.processes import process
+from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.executors.local.processes import process
 from nexthos_controller.executors.streams import body, watch
 from nexthos_controller.executors.streams.api import USER
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed

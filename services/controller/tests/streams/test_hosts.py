@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.executors import ports
-from nexthos_controller.executors.base import Execution, Exit, Spec
+from nexthos_controller.executors.contract import Execution, Exit, Spec
+from nexthos_controller.executors.shared import ports
 from nexthos_controller.executors.streams import hosts
 from nexthos_shared.errors import (
     CannotRunHere,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.base import Execution, Spec
-from nexthos_controller.executors.machine.processes import process
-from nexthos_controller.executors.machine.shim import session_argv
+from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.executors.local.processes import process
+from nexthos_controller.executors.local.shim import session_argv
 from nexthos_controller.executors.streams.lost import label
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_testing.process_rig import ProcessRig, pids_below

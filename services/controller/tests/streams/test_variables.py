@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from nexthos_controller.executors.streams.variables import protect, substitute, unprotectable
+from nexthos_controller.executors.shared.variables import protect, substitute, unprotectable
 from nexthos_shared.engine import locate_engine
 from nexthos_testing.streams_rig import StreamsRig
 from nexthos_testing.wait import eventually

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from nexthos_runner.settings import VARIABLES
-from nexthos_shared.exits import SENTENCES, Exit
+from nexthos_shared.exit_codes import SENTENCES, Exit
 
 _EXAMPLE = """\
 example:

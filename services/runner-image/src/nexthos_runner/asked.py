@@ -11,7 +11,7 @@ import os
 import signal
 
 from nexthos_runner import log
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 # Python ignores these, and what is ignored stays so across an exec.

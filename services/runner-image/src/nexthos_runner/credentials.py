@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from nexthos_runner import files
 from nexthos_runner.failed import Failed
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 if TYPE_CHECKING:
     import ssl

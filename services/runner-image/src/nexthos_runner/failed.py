@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 
 class Failed(Exception):

@@ -16,9 +16,9 @@ from nexthos_runner.failed import Failed
 from nexthos_runner.settings import Settings
 from nexthos_runner.wire import Access, Away, Message, Wire
 from nexthos_shared import names
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 from nexthos_shared.names import Names, runner_inbox
-from nexthos_shared.objects import MAX_CONFIG_BYTES
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Reason
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds, doubling between two attempts

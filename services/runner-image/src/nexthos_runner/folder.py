@@ -15,8 +15,8 @@ from pathlib import Path
 from nexthos_runner import files
 from nexthos_runner.failed import Failed
 from nexthos_shared import names
-from nexthos_shared.exits import Exit
-from nexthos_shared.objects import MAX_CONFIG_BYTES
+from nexthos_shared.exit_codes import Exit
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 
 CONFIG = "config.yaml"
 METRICS = "metrics.prom"

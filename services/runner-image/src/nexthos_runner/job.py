@@ -76,7 +76,7 @@ def main() -> int:
         return run(sys.argv[1:])
     except OSError as error:
         from nexthos_runner import log
-        from nexthos_shared.exits import Exit
+        from nexthos_shared.exit_codes import Exit
 
         log.label(
             {name: os.environ.get(f"{SEAL}NEXTHOS_{name.upper()}", "") for name in log.LABELS}

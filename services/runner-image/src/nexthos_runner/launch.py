@@ -17,7 +17,7 @@ from nexthos_runner import asked, job
 from nexthos_runner.failed import Failed
 from nexthos_runner.folder import Folder
 from nexthos_runner.settings import Settings
-from nexthos_shared.engine.given import environment, overlay
+from nexthos_shared.engine.launch import environment, overlay
 from nexthos_shared.engine.profile import (
     ANSWER_TIMEOUT,
     ENGINE_NAME,
@@ -27,7 +27,7 @@ from nexthos_shared.engine.profile import (
     locate_engine,
 )
 from nexthos_shared.errors import EngineMissing, SettingsError
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 # Asking a binary what it is takes 30 ms at each start; these names are answer enough.
 _KNOWN: dict[str, Distribution] = {
@@ -93,7 +93,7 @@ def _told_by(binary: Path) -> Distribution:
 def _leaves_metrics(settings: Settings, content: bytes) -> bool:
     if settings.metrics is not None:
         return settings.metrics
-    from nexthos_shared.engine.shape import leaves_metrics
+    from nexthos_shared.engine.inspect import leaves_metrics
 
     return leaves_metrics(content)
 

@@ -1,7 +1,7 @@
 """The order of a start, and how it ends if there is no engine: `nexthos-runner`.
 
 Comes in: the environment. Goes out: an engine in this process's place, or an exit code of
-`nexthos_shared.exits` with one error line.
+`nexthos_shared.exit_codes` with one error line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nexthos_runner import asked, files, launch, log, settings
 from nexthos_runner.failed import Failed
 from nexthos_runner.folder import Folder
 from nexthos_shared import names
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
 
 
 def main() -> int:

@@ -17,8 +17,8 @@ from typing import TypeVar
 from nexthos_runner.failed import Failed
 from nexthos_shared import names
 from nexthos_shared.errors import InvalidName
-from nexthos_shared.exits import Exit
-from nexthos_shared.urls import DEFAULT_URL
+from nexthos_shared.exit_codes import Exit
+from nexthos_shared.nats.urls import DEFAULT_URL
 
 _T = TypeVar("_T")
 NATS_CA, NATS_CERT, NATS_KEY = "NATS_CA", "NATS_CERT", "NATS_KEY"

@@ -24,8 +24,8 @@ from urllib.parse import unquote, urlsplit
 
 from nexthos_runner import credentials
 from nexthos_runner.failed import Failed
-from nexthos_shared import urls
-from nexthos_shared.exits import Exit
+from nexthos_shared.exit_codes import Exit
+from nexthos_shared.nats import urls
 
 STEP_WITHIN = 2.0  # seconds for one connect, one greeting, one answer
 MAX_LINE = 64 * 1024  # bytes of an INFO: clusters list their servers there

@@ -21,8 +21,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nexthos_shared.engine.given import environment, overlay
     from nexthos_shared.engine.handling import handled
+    from nexthos_shared.engine.inspect import ConfigShape, read_shape
+    from nexthos_shared.engine.launch import environment, overlay
     from nexthos_shared.engine.linting import EMPTY, MAX_CONFIG_BYTES, is_empty, lint, refused
     from nexthos_shared.engine.messages import last_error
     from nexthos_shared.engine.profile import (
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         profile_of,
     )
     from nexthos_shared.engine.readiness import Readiness, Ready, is_ready, scrape
-    from nexthos_shared.engine.shape import ConfigShape, read_shape
 
 __all__ = [
     "EMPTY",
@@ -58,11 +58,11 @@ __all__ = [
     "scrape",
 ]
 
-# Loaded when asked for: the runner needs `given` and `profile` without asyncio, which takes as long as
+# Loaded when asked for: the runner needs `launch` and `profile` without asyncio, which takes as long as
 # all that it does. No module may bear the name of a function here, or it would take its place.
 _HOME = {
-    "environment": "given",
-    "overlay": "given",
+    "environment": "launch",
+    "overlay": "launch",
     "handled": "handling",
     "MAX_CONFIG_BYTES": "linting",
     "lint": "linting",
@@ -79,8 +79,8 @@ _HOME = {
     "Ready": "readiness",
     "is_ready": "readiness",
     "scrape": "readiness",
-    "ConfigShape": "shape",
-    "read_shape": "shape",
+    "ConfigShape": "inspect",
+    "read_shape": "inspect",
 }
 
 

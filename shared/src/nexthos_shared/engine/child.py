@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexthos_shared.engine_user import EngineUser
+from nexthos_shared.process.engine_user import EngineUser
 
 KEPT_BYTES = 64 * 1024  # of stdout and of stderr; the rest is read and dropped
 

@@ -20,8 +20,8 @@ from dataclasses import replace
 from typing import Any
 
 from nexthos_shared import names
-from nexthos_shared.foreign import read_object
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.untrusted_json import read_object
 
 MAX_MESSAGE = 2000  # characters
 _LOG_TAIL = 64 * 1024  # characters of a log that are looked at

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from nexthos_shared.engine.given import HTTP_USER
+from nexthos_shared.engine.launch import HTTP_USER
 
 Ready = Literal["ready", "not-ready", "not-ours", "down"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexthos_shared.engine import shape
+from nexthos_shared.engine import inspect as shape
 from nexthos_shared.reasons import Problem, Reason
 
 

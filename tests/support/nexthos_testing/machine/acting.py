@@ -15,21 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexthos_controller.book import StatusBook
-from nexthos_controller.controller import Controller
-from nexthos_controller.desired import Desired
-from nexthos_controller.eventlog import EventLog
-from nexthos_controller.executors.base import Connection, Executor, ExecutorContext, Spec
-from nexthos_controller.facts import Facts
+from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.configurations import Facts
+from nexthos_controller.cache.definitions import Desired
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext, Spec
+from nexthos_controller.loop.reconciler import Controller
+from nexthos_controller.loop.unchanged import Sight
 from nexthos_controller.reconcile import decide
-from nexthos_controller.rest import Sight
-from nexthos_controller.surroundings import Surroundings
+from nexthos_controller.status.events import EventLog
+from nexthos_controller.status.store import StatusBook
 from nexthos_shared.errors import LeaseLost, NexthosError
-from nexthos_shared.models import Entry
+from nexthos_shared.model import Entry
 from nexthos_shared.names import Names
 from nexthos_shared.reasons import Problem, Reason
-from nexthos_shared.stores import ConfigInfo, Events, KvEntry
-from nexthos_shared.watch import Change, Snapshot
+from nexthos_shared.store import ConfigInfo, Events, KvEntry
+from nexthos_shared.store.watch import Change, Snapshot
 from nexthos_testing.machine.store import NO_LINK
 from nexthos_testing.machine.world import BAD, WatchedExecutor
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from nexthos_controller.executors.base import Execution, Exit
+from nexthos_controller.executors.contract import Execution, Exit
 from nexthos_shared import names
-from nexthos_shared.models import Entry, Pipeline, Wanted
+from nexthos_shared.model import Entry, Pipeline, Wanted
 from nexthos_testing.machine.store import MemoryConfigs
 from nexthos_testing.machine.world import BAD, Life
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexthos_shared.models import Entry, Phase, Pipeline, PipelineStatus, Wanted
+from nexthos_shared.model import Entry, Phase, Pipeline, PipelineStatus, Wanted
 from nexthos_shared.reasons import Reason
 from nexthos_testing.machine.acting import Acting
 from nexthos_testing.machine.chronicle import matches

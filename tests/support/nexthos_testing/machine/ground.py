@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-from nexthos_controller.executors.base import Execution, Owner
+from nexthos_controller.executors.contract import Execution, Owner
 from nexthos_controller.executors.fake import Thing
-from nexthos_controller.instruments import Instruments
-from nexthos_shared.models import Entry, read_entry
-from nexthos_shared.stores import KvEntry
+from nexthos_controller.telemetry.instruments import Instruments
+from nexthos_shared.model import Entry, read_entry
+from nexthos_shared.store import KvEntry
 from nexthos_testing.machine.acting import LOOK
 from nexthos_testing.machine.chronicle import EXECUTORS, Chronicle
 from nexthos_testing.machine.clock import VirtualLoop

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pydantic import ValidationError
 
-from nexthos_controller.executors.base import Execution, Exit, Owner
+from nexthos_controller.executors.contract import Execution, Exit, Owner
 from nexthos_controller.executors.fake import Thing
-from nexthos_shared.models import Entry, PipelineStatus, Wanted
-from nexthos_shared.stores import KvEntry
+from nexthos_shared.model import Entry, PipelineStatus, Wanted
+from nexthos_shared.store import KvEntry
 from nexthos_testing.machine.acting import LOOK, Look
 from nexthos_testing.machine.chronicle import Chronicle, matches
 from nexthos_testing.machine.world import Life, WatchedWorld

@@ -12,9 +12,9 @@ from typing import TypeVar, cast
 
 from nexthos_shared import names
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, NexthosError, StoreConflict
-from nexthos_shared.nats_client import Link
-from nexthos_shared.stores import Bucket, ConfigInfo, Configs, KvEntry
-from nexthos_shared.stores.identity import Identity
+from nexthos_shared.nats.connection import Link
+from nexthos_shared.store import Bucket, ConfigInfo, Configs, KvEntry
+from nexthos_shared.store.identity import Identity
 
 T = TypeVar("T")
 NO_LINK = cast(Link, None)

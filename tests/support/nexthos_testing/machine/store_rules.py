@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from nexthos_shared.errors import StoreUnavailable
-from nexthos_shared.stores import KvEntry
+from nexthos_shared.store import KvEntry
 from nexthos_testing.machine.rules import KEYS, STEADY, Grounded, keys, numbers
 from nexthos_testing.machine.store import gone
 from nexthos_testing.machine.world import BAD

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nexthos_controller.executors.base import Spec
+from nexthos_controller.executors.contract import Spec
 from nexthos_controller.reconcile import update
 from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh, waits
 from nexthos_controller.reconcile.steps import is_over, sort_out, steps_towards
 from nexthos_controller.reconcile.target import aim
 from nexthos_controller.reconcile.view import Decision, Lint, Prepare, Start, Target, View
-from nexthos_shared.models import Accepted, Held, Memory, Place, Wanted
+from nexthos_shared.model import Accepted, Held, Memory, Place, Wanted
 from nexthos_shared.reasons import Reason
 
 WATCH_STARTING = 5.0  # seconds: hints of becoming ready may be lost, so look again meanwhile

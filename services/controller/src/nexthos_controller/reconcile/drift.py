@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nexthos_controller.reconcile.steps import Sorted
 from nexthos_controller.reconcile.view import Decision, View
-from nexthos_shared.models import Phase, PipelineStatus
+from nexthos_shared.model import Phase, PipelineStatus
 from nexthos_shared.reasons import Reason
 
 AT_REST = {Phase.DRAFT, Phase.PAUSED, Phase.COMPLETED, Phase.FAILED, Phase.INVALID}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from nexthos_controller.executors.base import Execution, Exit, Spec
-from nexthos_shared.models import Memory, Slot
+from nexthos_controller.executors.contract import Execution, Exit, Spec
+from nexthos_shared.model import Memory, Slot
 from nexthos_shared.reasons import Problem, Reason
 
 FIRST_DELAY = 1.0  # seconds, doubling with each end in a row

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nexthos_controller.executors.base import SAYS, Execution
+from nexthos_controller.executors.contract import SAYS, Execution
 from nexthos_controller.reconcile.drift import drifts
 from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER, waits
 from nexthos_controller.reconcile.steps import Sorted, sort_out
 from nexthos_controller.reconcile.update import broker_away, no_way_back
 from nexthos_controller.reconcile.view import Decision, View
-from nexthos_shared.models import (
+from nexthos_shared.model import (
     LISTED_EXECUTIONS,
     Condition,
     ConditionType,

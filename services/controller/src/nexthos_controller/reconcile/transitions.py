@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nexthos_shared.models import (
+from nexthos_shared.model import (
     Condition,
     ConditionType,
     EventData,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nexthos_controller.executors.base import Execution, Spec
+from nexthos_controller.executors.contract import Execution, Spec
 from nexthos_controller.reconcile.view import View
-from nexthos_shared.models import Accepted, Held, Memory, Readiness, Slot, format_duration
+from nexthos_shared.model import Accepted, Held, Memory, Readiness, Slot, format_duration
 from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
 

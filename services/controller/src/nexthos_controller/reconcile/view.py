@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nexthos_controller.executors.base import Execution, Spec
-from nexthos_shared.models import Entry, Memory, Place, Traits, Update
+from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_shared.model import Entry, Memory, Place, Traits, Update
 from nexthos_shared.reasons import Problem
 
 

@@ -12,9 +12,8 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors import given
-from nexthos_controller.executors.base import (
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import (
     Connection,
     Execution,
     Executor,
@@ -34,8 +33,9 @@ from nexthos_controller.executors.docker.life import PORT, Life
 from nexthos_controller.executors.docker.settings import read_settings
 from nexthos_controller.executors.docker.stock import Record, Stock
 from nexthos_controller.executors.docker.watch import Watch
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.shared import binding
+from nexthos_controller.executors.shared.hints import Hints
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_shared import engine, names
 from nexthos_shared.errors import (
     CannotRunHere,
@@ -45,10 +45,10 @@ from nexthos_shared.errors import (
     StartFailed,
     StillRunning,
 )
-from nexthos_shared.models import Pipeline
-from nexthos_shared.objects import MAX_CONFIG_BYTES
+from nexthos_shared.model import Pipeline
+from nexthos_shared.nats.urls import is_loopback
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
-from nexthos_shared.urls import is_loopback
 
 MOST_METRICS = 16 * 1024 * 1024  # bytes of what an engine left when it ended
 AS_FAST = 3  # times in a row that a hand may be faster in making a container
@@ -110,11 +110,11 @@ class DockerExecutor(Executor):
         """See base.py."""
         problems = []
         if definition.engine not in self._context.images:
-            problems.append(given.unknown_engine(definition.engine))
+            problems.append(binding.unknown_engine(definition.engine))
         if definition.connection not in self._context.connections:
-            problems.append(given.unknown_connection(definition.connection))
+            problems.append(binding.unknown_connection(definition.connection))
         if is_loopback(self._store().url) and self.settings.network != "host":
-            problems.append(given.cannot("executor", self._out_of_reach()))
+            problems.append(binding.cannot("executor", self._out_of_reach()))
         problems += variables.problems_of(definition.env)
         return [*problems, *options.problems_of(definition, self.settings)]
 
@@ -151,8 +151,8 @@ class DockerExecutor(Executor):
         named = {kind: name for key in before if " " in key for kind, name in [key.split(" ", 1)]}
         wanted = named.get("engine", "default")
         image = self._images.ids.get(self._context.images.get(wanted, ""))
-        today = given.made_with(self._context, wanted, image, named.get("connection", "default"))
-        return given.outdated(before, today)
+        today = binding.made_with(self._context, wanted, image, named.get("connection", "default"))
+        return binding.outdated(before, today)
 
     # ---- preparing
 
@@ -162,7 +162,7 @@ class DockerExecutor(Executor):
             await self._prepared(spec, replica)
 
     def _name(self, spec: Spec, replica: int) -> str:
-        return given.name_of(self._context, spec, replica)
+        return binding.name_of(self._context, spec, replica)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
@@ -196,7 +196,7 @@ class DockerExecutor(Executor):
         except Refused as error:
             if error.status != 409:
                 raise
-        faultpoints.reach("docker.created")
+        failpoints.reach("docker.created")
 
     @staticmethod
     def _created(plan: Plan) -> dict[str, Any]:
@@ -225,10 +225,10 @@ class DockerExecutor(Executor):
         definition = spec.definition
         name = self._context.images.get(definition.engine)
         if name is None:
-            words = given.unknown_engine(definition.engine).message
+            words = binding.unknown_engine(definition.engine).message
             raise EngineMissing(words, reason=Reason.UNKNOWN_ENGINE, field="engine")
         image = await self._images.have(name)
-        connection = given.connection_of(self._context, definition)
+        connection = binding.connection_of(self._context, definition)
         on_host = self.settings.network == "host"
         labels = Labels(
             owner=self._context.owner,
@@ -239,7 +239,7 @@ class DockerExecutor(Executor):
             digest=spec.digest,
             spec_hash=spec.spec_hash,
             stop_timeout=definition.stop_timeout,
-            made_with=given.made_with(
+            made_with=binding.made_with(
                 self._context, definition.engine, image.id, definition.connection
             ),
         )
@@ -253,7 +253,7 @@ class DockerExecutor(Executor):
             store=self._store(),
             port=free_port(()) if on_host else PORT,
             token=secrets.token_hex(16),
-            takes_metrics=await given.leaves_metrics(config),
+            takes_metrics=await binding.leaves_metrics(config),
         )
 
     def _store(self) -> Connection:
@@ -284,9 +284,9 @@ class DockerExecutor(Executor):
                 tar = packed(files, self.settings.user)
                 await self.daemon.put(life.container, options.FOLDER, tar)
             self._guard()
-            faultpoints.reach("docker.starting")
+            failpoints.reach("docker.starting")
             await self.daemon.start(life.container)
-            faultpoints.reach("docker.started")
+            failpoints.reach("docker.started")
         except Gone as error:
             raise StartFailed(f"docker: {error}") from error
 
@@ -301,7 +301,7 @@ class DockerExecutor(Executor):
 
     def _credentials(self, spec: Spec) -> dict[str, bytes]:
         """Files that must be there at each start; the runner drops its own before the engine begins."""
-        connection = given.connection_of(self._context, spec.definition)
+        connection = binding.connection_of(self._context, spec.definition)
         wanted = ((ENGINE_CREDS, connection.creds), (STORE_CREDS, self._store().creds))
         try:
             return {name: file.read_bytes() for name, file in wanted if file is not None}
@@ -341,7 +341,7 @@ class DockerExecutor(Executor):
             if life.running:
                 raise StillRunning(f"{execution.name} runs as container {life.container[:12]}")
             self._guard()
-            faultpoints.reach("docker.removing")
+            failpoints.reach("docker.removing")
             with contextlib.suppress(Gone):
                 try:
                     await self.daemon.remove(life.container)

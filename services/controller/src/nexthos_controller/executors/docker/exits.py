@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 
-from nexthos_controller.executors.base import Exit
+from nexthos_controller.executors.contract import Exit
 from nexthos_controller.executors.docker.life import Life
-from nexthos_shared import exits
+from nexthos_shared import exit_codes
 from nexthos_shared.engine import last_error
-from nexthos_shared.foreign import read_object
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.untrusted_json import read_object
 
 TAIL = 50  # lines of the log that are searched for a cause
 ASKING = {"1", "2", "15", "SIGHUP", "SIGINT", "SIGTERM"}
@@ -51,8 +51,8 @@ def _cause(life: Life, code: int | None, tail: str) -> Problem:
         words = "the container was killed (SIGKILL: by hand, or by the system)"
         last = f"; its last error was: {found.message}" if found else ""
         return Problem(Reason.KILLED, words + last)
-    if (reason := exits.reason_of(code)) is not None:
-        said = found.message if found is not None else exits.SENTENCES[exits.Exit(code)]
+    if (reason := exit_codes.reason_of(code)) is not None:
+        said = found.message if found is not None else exit_codes.SENTENCES[exit_codes.Exit(code)]
         return Problem(reason, f"the runner could not start the engine: {said}")
     if found is not None:
         return found

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nexthos_controller.executors.base import Owner
-from nexthos_shared.foreign import read_object
+from nexthos_controller.executors.contract import Owner
+from nexthos_shared.untrusted_json import read_object
 
 PREFIX = "nexthos."
 NAMESPACE = f"{PREFIX}namespace"

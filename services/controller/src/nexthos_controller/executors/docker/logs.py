@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from nexthos_controller.executors.base import LogLine
+from nexthos_controller.executors.contract import LogLine
 from nexthos_controller.executors.docker.daemon import Daemon
 from nexthos_controller.executors.docker.stock import timed
-from nexthos_controller.executors.lines import read_line, seconds_of
+from nexthos_controller.executors.shared.lines import read_line, seconds_of
 
 
 async def read_tail(daemon: Daemon, container: str, tail: int, pipeline_id: str) -> list[LogLine]:

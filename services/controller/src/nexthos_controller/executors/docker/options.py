@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from nexthos_controller.executors import given
 from nexthos_controller.executors.docker.allowed import is_reserved, plain, touches
 from nexthos_controller.executors.docker.settings import DockerSettings
-from nexthos_shared.models import Pipeline
+from nexthos_controller.executors.shared import binding
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem
 
 FOLDER = "/run/nexthos"
@@ -114,7 +114,7 @@ def _overlaps(definition: Pipeline) -> bool:
 
 
 def _cannot(option: str, words: str) -> Problem:
-    return given.cannot(f"executor_options.{option}", words)
+    return binding.cannot(f"executor_options.{option}", words)
 
 
 def _texts(value: Any) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from nexthos_controller.executors.docker.allowed import Ports, Volumes
 from nexthos_controller.settings import ConnectionSettings
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.models.quantities import MemoryBytes
+from nexthos_shared.model.quantities import MemoryBytes
 
 _USER = re.compile(r"\d+(:\d+)?")
 

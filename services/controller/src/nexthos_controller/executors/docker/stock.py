@@ -13,15 +13,15 @@ from dataclasses import replace
 
 import structlog
 
-from nexthos_controller.executors.base import Execution, Exit, Owner, State, Stranger
+from nexthos_controller.executors.contract import Execution, Exit, Owner, State, Stranger
 from nexthos_controller.executors.docker.container import altered
 from nexthos_controller.executors.docker.daemon import Daemon, Gone
 from nexthos_controller.executors.docker.exits import TAIL, judge
 from nexthos_controller.executors.docker.labels import labels_filter, namespace_filter, read_labels
 from nexthos_controller.executors.docker.life import Life, nanoseconds, read_life, state_of
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.unread import entries_of
-from nexthos_controller.executors.probe import Asked, Entries, probe, report
+from nexthos_controller.executors.local.unread import entries_of
+from nexthos_controller.executors.shared.hints import Hints
+from nexthos_controller.executors.shared.probe import Asked, Entries, probe, report
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem
 

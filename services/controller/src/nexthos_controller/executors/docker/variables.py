@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from nexthos_controller.executors import given
+from nexthos_controller.executors.shared import binding
 from nexthos_shared.reasons import Problem
 
 MOST = 96 * 1024  # bytes: Linux takes 128 KiB in one variable
@@ -32,4 +32,4 @@ def problems_of(env: Mapping[str, str]) -> Iterator[Problem]:
     size = len(packed(env).encode())
     if size > MOST:
         words = f"{size} bytes of variables, at most {MOST} go into a container"
-        yield given.cannot("env", words)
+        yield binding.cannot("env", words)

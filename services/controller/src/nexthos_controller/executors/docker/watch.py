@@ -16,7 +16,7 @@ import structlog
 from nexthos_controller.executors.docker.daemon import Daemon
 from nexthos_controller.executors.docker.labels import PIPELINE
 from nexthos_shared.errors import ExecutorUnreachable
-from nexthos_shared.foreign import whole
+from nexthos_shared.untrusted_json import whole
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between two attempts to listen
 

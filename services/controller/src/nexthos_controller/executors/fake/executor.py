@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nexthos_controller.executors.base import (
+from nexthos_controller.executors.contract import (
     Connection,
     Execution,
     Executor,
@@ -22,7 +22,7 @@ from nexthos_controller.executors.base import (
     Stranger,
 )
 from nexthos_controller.executors.fake.world import Call, FakeWorld, Method, Thing
-from nexthos_controller.executors.hints import Hints
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
 from nexthos_shared.errors import (
     CannotRunHere,
@@ -32,7 +32,7 @@ from nexthos_shared.errors import (
     StartFailed,
     StillRunning,
 )
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
 FOLLOW_EVERY = 0.01  # seconds

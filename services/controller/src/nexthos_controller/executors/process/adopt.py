@@ -12,18 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nexthos_controller.executors.base import Owner, Stranger
-from nexthos_controller.executors.machine.processes import (
-    argv_of,
-    boot_id,
-    is_ours,
-    leads,
-    processes,
-)
-from nexthos_controller.executors.machine.shim import EXIT, noted
+from nexthos_controller.executors.contract import Owner, Stranger
+from nexthos_controller.executors.local.processes import argv_of, boot_id, is_ours, leads, processes
+from nexthos_controller.executors.local.shim import EXIT, noted
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life
 from nexthos_controller.executors.process.shim import folder_of, shim_of, told_by
-from nexthos_shared.engine_user import EngineUsers
+from nexthos_shared.process.engine_user import EngineUsers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from nexthos_controller.executors import given
-from nexthos_controller.executors.base import Connection, ExecutorContext
+from nexthos_controller.executors.contract import Connection, ExecutorContext
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life, metrics_of
+from nexthos_controller.executors.shared import binding
 from nexthos_shared import engine
-from nexthos_shared.engine_user import EngineUser, EngineUsers
 from nexthos_shared.errors import StartFailed
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
+from nexthos_shared.process.engine_user import EngineUser, EngineUsers
 from nexthos_shared.reasons import Problem
 
 WORKDIR = "workdir"
@@ -26,19 +26,21 @@ def problems_of(context: ExecutorContext, definition: Pipeline) -> list[Problem]
     """Everything in `definition` that this executor can't do."""
     problems = []
     if definition.engine not in context.engines:
-        problems.append(given.unknown_engine(definition.engine))
+        problems.append(binding.unknown_engine(definition.engine))
     if definition.connection not in context.connections:
-        problems.append(given.unknown_connection(definition.connection))
+        problems.append(binding.unknown_connection(definition.connection))
     for option, value in definition.executor_options.items():
         if option != WORKDIR:
             words = "the process executor knows no such option (it knows: workdir)"
-            problems.append(given.cannot(f"executor_options.{option}", words))
+            problems.append(binding.cannot(f"executor_options.{option}", words))
         elif not isinstance(value, str) or not os.path.isabs(value):
-            problems.append(given.cannot(f"executor_options.{option}", "must be an absolute path"))
+            problems.append(
+                binding.cannot(f"executor_options.{option}", "must be an absolute path")
+            )
     for limit in ("cpu", "memory"):
         if getattr(definition.resources, limit) is not None:
             words = "the process executor can't enforce limits"
-            problems.append(given.cannot(f"resources.{limit}", words))
+            problems.append(binding.cannot(f"resources.{limit}", words))
     return problems
 
 

@@ -15,9 +15,8 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors import given
-from nexthos_controller.executors.base import (
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import (
     Execution,
     Executor,
     ExecutorContext,
@@ -26,17 +25,14 @@ from nexthos_controller.executors.base import (
     Spec,
     Stranger,
 )
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.lines import read_line
-from nexthos_controller.executors.machine import logfile
-from nexthos_controller.executors.machine.belongings import hand_over, open_up, read_theirs
-from nexthos_controller.executors.machine.binaries import binary_of, made_with
-from nexthos_controller.executors.machine.ending import end, until_engine_runs
-from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
-from nexthos_controller.executors.machine.place import place_of
-from nexthos_controller.executors.machine.processes import boot_id, process
-from nexthos_controller.executors.machine.shim import EXIT, spawn
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller.executors.local import logfile
+from nexthos_controller.executors.local.belongings import hand_over, open_up, read_theirs
+from nexthos_controller.executors.local.binaries import binary_of, made_with
+from nexthos_controller.executors.local.ending import end, until_engine_runs
+from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw
+from nexthos_controller.executors.local.place import place_of
+from nexthos_controller.executors.local.processes import boot_id, process
+from nexthos_controller.executors.local.shim import EXIT, spawn
 from nexthos_controller.executors.process import adopt, command
 from nexthos_controller.executors.process.handle import (
     CONFIG,
@@ -50,9 +46,13 @@ from nexthos_controller.executors.process.handle import (
 from nexthos_controller.executors.process.record import Record
 from nexthos_controller.executors.process.shim import shim_argv
 from nexthos_controller.executors.process.stock import Stock
+from nexthos_controller.executors.shared import binding
+from nexthos_controller.executors.shared.hints import Hints
+from nexthos_controller.executors.shared.lines import read_line
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_shared import engine, names
 from nexthos_shared.errors import NameConflict, NexthosError, StartFailed, StillRunning
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem
 
 MAX_METRICS = 64 * 1024 * 1024  # bytes; an engine may write there what it likes
@@ -152,7 +152,7 @@ class ProcessExecutor(Executor):
             return ""
         names = (handle.definition.get("engine"), handle.definition.get("connection"))
         today = made_with(self._context, *(str(name or "default") for name in names))
-        return given.outdated(handle.life.made_with, today)
+        return binding.outdated(handle.life.made_with, today)
 
     # ---- preparing
 
@@ -162,7 +162,7 @@ class ProcessExecutor(Executor):
             await self._prepared(spec, replica)
 
     def _name(self, spec: Spec, replica: int) -> str:
-        return given.name_of(self._context, spec, replica)
+        return binding.name_of(self._context, spec, replica)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
@@ -179,7 +179,7 @@ class ProcessExecutor(Executor):
             raise NameConflict(f"{self._root / name} is there and is not ours: it is left alone")
         await engine.profile_of(binary_of(self._context, spec.definition))
         config = await self._fetch(spec)
-        takes_metrics = await given.leaves_metrics(config)
+        takes_metrics = await binding.leaves_metrics(config)
         return self._publish(self._new_handle(spec, replica, takes_metrics), config)
 
     async def _fetch(self, spec: Spec) -> bytes:
@@ -196,7 +196,7 @@ class ProcessExecutor(Executor):
             revision=spec.revision,
             digest=spec.digest,
             takes_metrics=takes_metrics,
-            definition=given.stored(spec.definition),
+            definition=binding.stored(spec.definition),
         )
 
     def _publish(self, handle: Handle, config: bytes) -> Record:
@@ -215,7 +215,7 @@ class ProcessExecutor(Executor):
             raise NameConflict(f"{folder} is there and is not ours: it is left alone") from error
         except OSError as error:
             raise StartFailed(f"{folder}: {error.strerror or error}") from error
-        faultpoints.reach("process.prepared")
+        failpoints.reach("process.prepared")
         return self._stock.add(record)
 
     # ---- starting
@@ -231,7 +231,7 @@ class ProcessExecutor(Executor):
                 life = self._next_life(record, spec)
                 handle = replace(
                     record.handle,
-                    definition=record.handle.definition or given.stored(spec.definition),
+                    definition=record.handle.definition or binding.stored(spec.definition),
                     spawning=life,
                     starts=record.handle.starts + 1,
                 )
@@ -271,7 +271,7 @@ class ProcessExecutor(Executor):
         self, record: Record, handle: Handle, argv: Sequence[str], definition: Pipeline
     ) -> None:
         """From 'nothing runs' to 'it is watched', without an await: a cancellation finds all or nothing."""
-        connection = given.connection_of(self._context, definition)
+        connection = binding.connection_of(self._context, definition)
         env = command.environment_of(connection, definition, handle)
         before, life = record.handle, handle.spawning
         assert life is not None
@@ -282,7 +282,7 @@ class ProcessExecutor(Executor):
             replace_file(record.folder / PASSWORD, life.token.encode())
             own = hand_over(user, record.folder, reads=(CONFIG,), writes=(EXIT,))
             self._stock.save(record, handle)
-            faultpoints.reach("process.spawning")
+            failpoints.reach("process.spawning")
             pid = spawn(
                 shim_argv(record.exit_file, handle, argv),
                 env=env,
@@ -296,14 +296,14 @@ class ProcessExecutor(Executor):
             raise StartFailed(
                 f"pipeline {handle.id!r} could not be started: {error.strerror or error}{where}"
             ) from error
-        faultpoints.reach("process.spawned")
+        failpoints.reach("process.spawned")
         found = process(pid)
         life = replace(life, pid=pid, ticks=found.ticks if found else 0)
         record.begin(replace(handle, life=life, spawning=None))
         self._stock.keep(record, record.handle)
         self._stock.watch(record)
         self._hints.add(handle.id)
-        faultpoints.reach("process.started")
+        failpoints.reach("process.started")
 
     # ---- stopping and removing
 
@@ -324,7 +324,7 @@ class ProcessExecutor(Executor):
         # Noted before the signal: whoever judges the end must not count it as a crash. No await up to
         # the signal: a stop that is cancelled here would leave the note, and no signal sent.
         self._stock.keep(record, replace(record.handle, life=replace(life, stopping=True)))
-        faultpoints.reach("process.stopping")
+        failpoints.reach("process.stopping")
         return await end(session, over, self._stock.deaths, grace, self._guard)
 
     async def remove(self, execution: Execution) -> None:
@@ -340,7 +340,7 @@ class ProcessExecutor(Executor):
             try:
                 leaving = withdraw(self._root, record.handle.owner, record.handle.name)
                 self._stock.remove(record)
-                faultpoints.reach("process.removing")
+                failpoints.reach("process.removing")
                 if leaving is not None:
                     await asyncio.to_thread(shutil.rmtree, leaving)
             except OSError as error:

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors.base import Exit, Owner
-from nexthos_controller.executors.machine import belongings, folders
-from nexthos_controller.executors.machine.processes import Session
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import Exit, Owner
+from nexthos_controller.executors.local import belongings, folders
+from nexthos_controller.executors.local.processes import Session
 from nexthos_shared import names
-from nexthos_shared.models import Pipeline, parse_duration
+from nexthos_shared.model import Pipeline, parse_duration
 
 HANDLE = "handle.json"
 PREPARED = "prepared.json"
@@ -124,7 +124,7 @@ def publish(root: Path, handle: Handle, config: bytes) -> None:
     """Make the whole folder. Raises FileExistsError if there is one, OSError if it can't be made."""
     content = handle.to_json()
     files = {HANDLE: content, PREPARED: content, CONFIG: config}
-    reached = partial(faultpoints.reach, "process.preparing")
+    reached = partial(failpoints.reach, "process.preparing")
     folders.publish(root, handle.owner, handle.name, files, reached)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nexthos_controller.executors.base import Owner
-from nexthos_controller.executors.machine.belongings import read_theirs
-from nexthos_controller.executors.machine.processes import Process
-from nexthos_controller.executors.machine.shim import label_of, session_argv
+from nexthos_controller.executors.contract import Owner
+from nexthos_controller.executors.local.belongings import read_theirs
+from nexthos_controller.executors.local.processes import Process
+from nexthos_controller.executors.local.shim import label_of, session_argv
 from nexthos_controller.executors.process.handle import PASSWORD, Handle, read_handle_json
 from nexthos_shared import names
 

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.base import Execution, Exit, Owner
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.deaths import Deaths
-from nexthos_controller.executors.machine.folders import HIDDEN, unreachable
-from nexthos_controller.executors.machine.logfile import could_not_bind
-from nexthos_controller.executors.machine.processes import Session
-from nexthos_controller.executors.machine.unread import Unread, entries_of
-from nexthos_controller.executors.probe import Asked, Entries, probe, report
+from nexthos_controller.executors.contract import Execution, Exit, Owner
+from nexthos_controller.executors.local.deaths import Deaths
+from nexthos_controller.executors.local.folders import HIDDEN, unreachable
+from nexthos_controller.executors.local.logfile import could_not_bind
+from nexthos_controller.executors.local.processes import Session
+from nexthos_controller.executors.local.unread import Unread, entries_of
 from nexthos_controller.executors.process.adopt import Found, look, together
 from nexthos_controller.executors.process.exits import judge
 from nexthos_controller.executors.process.handle import Handle, Life, load, save
 from nexthos_controller.executors.process.record import Record, stamp_of
-from nexthos_shared.engine_user import EngineUsers
+from nexthos_controller.executors.shared.hints import Hints
+from nexthos_controller.executors.shared.probe import Asked, Entries, probe, report
+from nexthos_shared.process.engine_user import EngineUsers
 from nexthos_shared.reasons import Problem
 
 log = structlog.get_logger(__name__)

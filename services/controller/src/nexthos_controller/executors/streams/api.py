@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping
 
 from nexthos_shared.engine.readiness import MAX_BODY, Connection
-from nexthos_shared.foreign import read_json, read_object
+from nexthos_shared.untrusted_json import read_json, read_object
 
 TIMEOUT = 5.0  # seconds
 CREATE_WITHIN = 20.0  # seconds; creating holds the host's one lock, and another stream may be slow

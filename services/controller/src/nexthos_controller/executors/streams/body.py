@@ -18,14 +18,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexthos_controller.executors.streams.shares import Metrics, may_share, shared_of
-from nexthos_controller.executors.streams.variables import (
+from nexthos_controller.executors.shared.variables import (
     asked_of_the_host,
     protect,
     substitute,
     unprotectable,
 )
-from nexthos_shared.engine import shape
+from nexthos_controller.executors.streams.shares import Metrics, may_share, shared_of
+from nexthos_shared.engine import inspect as shape
 from nexthos_shared.errors import CannotRunHere, InvalidConfig
 from nexthos_shared.reasons import Reason
 

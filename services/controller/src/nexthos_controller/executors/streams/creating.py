@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors import given
-from nexthos_controller.executors.base import ExecutorContext, Exit, Spec
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.binaries import binary_of, identity_of, made_with
-from nexthos_controller.executors.machine.folders import replace_file
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import ExecutorContext, Exit, Spec
+from nexthos_controller.executors.local.binaries import binary_of, identity_of, made_with
+from nexthos_controller.executors.local.folders import replace_file
+from nexthos_controller.executors.shared import binding
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams.api import Exists, NotOurs, Refused, Silent
 from nexthos_controller.executors.streams.body import Body, body_of, is_cheap
 from nexthos_controller.executors.streams.endings import broken_off
@@ -58,7 +58,7 @@ class Creator:
 
     async def body(self, spec: Spec, replica: int, config: bytes) -> Body:
         """What a host is sent. Raises CannotRunHere, InvalidConfig."""
-        connection = given.connection_of(self._context, spec.definition)
+        connection = binding.connection_of(self._context, spec.definition)
         environment = engine.environment(
             nats_url=connection.url,
             nats_creds=connection.creds,
@@ -121,10 +121,10 @@ class Creator:
             yield host, replace(handle, creating=life, starts=starts)
 
     async def _create_in(self, host: Host, record: Record, body: Body) -> None:
-        faultpoints.reach("streams.creating")
+        failpoints.reach("streams.creating")
         await _note_base(host, record)
         problem = await self._post_in(host, record, body)
-        faultpoints.reach("streams.created")
+        failpoints.reach("streams.created")
         if (life := record.handle.creating) is not None:  # else its host has died, and it with it
             self._begin(record, life, problem)
         self._wake(host)

@@ -29,11 +29,11 @@ from dataclasses import replace
 
 import structlog
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors.base import Exit
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.folders import replace_file
-from nexthos_controller.executors.machine.shim import EXIT, KILLED, noted, tail_of
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import Exit
+from nexthos_controller.executors.local.folders import replace_file
+from nexthos_controller.executors.local.shim import EXIT, KILLED, noted, tail_of
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams import lines, suspicion
 from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.handle import HostId, Life
@@ -70,7 +70,7 @@ class Endings:
         self._guard()
         stopping = replace(life, stopping=True)
         self._stock.keep(record, replace(record.handle, life=stopping))
-        faultpoints.reach("streams.stopping")
+        failpoints.reach("streams.stopping")
         record.busy += 1
         try:
             if await self._drain(record, host, stopping, grace):

@@ -9,9 +9,8 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors import given
-from nexthos_controller.executors.base import (
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import (
     Execution,
     Executor,
     ExecutorContext,
@@ -21,12 +20,13 @@ from nexthos_controller.executors.base import (
     Spec,
     Stranger,
 )
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.belongings import open_up
-from nexthos_controller.executors.machine.binaries import binary_of, made_with
-from nexthos_controller.executors.machine.folders import replace_file, sweep, unreachable, withdraw
-from nexthos_controller.executors.machine.place import place_of
-from nexthos_controller.executors.machine.processes import Session, leads
+from nexthos_controller.executors.local.belongings import open_up
+from nexthos_controller.executors.local.binaries import binary_of, made_with
+from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw
+from nexthos_controller.executors.local.place import place_of
+from nexthos_controller.executors.local.processes import Session, leads
+from nexthos_controller.executors.shared import binding
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams import reading, refusals
 from nexthos_controller.executors.streams.body import Body
 from nexthos_controller.executors.streams.creating import Creator
@@ -48,7 +48,7 @@ from nexthos_shared.errors import (
     StartFailed,
     StillRunning,
 )
-from nexthos_shared.models import Pipeline
+from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
 
@@ -130,9 +130,9 @@ class StreamsExecutor(Executor):
         """See base.py."""
         problems = []
         if definition.engine not in self._context.engines:
-            problems.append(given.unknown_engine(definition.engine))
+            problems.append(binding.unknown_engine(definition.engine))
         if definition.connection not in self._context.connections:
-            problems.append(given.unknown_connection(definition.connection))
+            problems.append(binding.unknown_connection(definition.connection))
         limits = [m for m in ("cpu", "memory") if getattr(definition.resources, m) is not None]
         return problems + refusals.of_fields(definition.executor_options, limits)
 
@@ -218,13 +218,13 @@ class StreamsExecutor(Executor):
         stored = record.handle.definition
         names = (stored.get("engine"), stored.get("connection"))
         today = made_with(self._context, *(str(name or "default") for name in names))
-        return given.outdated(life.made_with, today)
+        return binding.outdated(life.made_with, today)
 
     # ---- preparing
 
     async def prepare(self, spec: Spec, replica: int) -> None:
         """See base.py."""
-        name = given.name_of(self._context, spec, replica)
+        name = binding.name_of(self._context, spec, replica)
         async with self._lock(name):
             if self._known(name, spec) is None:
                 config, _ = await self._sources(spec, replica)
@@ -259,7 +259,7 @@ class StreamsExecutor(Executor):
             spec_hash=spec.spec_hash,
             revision=spec.revision,
             digest=spec.digest,
-            definition=given.stored(spec.definition),
+            definition=binding.stored(spec.definition),
         )
 
     async def _fetch(self, spec: Spec) -> bytes:
@@ -270,7 +270,7 @@ class StreamsExecutor(Executor):
         damaged = self._stock.is_damaged(handle.name)
         self._guard()
         record = self._stock.publish(handle, config)
-        faultpoints.reach("streams.prepared")
+        failpoints.reach("streams.prepared")
         if damaged:
             await self._look(self._hosts.all())  # it may run: nobody could tell that it is wanted
         return record
@@ -279,7 +279,7 @@ class StreamsExecutor(Executor):
 
     async def start(self, spec: Spec, replica: int) -> Execution:
         """See base.py. A stream that its host refuses has begun and ended at once, with exit code 1."""
-        name = given.name_of(self._context, spec, replica)
+        name = binding.name_of(self._context, spec, replica)
         async with self._lock(name):
             await self._hosts.refresh()
             self._hosts.refuse_untold()
@@ -354,7 +354,7 @@ class StreamsExecutor(Executor):
             try:
                 leaving = withdraw(self._root, record.handle.owner, record.handle.name)
                 self._stock.remove(record)
-                faultpoints.reach("streams.removing")
+                failpoints.reach("streams.removing")
                 if leaving is not None:
                     await asyncio.to_thread(shutil.rmtree, leaving)
             except OSError as error:

@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nexthos_controller.executors.base import Exit, Owner
-from nexthos_controller.executors.machine import folders
-from nexthos_shared.models import Pipeline, parse_duration
+from nexthos_controller.executors.contract import Exit, Owner
+from nexthos_controller.executors.local import folders
+from nexthos_shared.model import Pipeline, parse_duration
 
 HANDLE = "handle.json"
 PREPARED = "prepared.json"

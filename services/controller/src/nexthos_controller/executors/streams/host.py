@@ -28,9 +28,9 @@ from typing import Any
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from nexthos_controller.executors.base import Owner
-from nexthos_controller.executors.machine import folders
-from nexthos_controller.executors.machine.processes import Session
+from nexthos_controller.executors.contract import Owner
+from nexthos_controller.executors.local import folders
+from nexthos_controller.executors.local.processes import Session
 from nexthos_controller.executors.streams.api import USER
 from nexthos_controller.executors.streams.handle import HostId
 from nexthos_shared import names

@@ -23,19 +23,15 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller import faultpoints
-from nexthos_controller.executors.base import Owner
-from nexthos_controller.executors.machine import folders, logfile
-from nexthos_controller.executors.machine.belongings import hand_over
-from nexthos_controller.executors.machine.deaths import Deaths
-from nexthos_controller.executors.machine.ending import end
-from nexthos_controller.executors.machine.processes import (
-    Session,
-    boot_id,
-    process,
-)
-from nexthos_controller.executors.machine.shim import EXIT, session_argv, spawn, tail_of
-from nexthos_controller.executors.ports import free_port
+from nexthos_controller import failpoints
+from nexthos_controller.executors.contract import Owner
+from nexthos_controller.executors.local import folders, logfile
+from nexthos_controller.executors.local.belongings import hand_over
+from nexthos_controller.executors.local.deaths import Deaths
+from nexthos_controller.executors.local.ending import end
+from nexthos_controller.executors.local.processes import Session, boot_id, process
+from nexthos_controller.executors.local.shim import EXIT, session_argv, spawn, tail_of
+from nexthos_controller.executors.shared.ports import free_port
 from nexthos_controller.executors.streams import host as stored
 from nexthos_controller.executors.streams import lost
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent
@@ -46,8 +42,8 @@ from nexthos_controller.executors.streams.settings import StreamsSettings
 from nexthos_controller.executors.streams.shares import Metrics, agree
 from nexthos_controller.executors.streams.suspicion import CLEARED
 from nexthos_shared.engine import last_error
-from nexthos_shared.engine_user import EngineUsers
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
+from nexthos_shared.process.engine_user import EngineUsers
 
 log = structlog.get_logger(__name__)
 
@@ -304,7 +300,7 @@ class Hosts:
         try:
             handle = self._published(engine, party)
             folder = self._root / str(handle.number)
-            faultpoints.reach("streams.host.spawning")
+            failpoints.reach("streams.host.spawning")
             argv = [str(binary), "-c", str(folder / stored.ROOT), "streams"]
             label = lost.label(handle.owner, handle.number)
             user = self._users.numbered(HOSTS_AS - handle.number) if self._users else None
@@ -321,7 +317,7 @@ class Hosts:
             )
         except OSError as error:
             raise StartFailed(f"a host can't be started: {error.strerror or error}") from error
-        faultpoints.reach("streams.host.spawned")
+        failpoints.reach("streams.host.spawned")
         found = process(pid)
         host = Host(
             replace(handle, pid=pid, ticks=found.ticks if found else 0, boot=boot_id()), folder

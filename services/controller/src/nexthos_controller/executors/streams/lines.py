@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
-from nexthos_controller.executors.base import LogLine
-from nexthos_controller.executors.lines import seconds_of
-from nexthos_controller.executors.machine import logfile
-from nexthos_shared.foreign import read_object
+from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.executors.local import logfile
+from nexthos_controller.executors.shared.lines import seconds_of
+from nexthos_shared.untrusted_json import read_object
 
 KEPT = 200  # lines that are kept of a life that has ended, and of each stream when a log is cut
 SEARCHED = (

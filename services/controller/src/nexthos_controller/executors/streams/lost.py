@@ -17,10 +17,10 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.base import Owner, Stranger
-from nexthos_controller.executors.machine.deaths import Deaths
-from nexthos_controller.executors.machine.ending import end
-from nexthos_controller.executors.machine.processes import (
+from nexthos_controller.executors.contract import Owner, Stranger
+from nexthos_controller.executors.local.deaths import Deaths
+from nexthos_controller.executors.local.ending import end
+from nexthos_controller.executors.local.processes import (
     Session,
     argv_of,
     boot_id,
@@ -28,10 +28,10 @@ from nexthos_controller.executors.machine.processes import (
     leads,
     processes,
 )
-from nexthos_controller.executors.machine.shim import EXIT, label_of
+from nexthos_controller.executors.local.shim import EXIT, label_of
 from nexthos_controller.executors.streams.host import SHUTDOWN_TIMEOUT
-from nexthos_shared.engine_user import EngineUsers
-from nexthos_shared.foreign import read_object
+from nexthos_shared.process.engine_user import EngineUsers
+from nexthos_shared.untrusted_json import read_object
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
-from nexthos_controller.executors.base import LogLine
-from nexthos_controller.executors.machine import logfile
+from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.streams import lines
 from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.hosts import Host

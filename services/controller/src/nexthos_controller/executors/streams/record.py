@@ -6,9 +6,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from nexthos_controller.executors.base import Execution, Exit
-from nexthos_controller.executors.delivery import Delivery
-from nexthos_controller.executors.heard import Heard
+from nexthos_controller.executors.contract import Execution, Exit
+from nexthos_controller.executors.shared.delivery import Delivery
+from nexthos_controller.executors.shared.log_symptoms import Heard
 from nexthos_controller.executors.streams.handle import BASE, HANDLE, LOG, METRICS, OUTPUT, Handle
 from nexthos_controller.executors.streams.metrics import since
 from nexthos_shared.reasons import Problem

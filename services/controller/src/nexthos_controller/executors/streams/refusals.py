@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nexthos_controller.executors import given
+from nexthos_controller.executors.shared import binding
 from nexthos_controller.executors.streams.body import body_of
 from nexthos_shared.errors import CannotRunHere, InvalidConfig
 from nexthos_shared.reasons import Problem
@@ -17,9 +17,9 @@ from nexthos_shared.reasons import Problem
 def of_fields(options: Iterable[str], limits: Iterable[str]) -> list[Problem]:
     """What of a definition is refused: names of `executor_options` and of the `resources` that are set."""
     words = "the streams executor knows no options: its streams share a process"
-    problems = [given.cannot(f"executor_options.{option}", words) for option in options]
+    problems = [binding.cannot(f"executor_options.{option}", words) for option in options]
     words = "the streams executor can't enforce limits: its streams share a process"
-    return problems + [given.cannot(f"resources.{limit}", words) for limit in limits]
+    return problems + [binding.cannot(f"resources.{limit}", words) for limit in limits]
 
 
 def of_bytes(config: bytes, environment: Mapping[str, str]) -> list[Problem]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nexthos_shared.errors import SettingsError
-from nexthos_shared.models.quantities import Duration
+from nexthos_shared.model.quantities import Duration
 
 
 class StreamsSettings(BaseModel):

@@ -24,8 +24,8 @@ from collections.abc import Iterator, Mapping
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from nexthos_controller.executors.streams.variables import asked_of_the_host
-from nexthos_shared.engine import shape
+from nexthos_controller.executors.shared.variables import asked_of_the_host
+from nexthos_shared.engine import inspect as shape
 from nexthos_shared.errors import CannotRunHere
 
 Metrics = Mapping[str, str]  # by name: type and labels, as they can't differ within an engine

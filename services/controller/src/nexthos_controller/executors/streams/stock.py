@@ -12,10 +12,10 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.base import Execution, Owner
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine import folders
-from nexthos_controller.executors.machine.folders import HIDDEN, replace_file, unreachable
+from nexthos_controller.executors.contract import Execution, Owner
+from nexthos_controller.executors.local import folders
+from nexthos_controller.executors.local.folders import HIDDEN, replace_file, unreachable
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams.handle import (
     CONFIG,
     HANDLE,

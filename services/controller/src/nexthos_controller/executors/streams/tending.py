@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from nexthos_controller.executors.machine import logfile
+from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.streams.hosts import Host, Hosts
 from nexthos_shared.errors import NexthosError
 

@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from nexthos_controller.executors.base import Exit
-from nexthos_controller.executors.delivery import EVERY
-from nexthos_controller.executors.hints import Hints
-from nexthos_controller.executors.machine.unread import Unread, entries_of
+from nexthos_controller.executors.contract import Exit
+from nexthos_controller.executors.local.unread import Unread, entries_of
+from nexthos_controller.executors.shared.delivery import EVERY
+from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams.api import NotOurs, Silent
 from nexthos_controller.executors.streams.endings import Endings
 from nexthos_controller.executors.streams.handle import HostId, Life
@@ -33,7 +33,7 @@ from nexthos_controller.executors.streams.hosts import Host
 from nexthos_controller.executors.streams.metrics import split
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
-from nexthos_controller.figures import read_figures
+from nexthos_controller.telemetry.engine_metrics import read_figures
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem, Reason
 

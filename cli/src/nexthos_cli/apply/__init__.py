@@ -1,0 +1,1 @@
+"""One `apply`: what would change, and its writing."""

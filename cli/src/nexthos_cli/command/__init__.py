@@ -1,0 +1,1 @@
+"""What many commands have in common on their command line."""

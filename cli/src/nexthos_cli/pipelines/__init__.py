@@ -1,0 +1,1 @@
+"""Stored pipelines: chosen, changed, and their past."""

@@ -1,0 +1,1 @@
+"""Waiting for a state, and showing that it is waited for."""

@@ -1,0 +1,1 @@
+"""Requests over NATS and their replies."""

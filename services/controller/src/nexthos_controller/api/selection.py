@@ -1,0 +1,38 @@
+"""Which pipelines a request speaks of. Comes in: names as a client writes them. Goes out: keys."""
+
+from __future__ import annotations
+
+import re
+
+from nexthos_controller.loop.reconciler import Controller
+from nexthos_shared import names
+from nexthos_shared.errors import NotFound
+
+_KEY = re.compile(r"[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*")
+
+
+def known_name(value: str) -> str:
+    """Raw KV lets keys in that are no ids (`A`, `a.b`): they can be asked for, all else is refused."""
+    return value if _KEY.fullmatch(value) else names.check_id(value)
+
+
+def existing(controller: Controller, value: str) -> str:
+    """The key, if a pipeline is stored there or something of one is left. Raises NotFound, InvalidName."""
+    key = known_name(value)
+    if is_gone(controller, key):
+        raise NotFound(f"no pipeline {key!r}")
+    return key
+
+
+def is_gone(controller: Controller, key: str) -> bool:
+    """Whether nothing is stored there, and nothing is left of what was."""
+    stored = controller.desired.stored(key)
+    return controller.book.status(key) is None and (stored is None or stored.value is None)
+
+
+def all_keys(controller: Controller) -> list[str]:
+    """Every key with a definition or a status, sorted."""
+    desired = controller.desired
+    listed: list[str] = desired.keys()
+    stored = (key for key in listed if (e := desired.stored(key)) and e.value)
+    return sorted({*stored, *controller.book.keys()})

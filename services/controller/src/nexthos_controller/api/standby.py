@@ -1,0 +1,124 @@
+"""Standing by: what a controller answers while another one acts, or while its store is not there.
+
+Comes in: requests. Goes out: what the store says at that moment, with `as_of`. Requests are shared out
+among all controllers of a namespace, so a standby must be able to answer what the leader is asked most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from nexthos_controller.api.config_parts import Handout
+from nexthos_controller.api.endpoint import SHORT, Endpoint
+from nexthos_controller.api.listing import page_of, summary
+from nexthos_controller.api.selection import known_name
+from nexthos_controller.api.service import Service
+from nexthos_controller.runtime.context import Site
+from nexthos_shared.errors import NexthosError, NotFound
+from nexthos_shared.model import (
+    ControllerReply,
+    LeaderReport,
+    ListReply,
+    ListRequest,
+    PipelineReply,
+    PipelineStatus,
+    StatusRequest,
+    read_entry,
+)
+from nexthos_shared.model.entries import read_definition, read_status
+from nexthos_shared.reasons import Problem
+from nexthos_shared.store import KvEntry
+
+
+@asynccontextmanager
+async def standing_by(site: Site) -> AsyncIterator[None]:
+    """Answer from the store alone while this is entered."""
+    about = site.about
+    metadata = {"namespace": about.namespace, "role": "standby"}
+    answers, names = StandbyAnswers(site), site.store.names
+    async with Service(site.link.nc, names, answers, about.version, metadata, site.replies):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyAnswers:
+    """`status`, `list` and `config` from the store."""
+
+    site: Site
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What a standby can answer; all else is the leader's."""
+        return (
+            Endpoint(
+                "status",
+                StatusRequest,
+                (PipelineReply, ControllerReply),
+                self.status,
+                waiting=SHORT,
+            ),
+            Endpoint("list", ListRequest, (ListReply,), self.page, waiting=SHORT),
+            Handout(self.site.store.configs).endpoint,
+        )
+
+    async def status(self, request: StatusRequest) -> PipelineReply | ControllerReply:
+        """One pipeline, or this controller. Raises NotFound, InvalidName, StoreMissing, ..."""
+        if request.id is None:
+            return await self._overview()
+        key, store = known_name(request.id), self.site.store
+        entry, stored = await store.pipelines.get(key), await store.statuses.get(key)
+        status = read_status(stored)
+        if status is None and (entry is None or entry.value is None):
+            raise NotFound(f"no pipeline {key!r}")
+        read = read_entry(key, entry.revision, entry.value) if entry else None
+        return PipelineReply(
+            id=key,
+            revision=entry.revision if entry else 0,
+            definition=read_definition(entry),
+            problem=read.problem.message if read and read.problem else None,
+            status=status,
+            events=await self.site.last_events(key),
+            as_of=time.time(),
+        )
+
+    async def page(self, request: ListRequest) -> ListReply:
+        """A page of summaries in order of id."""
+        entries, statuses = await self._everything()
+        keys = sorted({k for k, e in entries.items() if e.value is not None} | statuses.keys())
+        lines = (summary(key, _entry_of(entries.get(key)), statuses.get(key)) for key in keys)
+        return page_of(lines, request).model_copy(update={"as_of": time.time()})
+
+    async def _everything(self) -> tuple[dict[str, KvEntry], dict[str, PipelineStatus]]:
+        entries = {e.key: e for e in await self.site.store.pipelines.snapshot()}
+        found = {e.key: read_status(e) for e in await self.site.store.statuses.snapshot()}
+        return entries, {key: status for key, status in found.items() if status is not None}
+
+    async def _overview(self) -> ControllerReply:
+        problems: list[Problem] = list(self.site.hindrances())
+        leader: LeaderReport | None = None
+        entries: dict[str, KvEntry] = {}
+        statuses: dict[str, PipelineStatus] = {}
+        try:
+            problems += await self.site.missing()
+            leader = await self.site.leader()
+            entries, statuses = await self._everything()
+        except NexthosError as error:
+            if not problems:  # else it is about the same
+                problems.append(error.problem)
+        return self.site.told(
+            acts=False,
+            leader=leader,
+            problems=problems,
+            pipelines=sum(1 for e in entries.values() if e.value is not None),
+            phases=dict(Counter(s.phase for s in statuses.values())),
+            queued=0,
+            as_of=time.time(),
+        )
+
+
+def _entry_of(entry: KvEntry | None) -> Any:
+    return read_entry(entry.key, entry.revision, entry.value) if entry else None

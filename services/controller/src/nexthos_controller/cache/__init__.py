@@ -1,0 +1,1 @@
+"""What is known of definitions, configurations and executions."""

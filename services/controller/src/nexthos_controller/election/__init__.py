@@ -1,0 +1,1 @@
+"""Which controller of a namespace acts."""

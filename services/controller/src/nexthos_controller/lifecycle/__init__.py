@@ -1,0 +1,1 @@
+"""From the start of the process to its end, and what acts while it has the lease."""

@@ -1,0 +1,1 @@
+"""What makes a pipeline be reconciled, when, and how that is carried out."""

@@ -1,0 +1,1 @@
+"""What the process is, and what it has whether it leads or stands by."""

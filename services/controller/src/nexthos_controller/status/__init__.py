@@ -1,0 +1,1 @@
+"""What is written about pipelines: their status and their events."""

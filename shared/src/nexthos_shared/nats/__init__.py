@@ -1,0 +1,1 @@
+"""Connections to NATS, and what may be sent where."""
