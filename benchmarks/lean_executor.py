@@ -15,14 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
-from nexthos_controller.executors.contract import (
-    Execution,
-    Executor,
-    ExecutorContext,
-    Listing,
-    LogLine,
-    Spec,
-)
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec
+from nexthos_controller.executors.contract import Executor, ExecutorContext
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
 from nexthos_shared.model import Pipeline

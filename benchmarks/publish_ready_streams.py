@@ -32,7 +32,8 @@ from benchmarks.starts import (
     listening,
     managed,
 )
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext, Owner, Spec
+from nexthos_controller.execution import Owner, Spec
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_controller.executors.streams import StreamsExecutor
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine

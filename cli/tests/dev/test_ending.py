@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nexthos_cli.dev.ending import GRACE, End, Interrupted, stop_all
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_shared.errors import ExecutorUnreachable, StillRunning
 
 

@@ -10,7 +10,7 @@ import pytest
 from nexthos_cli.dev import screen as screens
 from nexthos_cli.dev.screen import Screen, pipelines_table, subjects_table
 from nexthos_cli.output.terminal import CleanConsole
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.telemetry.engine_metrics import Count
 from nexthos_shared.model import Condition, ConditionType, Phase, PipelineStatus
 from nexthos_shared.printable import printable

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexthos_cli.dev.tally import Tally, messages_by_subject
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_controller.telemetry.engine_metrics import Count
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.names import Names

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from nexthos_controller.cache import executions as observe
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_controller.executors.fake import FakeWorld
 from nexthos_controller.lifecycle.app import steady_clock
 from nexthos_controller.loop import reconciler as controller

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from nexthos_controller.executors.contract import Owner, Spec
+from nexthos_controller.execution import Owner, Spec
 from nexthos_controller.executors.fake import Call, FakeExecutor, FakeWorld, fake_context
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 from nexthos_shared.model import Pipeline

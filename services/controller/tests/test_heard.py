@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_controller.executors.contract import SAYS
+from nexthos_controller.execution import SAYS
 from nexthos_controller.executors.shared.log_symptoms import (
     ERRORS,
     LASTS,

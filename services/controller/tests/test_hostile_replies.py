@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nexthos_controller.election.lease import _claim_of
 from nexthos_controller.election.process import is_dead
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.docker import exits, labels
 from nexthos_controller.executors.docker.life import nanoseconds
 from nexthos_controller.executors.local import shim

@@ -11,7 +11,8 @@ import pytest
 
 from nexthos_controller.cache.catalog import Surroundings
 from nexthos_controller.cache.configurations import Facts
-from nexthos_controller.executors.contract import Connection, Spec
+from nexthos_controller.execution import Spec
+from nexthos_controller.executors.contract import Connection
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_controller.executors.fake.executor import fake_context
 from nexthos_controller.executors.shared.imports import UNSAID, may_import, without_files

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexthos_controller.api.log_lines import Waiting, messages, pieces
-from nexthos_controller.executors.contract import Execution, LogLine
+from nexthos_controller.execution import Execution, LogLine
 from nexthos_shared.model import LOGS_MESSAGE_BYTES, LogsReply
 
 EXECUTION = Execution("ns-orders-0-1", "orders", 0, "u", "fake", "here", "", 1, "", "running")

@@ -9,7 +9,7 @@ import pytest
 
 from nexthos_controller.api import inbox
 from nexthos_controller.api.log_stream import MOST_FOLLOWERS
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.fake import FakeWorld
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_testing.house import CONFIG, House

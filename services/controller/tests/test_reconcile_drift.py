@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_controller.reconcile import decide, report
 from nexthos_shared.model import PipelineStatus
 from nexthos_testing.world import NOW, World, entry, running

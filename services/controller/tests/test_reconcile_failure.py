@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.contract import Exit
+from nexthos_controller.execution import Exit
 from nexthos_controller.reconcile import (
     ConfigFacts,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nexthos_controller.executors.contract import Exit
+from nexthos_controller.execution import Exit
 from nexthos_controller.reconcile import decide, report
 from nexthos_controller.reconcile.transitions import deletion, transitions
 from nexthos_shared.model import EventType, PipelineStatus

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.contract import SAYS
+from nexthos_controller.execution import SAYS
 from nexthos_controller.reconcile.report import STARTS_WITHIN
 from nexthos_controller.reconcile.transitions import transitions
 from nexthos_shared.model import ConditionType, Phase, Traits

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.contract import SAYS
+from nexthos_controller.execution import SAYS
 from nexthos_controller.executors.shared import delivery
 from nexthos_controller.executors.streams import watch
 from nexthos_shared.reasons import Reason

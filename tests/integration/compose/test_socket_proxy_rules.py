@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.docker.labels import MADE, Labels
 from nexthos_testing.golang import ROOT, go
 from nexthos_testing.socket_proxy import SOURCES

@@ -12,7 +12,8 @@ from typing import Literal, Self
 import pytest
 from docker.errors import NotFound
 
-from nexthos_controller.executors.contract import Execution, Executor, ExecutorContext, Owner, Spec
+from nexthos_controller.execution import Execution, Owner, Spec
+from nexthos_controller.executors.contract import Executor, ExecutorContext
 from nexthos_controller.executors.docker import DockerExecutor, ending
 from nexthos_controller.executors.docker.archive import packed
 from nexthos_controller.executors.docker.daemon import Daemon

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from nexthos_controller.executors.contract import Execution, Executor, Owner, Spec
+from nexthos_controller.execution import Execution, Owner, Spec
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.rig import Rig

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Execution, ExecutorContext, Spec
+from nexthos_controller.execution import Execution, Spec
+from nexthos_controller.executors.contract import ExecutorContext
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_controller.lifecycle.app import Running, running_controller
 from nexthos_controller.settings import Settings

@@ -12,7 +12,8 @@ from typing import Literal, Self
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution, Executor, Owner
+from nexthos_controller.execution import Execution, Owner
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.executors.shared import probe

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from nexthos_controller.executors.contract import ExecutorContext, Owner
+from nexthos_controller.execution import Owner
+from nexthos_controller.executors.contract import ExecutorContext
 from nexthos_testing.docker import PUPPET, RUNNER, SOCKET
 from nexthos_testing.docker_rig import DockerRig
 from nexthos_testing.socket_proxy import compiled, proxy_before

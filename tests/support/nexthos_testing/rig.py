@@ -15,15 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from nexthos_controller.executors.contract import (
-    Connection,
-    Execution,
-    Executor,
-    ExecutorContext,
-    Listing,
-    Owner,
-    Spec,
-)
+from nexthos_controller.execution import Execution, Listing, Owner, Spec
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import EngineMissing, NexthosError, StoreUnavailable

@@ -17,7 +17,8 @@ from typing import Any, Literal, Self
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution, Executor, ExecutorContext, Owner
+from nexthos_controller.execution import Execution, Owner
+from nexthos_controller.executors.contract import Executor, ExecutorContext
 from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.streams import StreamsExecutor, endings, watch
 from nexthos_controller.executors.streams.api import USER

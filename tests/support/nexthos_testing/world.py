@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from nexthos_controller.executors.contract import Execution, Exit
+from nexthos_controller.execution import Execution, Exit
 from nexthos_controller.reconcile import (
     ConfigFacts,
     Decision,

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from nexthos_controller.executors.contract import Execution, Executor
+from nexthos_controller.execution import Execution
+from nexthos_controller.executors.contract import Executor
 
 GRACE = 3.0  # seconds that engines get to drain, whatever their stop_timeout
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nexthos_cli.dev.ending import End, stop_all
-from nexthos_controller.executors.contract import ExecutorContext, Owner, Spec
+from nexthos_controller.execution import Owner, Spec
+from nexthos_controller.executors.contract import ExecutorContext
 from nexthos_controller.executors.local.processes import argv_of, processes
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.executors.process.handle import load

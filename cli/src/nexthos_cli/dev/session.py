@@ -20,7 +20,8 @@ from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
 from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.executors.contract import Execution, Executor
+from nexthos_controller.execution import Execution
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.lifecycle.app import Running
 from nexthos_controller.lifecycle.term import Term
 from nexthos_controller.runtime.context import Site

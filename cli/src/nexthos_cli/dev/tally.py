@@ -16,7 +16,7 @@ from typing import Protocol
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_controller.telemetry.engine_metrics import Count, read_figures
 from nexthos_shared.errors import NexthosError
 

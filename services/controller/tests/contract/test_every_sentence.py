@@ -1,4 +1,4 @@
-"""Each sentence of base.py is quoted by a test of this folder, in lines that begin with `>`."""
+"""Each sentence of the contract and of its vocabulary is quoted by a test of this folder, in lines that begin with `>`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from nexthos_controller.executors import contract as base
+from nexthos_controller import execution
+from nexthos_controller.executors import contract
 
 SPOKEN_ELSEWHERE = {
     "Rules for all methods",  # a heading
@@ -32,8 +33,10 @@ def test_every_sentence_of_the_contract_is_quoted_by_a_test():
 
 
 def _sentences() -> Iterator[str]:
-    tree = ast.parse(inspect.getsource(base))
-    for text in _docstrings(tree):
+    vocabulary = list(_docstrings(ast.parse(inspect.getsource(execution))))[
+        1:
+    ]  # not the module's own
+    for text in (*_docstrings(ast.parse(inspect.getsource(contract))), *vocabulary):
         if text.startswith("The executor contract"):
             text = text[text.index("Rules for all methods") :]
         for item in re.split(r"\n\s*-\s+", text):

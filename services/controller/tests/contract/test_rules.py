@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from structlog.testing import capture_logs
 
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_shared.errors import (
     ConfigMissing,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.contract import Connection, ExecutorContext, Owner, Spec
+from nexthos_controller.execution import Owner, Spec
+from nexthos_controller.executors.contract import Connection, ExecutorContext
 from nexthos_controller.executors.docker import DockerExecutor
 from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.contract import Connection, Owner, Spec
+from nexthos_controller.execution import Owner, Spec
+from nexthos_controller.executors.contract import Connection
 from nexthos_controller.executors.docker.container import Image, Plan, altered
 from nexthos_controller.executors.docker.labels import MADE, Labels, read_labels
 from nexthos_controller.executors.docker.settings import DockerSettings, read_settings

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.execution import Execution, Spec
 from nexthos_controller.executors.docker import DockerExecutor
 from nexthos_controller.settings import ConnectionSettings
 from nexthos_shared import names

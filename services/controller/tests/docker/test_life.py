@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.docker.exits import judge
 from nexthos_controller.executors.docker.labels import Labels
 from nexthos_controller.executors.docker.life import Life, nanoseconds, read_life

@@ -9,7 +9,7 @@ import shutil
 import pytest
 from structlog.testing import capture_logs
 
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.local import place
 from nexthos_controller.executors.local.folders import hidden_prefix
 from nexthos_shared.errors import NameConflict, StartFailed

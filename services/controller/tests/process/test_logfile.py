@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.shared.lines import read_line
 from nexthos_testing.process_rig import ProcessRig

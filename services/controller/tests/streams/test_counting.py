@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_controller.executors.streams.metrics import since
 from nexthos_controller.telemetry.engine_metrics import read_figures
 from nexthos_testing.streams_rig import StreamsRig

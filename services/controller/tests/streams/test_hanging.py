@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.execution import Execution, Spec
 from nexthos_controller.executors.local.processes import process
 from nexthos_controller.executors.streams import body, watch
 from nexthos_controller.executors.streams.api import USER

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution, Exit, Spec
+from nexthos_controller.execution import Execution, Exit, Spec
 from nexthos_controller.executors.shared import ports
 from nexthos_controller.executors.streams import hosts
 from nexthos_shared.errors import (

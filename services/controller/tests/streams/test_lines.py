@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.streams import StreamsExecutor, lines, tending
 from nexthos_testing.streams_rig import StreamsRig

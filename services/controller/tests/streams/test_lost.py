@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.execution import Execution, Spec
 from nexthos_controller.executors.local.processes import process
 from nexthos_controller.executors.local.shim import session_argv
 from nexthos_controller.executors.streams.lost import label

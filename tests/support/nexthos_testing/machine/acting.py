@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from nexthos_controller.cache.catalog import Surroundings
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext, Spec
+from nexthos_controller.execution import Spec
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.loop.unchanged import Sight
 from nexthos_controller.reconcile import decide

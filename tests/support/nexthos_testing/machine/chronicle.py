@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from nexthos_controller.executors.contract import Execution, Exit
+from nexthos_controller.execution import Execution, Exit
 from nexthos_shared import names
 from nexthos_shared.model import Entry, Pipeline, Wanted
 from nexthos_testing.machine.store import MemoryConfigs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-from nexthos_controller.executors.contract import Execution, Owner
+from nexthos_controller.execution import Execution, Owner
 from nexthos_controller.executors.fake import Thing
 from nexthos_controller.telemetry.instruments import Instruments
 from nexthos_shared.model import Entry, read_entry

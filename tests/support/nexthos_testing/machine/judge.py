@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pydantic import ValidationError
 
-from nexthos_controller.executors.contract import Execution, Exit, Owner
+from nexthos_controller.execution import Execution, Exit, Owner
 from nexthos_controller.executors.fake import Thing
 from nexthos_shared.model import Entry, PipelineStatus, Wanted
 from nexthos_shared.store import KvEntry

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from nexthos_controller.executors.contract import Execution, ExecutorContext, Exit, Spec
+from nexthos_controller.execution import Execution, Exit, Spec
+from nexthos_controller.executors.contract import ExecutorContext
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld, Thing
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.reasons import Problem, Reason

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from nexthos_controller.executors.contract import Execution, Owner
+from nexthos_controller.execution import Execution, Owner
 from nexthos_controller.executors.fake import Thing
 from nexthos_shared import names as naming
 from nexthos_shared.errors import ExecutorUnreachable, NameConflict, NexthosError, StartFailed

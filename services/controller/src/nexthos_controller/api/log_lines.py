@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from nexthos_controller.executors.contract import Execution, LogLine
+from nexthos_controller.execution import Execution, LogLine
 from nexthos_shared.model import LOGS_MESSAGE_BYTES, LogsLine
 
 MAX_TEXT = 8 * 1024  # characters of one piece

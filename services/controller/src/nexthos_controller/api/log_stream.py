@@ -18,7 +18,7 @@ from nexthos_controller.api.endpoint import Outlet, ReaderGone
 from nexthos_controller.api.log_lines import YIELD_EVERY, Waiting, message, messages, pieces
 from nexthos_controller.api.selection import existing, is_gone
 from nexthos_controller.cache.executions import Observed
-from nexthos_controller.executors.contract import Execution, LogLine
+from nexthos_controller.execution import Execution, LogLine
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError, TooManyRequests
 from nexthos_shared.model import (

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from nexthos_controller.api.selection import all_keys, existing
-from nexthos_controller.executors.contract import Execution
+from nexthos_controller.execution import Execution
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.telemetry.engine_metrics import EngineFigures, read_figures
 from nexthos_shared.errors import NexthosError

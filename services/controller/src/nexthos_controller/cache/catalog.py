@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Connection, Spec
+from nexthos_controller.execution import Spec
+from nexthos_controller.executors.contract import Connection
 from nexthos_shared import engine
 from nexthos_shared.process.engine_user import EngineUsers
 

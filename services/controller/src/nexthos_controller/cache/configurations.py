@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nexthos_controller.cache.catalog import Surroundings
-from nexthos_controller.executors.contract import Executor, Spec
+from nexthos_controller.execution import Spec
+from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.shared.imports import may_import, without_files
 from nexthos_controller.reconcile import ConfigFacts
 from nexthos_shared import engine

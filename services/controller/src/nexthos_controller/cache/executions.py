@@ -10,7 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from nexthos_controller.executors.contract import Execution, Executor, Listing
+from nexthos_controller.execution import Execution, Listing
+from nexthos_controller.executors.contract import Executor
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError
 from nexthos_shared.model import Place, Wanted
 from nexthos_shared.reasons import Problem, Reason

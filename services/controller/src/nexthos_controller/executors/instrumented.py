@@ -7,14 +7,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from nexthos_controller.executors.contract import (
-    Execution,
-    Executor,
-    Listing,
-    LogLine,
-    Spec,
-    Stranger,
-)
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stranger
+from nexthos_controller.executors.contract import Executor
 from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem
 

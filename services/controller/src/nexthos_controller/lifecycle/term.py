@@ -20,7 +20,8 @@ from nexthos_controller.api.service import Service
 from nexthos_controller.cache.catalog import Surroundings
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext, Owner
+from nexthos_controller.execution import Owner
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_controller.executors.instrumented import Measured
 from nexthos_controller.http.metrics import PipelineMetrics
 from nexthos_controller.loop.reconciler import Controller

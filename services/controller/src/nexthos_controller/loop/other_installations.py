@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from nexthos_controller.executors.contract import Executor, Stranger
+from nexthos_controller.execution import Stranger
+from nexthos_controller.executors.contract import Executor
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem, Reason
 

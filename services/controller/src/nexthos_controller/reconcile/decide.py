@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nexthos_controller.executors.contract import Spec
+from nexthos_controller.execution import Spec
 from nexthos_controller.reconcile import update
 from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh, waits
 from nexthos_controller.reconcile.steps import is_over, sort_out, steps_towards

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from nexthos_controller.executors.contract import Execution, Exit, Spec
+from nexthos_controller.execution import Execution, Exit, Spec
 from nexthos_shared.model import Memory, Slot
 from nexthos_shared.reasons import Problem, Reason
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nexthos_controller.executors.contract import SAYS, Execution
+from nexthos_controller.execution import SAYS, Execution
 from nexthos_controller.reconcile.drift import drifts
 from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER, waits
 from nexthos_controller.reconcile.steps import Sorted, sort_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.execution import Execution, Spec
 from nexthos_controller.reconcile.failure import waits
 from nexthos_controller.reconcile.view import Prepare, Remove, Start, Step, Stop, Target, View
 from nexthos_shared.model import Memory, Slot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexthos_controller.executors.contract import Spec
+from nexthos_controller.execution import Spec
 from nexthos_controller.reconcile.view import Target, View
 from nexthos_shared.model import Accepted, Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason

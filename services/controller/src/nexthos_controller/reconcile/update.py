@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.execution import Execution, Spec
 from nexthos_controller.reconcile.view import View
 from nexthos_shared.model import Accepted, Held, Memory, Readiness, Slot, format_duration
 from nexthos_shared.names import ENV_NATS_URL

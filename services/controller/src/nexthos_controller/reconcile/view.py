@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nexthos_controller.executors.contract import Execution, Spec
+from nexthos_controller.execution import Execution, Spec
 from nexthos_shared.model import Entry, Memory, Place, Traits, Update
 from nexthos_shared.reasons import Problem
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexthos_controller.executors.contract import Connection, Spec
+from nexthos_controller.execution import Spec
+from nexthos_controller.executors.contract import Connection
 from nexthos_controller.executors.docker import variables
 from nexthos_controller.executors.docker.labels import MADE, PREFIX, Labels
 from nexthos_controller.executors.docker.life import PORT

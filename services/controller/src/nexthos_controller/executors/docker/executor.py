@@ -13,16 +13,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import (
-    Connection,
-    Execution,
-    Executor,
-    ExecutorContext,
-    Listing,
-    LogLine,
-    Spec,
-    Stranger,
-)
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stranger
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
 from nexthos_controller.executors.docker.container import ENGINE_CREDS, STORE_CREDS, Plan

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 
-from nexthos_controller.executors.contract import Exit
+from nexthos_controller.execution import Exit
 from nexthos_controller.executors.docker.life import Life
 from nexthos_shared import exit_codes
 from nexthos_shared.engine import last_error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from nexthos_controller.executors.contract import State
+from nexthos_controller.execution import State
 from nexthos_controller.executors.docker import variables
 from nexthos_controller.executors.docker.labels import Labels, read_labels
 from nexthos_shared import names

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.docker.daemon import Daemon
 from nexthos_controller.executors.docker.stock import timed
 from nexthos_controller.executors.shared.lines import read_line, seconds_of

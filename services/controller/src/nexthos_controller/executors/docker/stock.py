@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from nexthos_controller.executors.contract import Execution, Exit, Owner, State, Stranger
+from nexthos_controller.execution import Execution, Exit, Owner, State, Stranger
 from nexthos_controller.executors.docker.container import altered
 from nexthos_controller.executors.docker.daemon import Daemon, Gone
 from nexthos_controller.executors.docker.exits import TAIL, judge

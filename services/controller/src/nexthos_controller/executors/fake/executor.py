@@ -9,18 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nexthos_controller.executors.contract import (
-    Connection,
-    Execution,
-    Executor,
-    ExecutorContext,
-    Exit,
-    Listing,
-    LogLine,
-    Owner,
-    Spec,
-    Stranger,
-)
+from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Owner, Spec, Stranger
+from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_controller.executors.fake.world import Call, FakeWorld, Method, Thing
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nexthos_controller.executors.contract import Execution, Exit, LogLine, Owner
+from nexthos_controller.execution import Execution, Exit, LogLine, Owner
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem, Reason

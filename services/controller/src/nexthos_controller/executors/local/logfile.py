@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.shared.lines import own_line, read_line
 
 LIMIT = 10 * 1024 * 1024  # bytes of engine.log; engine.log.1 has at most half of it

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Owner, Stranger
+from nexthos_controller.execution import Owner, Stranger
 from nexthos_controller.executors.local.processes import argv_of, boot_id, is_ours, leads, processes
 from nexthos_controller.executors.local.shim import EXIT, noted
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life

@@ -16,15 +16,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import (
-    Execution,
-    Executor,
-    ExecutorContext,
-    Listing,
-    LogLine,
-    Spec,
-    Stranger,
-)
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stranger
+from nexthos_controller.executors.contract import Executor, ExecutorContext
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.local.belongings import hand_over, open_up, read_theirs
 from nexthos_controller.executors.local.binaries import binary_of, made_with

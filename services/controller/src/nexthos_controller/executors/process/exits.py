@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Exit
+from nexthos_controller.execution import Exit
 from nexthos_controller.executors.local.shim import KILLED, noted, tail_of, told
 from nexthos_controller.executors.process.handle import LOG, Handle, Life
 from nexthos_shared.engine import last_error

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import Exit, Owner
+from nexthos_controller.execution import Exit, Owner
 from nexthos_controller.executors.local import belongings, folders
 from nexthos_controller.executors.local.processes import Session
 from nexthos_shared import names

@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Execution, Exit
+from nexthos_controller.execution import Execution, Exit
 from nexthos_controller.executors.local.shim import EXIT
 from nexthos_controller.executors.process.handle import HANDLE, LOG, Handle, metrics_of
 from nexthos_shared.reasons import Problem

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.local.belongings import read_theirs
 from nexthos_controller.executors.local.processes import Process
 from nexthos_controller.executors.local.shim import label_of, session_argv

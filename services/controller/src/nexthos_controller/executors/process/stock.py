@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.contract import Execution, Exit, Owner
+from nexthos_controller.execution import Execution, Exit, Owner
 from nexthos_controller.executors.local.deaths import Deaths
 from nexthos_controller.executors.local.folders import HIDDEN, unreachable
 from nexthos_controller.executors.local.logfile import could_not_bind

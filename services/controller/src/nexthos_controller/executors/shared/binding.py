@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from nexthos_controller.executors.contract import Connection, ExecutorContext, Spec
+from nexthos_controller.execution import Spec
+from nexthos_controller.executors.contract import Connection, ExecutorContext
 from nexthos_shared import names
 from nexthos_shared.engine import inspect as shape
 from nexthos_shared.errors import CannotRunHere

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_shared.untrusted_json import read_object
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nexthos_controller.executors.contract import SAYS
+from nexthos_controller.execution import SAYS
 from nexthos_shared.engine.messages import MAX_MESSAGE, without_values
 from nexthos_shared.engine.symptoms import Symptom, symptom_of
 from nexthos_shared.reasons import Problem, Reason

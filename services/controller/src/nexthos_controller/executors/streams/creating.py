@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import ExecutorContext, Exit, Spec
+from nexthos_controller.execution import Exit, Spec
+from nexthos_controller.executors.contract import ExecutorContext
 from nexthos_controller.executors.local.binaries import binary_of, identity_of, made_with
 from nexthos_controller.executors.local.folders import replace_file
 from nexthos_controller.executors.shared import binding

@@ -30,7 +30,7 @@ from dataclasses import replace
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import Exit
+from nexthos_controller.execution import Exit
 from nexthos_controller.executors.local.folders import replace_file
 from nexthos_controller.executors.local.shim import EXIT, KILLED, noted, tail_of
 from nexthos_controller.executors.shared.hints import Hints

@@ -10,16 +10,8 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import (
-    Execution,
-    Executor,
-    ExecutorContext,
-    Exit,
-    Listing,
-    LogLine,
-    Spec,
-    Stranger,
-)
+from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Spec, Stranger
+from nexthos_controller.executors.contract import Executor, ExecutorContext
 from nexthos_controller.executors.local.belongings import open_up
 from nexthos_controller.executors.local.binaries import binary_of, made_with
 from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nexthos_controller.executors.contract import Exit, Owner
+from nexthos_controller.execution import Exit, Owner
 from nexthos_controller.executors.local import folders
 from nexthos_shared.model import Pipeline, parse_duration
 

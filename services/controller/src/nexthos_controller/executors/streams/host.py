@@ -28,7 +28,7 @@ from typing import Any
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.local import folders
 from nexthos_controller.executors.local.processes import Session
 from nexthos_controller.executors.streams.api import USER

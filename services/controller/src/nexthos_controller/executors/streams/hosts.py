@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.executors.contract import Owner
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.local import folders, logfile
 from nexthos_controller.executors.local.belongings import hand_over
 from nexthos_controller.executors.local.deaths import Deaths

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.shared.lines import seconds_of
 from nexthos_shared.untrusted_json import read_object

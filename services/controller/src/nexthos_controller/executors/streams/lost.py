@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.contract import Owner, Stranger
+from nexthos_controller.execution import Owner, Stranger
 from nexthos_controller.executors.local.deaths import Deaths
 from nexthos_controller.executors.local.ending import end
 from nexthos_controller.executors.local.processes import (

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
-from nexthos_controller.executors.contract import LogLine
+from nexthos_controller.execution import LogLine
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.streams import lines
 from nexthos_controller.executors.streams.api import NotOurs, Silent

@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Execution, Exit
+from nexthos_controller.execution import Execution, Exit
 from nexthos_controller.executors.shared.delivery import Delivery
 from nexthos_controller.executors.shared.log_symptoms import Heard
 from nexthos_controller.executors.streams.handle import BASE, HANDLE, LOG, METRICS, OUTPUT, Handle

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from nexthos_controller.executors.contract import Execution, Owner
+from nexthos_controller.execution import Execution, Owner
 from nexthos_controller.executors.local import folders
 from nexthos_controller.executors.local.folders import HIDDEN, replace_file, unreachable
 from nexthos_controller.executors.shared.hints import Hints

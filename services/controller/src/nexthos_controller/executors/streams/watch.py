@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from nexthos_controller.executors.contract import Exit
+from nexthos_controller.execution import Exit
 from nexthos_controller.executors.local.unread import Unread, entries_of
 from nexthos_controller.executors.shared.delivery import EVERY
 from nexthos_controller.executors.shared.hints import Hints
