@@ -31,7 +31,7 @@ WAIT = 60.0  # seconds that --wait and `wait` allow
 class App:
     """The global options, and what follows from them."""
 
-    connection: dict[str, str] = field(default_factory=dict)  # as `nats_client.resolve` takes it
+    connection: dict[str, str] = field(default_factory=dict)  # as `nats.options.resolve` takes it
     namespace: str = DEFAULT_NAMESPACE
     timeout: float | None = None  # seconds; None: the command's own default
     quiet: bool = False

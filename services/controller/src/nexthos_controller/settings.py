@@ -1,7 +1,7 @@
 """Settings of a controller: environment variables over a YAML file named by NEXTHOS_CONFIG.
 
 Comes in: environment and file. Goes out: a frozen `Settings`. An unknown name in the file is an error,
-an unknown NEXTHOS_* variable a warning. How NATS is reached is `nats_client`'s, as for the `nats` CLI.
+an unknown NEXTHOS_* variable a warning. How NATS is reached is `nats.options`', as for the `nats` CLI.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an execution's engine is given besides its file: flags that override it, and an environment.
 
 Comes in: address, labels, limits, the definition's env. Goes out: `path=value` for `-s`, a dict. Must
-not know the file's text: it is handed over byte for byte (`shape` says what must be known of it).
+not know the file's text: it is handed over byte for byte (`inspect` says what must be known of it).
 
 Measured with bento v1.20.0, and read in the benthos sources, which share the code:
 - `path=` with nothing behind it is refused; `path=null` empties a text field, whether the file sets

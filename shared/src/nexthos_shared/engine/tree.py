@@ -2,7 +2,7 @@
 
 Comes in: bytes. Goes out: the nodes of the first document, and problems: a document behind it, a key that
 stands twice, a merge key. Must not know what components mean. Never raises: what is no YAML before its
-variables are filled in, or beyond the bounds of `shape`, has no tree, and the engine alone judges it.
+variables are filled in, or beyond the bounds of `inspect`, has no tree, and the engine alone judges it.
 """
 
 from __future__ import annotations

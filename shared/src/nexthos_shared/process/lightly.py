@@ -11,7 +11,7 @@ def import_lightly() -> None:
 
     nats-py loads aiohttp for WebSockets, structlog loads rich for tracebacks: 0.2 s of CPU and more. Both
     do without if the import fails, so it fails while they are loaded, and only then: aiohttp is there
-    for a `ws://` (see `nats_client`). Structlog's tracebacks stay without rich, which would show the
+    for a `ws://` (see `nats.connection`). Structlog's tracebacks stay without rich, which would show the
     values of variables.
     """
     spared = [name for name in ("aiohttp", "rich") if name not in sys.modules]

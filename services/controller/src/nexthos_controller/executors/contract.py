@@ -1,7 +1,7 @@
 """The executor contract: how one pipeline is made to run somewhere.
 
 An executor knows how to start, stop, find and remove *executions*; it decides nothing. `reconcile`
-decides, `controller` calls, and each sentence below has a test in the contract suite
+decides, `loop.reconciler` calls, and each sentence below has a test in the contract suite
 (`tests/contract/`), which runs over every executor and over the fake one.
 
 Words
