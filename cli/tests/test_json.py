@@ -95,9 +95,7 @@ def test_rollout(person):
     older = {"type": "Outdated", "status": "True", "reason": "Outdated", "message": "engine 1"}
     person.report("a", "Running", ready=1, replicas=1, version="1", conditions=[older])
     asked = person.json("rollout", "--dry-run", schema="output-rollout")
-    assert [(p["result"], p["message"]) for p in asked["pipelines"]] == [
-        ("not renewed", "engine 1")
-    ]
+    assert [(p["result"], p["message"]) for p in asked["pipelines"]] == [("skipped", "engine 1")]
     late = person.json("rollout", "-y", "--timeout", "100ms", schema="output-rollout", code=1)
     assert [(p["result"], p["reason"]) for p in late["pipelines"]] == [("failed", "TimedOut")]
 
@@ -147,10 +145,10 @@ def test_status(person, controller):
 def test_wait(person):
     person.put("a", GOOD)
     late = person.json("wait", "a", "--timeout", "100ms", schema="output-wait", code=4)
-    assert late["pipelines"][0]["result"] == "not in time"
+    assert late["pipelines"][0]["result"] == "timed_out"
     person.report("a", "Running", ready=1, replicas=1, version="1")
     there = person.json("wait", "a", schema="output-wait")
-    assert there["pipelines"][0]["result"] == "there"
+    assert there["pipelines"][0]["result"] == "reached"
 
 
 def test_lint(person):

@@ -58,7 +58,7 @@ def test_ls_tells_once_that_nobody_looked_yet(person):
     person.put("b", GOOD)
     result = person.does("ls")
     assert [line.split()[2] for line in result.stdout.splitlines()[1:]] == ["-", "-"]
-    assert result.stderr.count("not looked at yet: is a controller running?") == 1
+    assert result.stderr.count("not reconciled yet: is a controller running?") == 1
     assert person.does("ls", "-q").stderr == ""
 
 
@@ -74,7 +74,7 @@ def test_ls_shows_what_is_not_understood_what_is_stale_and_what_is_left_over(per
     lines = {cells(ln)[0].strip(): ln for ln in person.does("ls").stdout.splitlines()}
     assert "?" in lines["broken"]
     assert "InvalidDefinition" in lines["broken"]
-    assert "was not looked at yet" in lines["stale"]
+    assert "was not reconciled yet" in lines["stale"]
     assert lines["leaving"].split()[1:3] == ["deleted", "Stopping"]
     assert "a newer controller?" in lines["newer"]
 

@@ -159,7 +159,7 @@ def test_what_was_paused_or_renewed_meanwhile_is_left_alone_and_no_failure(perso
     person.put("a", GOOD | {"status": "paused"})
     with controller(House()):
         result = person.does("rollout", "a")
-    assert "pipeline/a not renewed: is paused" in result.stdout
+    assert "pipeline/a skipped: is paused" in result.stdout
     assert nonces(person, "a") == {"a": 0}
 
 

@@ -220,7 +220,7 @@ async def test_a_standby_makes_the_store_again_as_what_it_was(
     before, known = pids(controller), await installation(field)
     try:
         await other.spawn()
-        await eventually(lambda: any(e["event"] == "lease awaited" for e in other.log()))
+        await eventually(lambda: any(e["event"] == "waiting for the lease" for e in other.log()))
         await controller.kill()
         await wipe(fresh_nats)
         await eventually(lambda: acts_on_a_store(field), within=30.0)

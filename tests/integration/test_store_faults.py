@@ -257,8 +257,8 @@ async def test_while_the_storage_of_nats_is_full_work_goes_on_and_heals_when_the
         await eventually(lambda: said(controller, "look failed", **failed))
         assert "insufficient resources" in said(controller, "look failed", **failed)[0]["error"]
         await eventually(lambda: said(controller, NO_MORE))  # nor can the lease be renewed
-        await eventually(lambda: said(controller, "lease awaited"))
-        assert "insufficient resources" in said(controller, "lease awaited")[-1]["because"]
+        await eventually(lambda: said(controller, "waiting for the lease"))
+        assert "insufficient resources" in said(controller, "waiting for the lease")[-1]["because"]
         assert await field.says("healthy") == "v1 hello"
         assert list(engine_processes(controller.state_dir)) == [healthy]
         await field.js.delete_stream("filler")

@@ -71,7 +71,7 @@ async def test_a_standby_logs_once_whom_it_waits_for(store):
     with capture_logs() as logs:
         async with two_of(store, CALM):
             await renewed(store, 2)
-    [line] = [entry for entry in logs if entry["event"] == "lease awaited"]
+    [line] = [entry for entry in logs if entry["event"] == "waiting for the lease"]
     assert line["holder"] == "second"
     assert line["because"].startswith("first on ")
 
@@ -115,7 +115,10 @@ async def test_a_released_lease_is_had_long_before_it_would_end(store):
             await waiting
         assert second.held
     events = [entry["event"] for entry in logs]
-    assert [e for e in events if e != "lease awaited"] == ["lease released", "lease acquired"]
+    assert [e for e in events if e != "waiting for the lease"] == [
+        "lease released",
+        "lease acquired",
+    ]
 
 
 async def test_a_release_after_a_renewal_that_was_cut_short_still_releases(store):

@@ -105,7 +105,9 @@ class Pair:
 
     async def stands_by(self, one: ControllerProcess, since: float) -> None:
         """Wait until it says that somebody else has the lease."""
-        await eventually(lambda: self.said(one, "lease awaited", since), within=30.0, every=0.02)
+        await eventually(
+            lambda: self.said(one, "waiting for the lease", since), within=30.0, every=0.02
+        )
 
     def starts(self) -> list[Effect]:
         """Every start, by its holder, at the kernel's time."""

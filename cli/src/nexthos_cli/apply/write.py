@@ -75,7 +75,7 @@ async def write(store: Store, change: Change) -> Written:
             return Written(change, await _write_once(store, change))
         except StoreConflict:
             change = await plan(store, change.manifest)
-    raise StoreConflict(f"pipeline {change.manifest.id}: others write it all the time; try again")
+    raise StoreConflict(f"pipeline {change.manifest.id}: too many concurrent writes; try again")
 
 
 async def _write_once(store: Store, change: Change) -> int:

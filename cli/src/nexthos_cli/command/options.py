@@ -75,7 +75,7 @@ def global_params(*, hidden: bool) -> list[click.Parameter]:
         metavar="NAME",
         envvar=environ,
         callback=_namespace,
-        help="Which pipelines (NEXTHOS_NAMESPACE; default: nexthos).",
+        help="Namespace of the pipelines (NEXTHOS_NAMESPACE; default: nexthos).",
         **always,
     )
     timeout = click.Option(
@@ -138,7 +138,7 @@ def output(*formats: str) -> Callable[[F], F]:
 def selection(function: F) -> F:
     """IDs, `-l`, `--all` and `-y`, as `ids`, `labels`, `everything` and `yes`."""
     for decorate in (
-        click.option("-y", "--yes", is_flag=True, help="Do not ask."),
+        click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation."),
         click.option("--all", "everything", is_flag=True, help="All pipelines; asks first."),
         click.option("-l", "labels", multiple=True, metavar="KEY=VALUE", help="By label."),
         click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_ids),
@@ -173,5 +173,7 @@ def variables(function: F) -> F:
 def waiting(function: F) -> F:
     """`--wait`, as `wait`."""
     return click.option(
-        "--wait", is_flag=True, help="Wait until it is so (--timeout, 60s), and judge the state."
+        "--wait",
+        is_flag=True,
+        help="Wait until the pipeline reaches the requested state (--timeout, 60s).",
     )(function)

@@ -20,9 +20,9 @@ SHOWN = 20  # pipelines that are listed one by one
 
 @verb("abandon")
 @click.argument("place", shell_complete=complete_places)
-@click.option("--undo", is_flag=True, help="It is not gone: what lives there counts again.")
+@click.option("--undo", is_flag=True, help="Undo: treat the place as alive again.")
 @click.option("--force", is_flag=True, help="Also a place that no status speaks of.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @output("table", "json", "yaml")
 def abandon(app: App, place: str, undo: bool, force: bool, yes: bool) -> None:
     """Declare a place (a machine, a Docker daemon) gone for good, with all that lived there.

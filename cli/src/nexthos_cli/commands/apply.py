@@ -12,9 +12,9 @@ from nexthos_cli.command.options import output, variables, verb, waiting
 
 @verb("apply")
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR|-]...")
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE|DIR|-", help="The same.")
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE|DIR|-", help="Same as PATH.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
-@click.option("--no-lint", is_flag=True, help="Do not ask the engine; the controller will.")
+@click.option("--no-lint", is_flag=True, help="Skip the local lint; the controller lints anyway.")
 @variables
 @waiting
 @output("table", "name", "json", "yaml")

@@ -25,7 +25,10 @@ DAY = 24 * 3600.0  # seconds
 @click.argument("id", required=False, shell_complete=complete_ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option(
-    "--since", type=DurationType(), metavar="TIME", help="Not older than that: 1h. Default: 24h."
+    "--since",
+    type=DurationType(),
+    metavar="TIME",
+    help="Only entries newer than this, e.g. 1h. Default: 24h.",
 )
 @click.option("--bad", is_flag=True, help="Only what somebody may have to do something about.")
 @output("table", "json", "yaml")

@@ -32,7 +32,9 @@ FIRST_WITHIN = 4.0  # seconds
     metavar="N",
     help="The last N lines of each execution (100; with --since 10000).",
 )
-@click.option("--since", type=DurationType(), metavar="TIME", help="Not older than that: 10m.")
+@click.option(
+    "--since", type=DurationType(), metavar="TIME", help="Only entries newer than this, e.g. 10m."
+)
 @click.option("--replica", type=click.IntRange(min=0), metavar="N", help="Of this replica only.")
 @click.option(
     "--raw", is_flag=True, help="Lines as the engine wrote them, with all a terminal obeys."

@@ -1,4 +1,4 @@
-"""`nexthos ls`: one honest line per pipeline."""
+"""`nexthos ls`: one line per pipeline."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STALE = 10.0  # seconds after which a change that nobody looked at is worth a wo
 )
 @output("table", "wide", "json", "yaml", "name")
 def ls(app: App, watch: bool, labels: tuple[str, ...], phases: tuple[str, ...]) -> None:
-    """List pipelines, one honest line each.
+    """List pipelines, one line each.
 
     WANTED is what is stored, PHASE what the controller reports. AGE counts from the last change of the
     definition. REASON is what to know first: `nexthos explain REASON`, `nexthos status ID`.
@@ -87,7 +87,7 @@ def _remark(app: App, lines: list[PipelineLine]) -> None:
     unseen = [ln.id for ln in lines if ln.phase is None and not ln.deleted]
     if unseen:
         shown = ", ".join(unseen[:3]) + ("..." if len(unseen) > 3 else "")
-        app.note(f"{shown}: not looked at yet: is a controller running? (`nexthos doctor`)")
+        app.note(f"{shown}: not reconciled yet: is a controller running? (`nexthos doctor`)")
     elif any((ln.observed_revision or 0) < ln.revision and ln.age > STALE for ln in lines):
         app.note("changes are not looked at: is a controller running? (`nexthos doctor`)")
 

@@ -18,7 +18,7 @@ def restart(
     yes: bool,
     wait: bool,
 ) -> None:
-    """Replace what runs of pipelines by the same anew, as an update of its `update.strategy` would.
+    """Restart pipelines, keeping their definition, as an update of its `update.strategy` would.
 
     It raises `restart_nonce` of the entry. What was refused after a rollback is tried once more, and a
     job that has ended runs again. Only what is published can be restarted; -l and --all skip the others.

@@ -71,7 +71,7 @@ async def _rollout(app: App, selection: Selection, pace: tuple[int, int], dry_ru
         under_way = Rollout(app, store, *pace)
         if dry_run:
             _show(app, found)
-            renewed = [Renewed(id=k, result="not renewed", message=w) for k, w in found.items()]
+            renewed = [Renewed(id=k, result="skipped", message=w) for k, w in found.items()]
         else:
             await _run(app, under_way, found, ask=selection.everything and not selection.yes)
             renewed = [under_way.results[key] for key in found]

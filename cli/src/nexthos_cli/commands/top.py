@@ -49,7 +49,9 @@ ANSWER_WITHIN = 5.0  # seconds for one page
     help="Between two samples.",
 )
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N tables.")
-@click.option("--once", is_flag=True, help="One table; so it is where there is no terminal.")
+@click.option(
+    "--once", is_flag=True, help="Print one table and exit (default when not on a terminal)."
+)
 @output("table", "json", "yaml")
 def top(
     app: App,

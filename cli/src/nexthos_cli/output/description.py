@@ -47,7 +47,7 @@ def show_pipeline(
     if status is not None and not led:
         _section("no controller acts now: this is how the last one left it (`nexthos doctor`)")
     if status is None:
-        _section("not looked at yet: is a controller running? (`nexthos doctor`)")
+        _section("not reconciled yet: is a controller running? (`nexthos doctor`)")
         return
     if status.conditions:
         _section("Conditions:")
@@ -156,7 +156,7 @@ def _role(reply: ControllerReply) -> str:
         since = f", since {age(max(time.time() - leader.since, 0))}" if leader else ""
         return f"acts{since}"
     if leader is None:
-        return "stands by; none acts at the moment"
+        return "standby; no leader at the moment"
     return f"stands by; {leader.controller} on {leader.host} acts"
 
 

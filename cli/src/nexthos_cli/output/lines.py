@@ -1,4 +1,4 @@
-"""One honest line per pipeline: what is stored, what the controller reports, and where they part.
+"""One line per pipeline: what is stored, what the controller reports, and where they part.
 
 Comes in: what the two buckets hold. Goes out: `PipelineLine`s sorted by id. Pure: time is a value.
 """
@@ -72,7 +72,7 @@ def _problem(
     if status is None:
         return None
     if entry is not None and not entry.deleted and status.observed_revision < entry.revision:
-        return Problem(Reason.UPDATING, f"revision {entry.revision} was not looked at yet")
+        return Problem(Reason.UPDATING, f"revision {entry.revision} was not reconciled yet")
     return status.complaint.problem if status.complaint else None
 
 

@@ -58,7 +58,7 @@ class PipelineLine(Output):
     id: str
     wanted: str | None = Field(None, description="published, paused, draft; null: not understood")
     deleted: bool = Field(False, description="the key is gone, something of it is still there")
-    phase: Phase | None = Field(None, description="null: not looked at yet")
+    phase: Phase | None = Field(None, description="null: not reconciled yet")
     ready: int = 0
     replicas: int = 0
     version: str | None = Field(None, description="version that runs")
@@ -86,7 +86,7 @@ class Waited(Output):
     """What came of waiting for one pipeline."""
 
     goal: Goal
-    result: Literal["there", "failed", "not in time"]
+    result: Literal["reached", "failed", "timed_out"]
     phase: Phase | None = None
     reason: Reason | None = None
     message: str = ""
@@ -189,7 +189,7 @@ class Renewed(Output):
     """One pipeline of a `rollout`."""
 
     id: str
-    result: Literal["renewed", "failed", "not renewed"]
+    result: Literal["rolled_out", "failed", "skipped"]
     revision: int = Field(0, description="of the entry that renews it; 0: not written")
     reason: Reason | None = None
     message: str = ""

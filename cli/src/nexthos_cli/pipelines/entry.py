@@ -53,7 +53,7 @@ async def rewrite(store: Store, key: str, change: Change) -> Rewritten:
         except StoreConflict:
             continue
         return Rewritten(revision, True, now, wanted)
-    raise StoreConflict(f"pipeline {key!r}: others write it all the time; try again")
+    raise StoreConflict(f"pipeline {key!r}: too many concurrent writes; try again")
 
 
 def to_bytes(entry: Raw) -> bytes:

@@ -70,7 +70,7 @@ class Rollout:
             for _ in range(min(self.max_parallel, self._total)):
                 tasks.create_task(self._work())
         for key in self._left:
-            self.results[key] = Renewed(id=key, result="not renewed", reason=Reason.OUTDATED)
+            self.results[key] = Renewed(id=key, result="skipped", reason=Reason.OUTDATED)
 
     async def _work(self) -> None:
         while self._left and not self.gave_up:
@@ -84,13 +84,13 @@ class Rollout:
     async def _renew(self, key: str) -> Renewed:
         try:
             if why_outdated(read_status(await self.store.statuses.get(key))) is None:
-                return Renewed(id=key, result="not renewed", message="it is up to date by now")
+                return Renewed(id=key, result="skipped", message="it is up to date by now")
             return await self._wait(key, await rewrite(self.store, key, raise_nonce))
         except NexthosError as error:
             left_alone = isinstance(error, NotRunning | NotFound)
             return Renewed(
                 id=key,
-                result="not renewed" if left_alone else "failed",
+                result="skipped" if left_alone else "failed",
                 reason=error.problem.reason,
                 message=str(error).removeprefix(f"pipeline {key!r}: "),
             )
@@ -98,8 +98,10 @@ class Rollout:
     async def _wait(self, key: str, now: Rewritten) -> Renewed:
         waiting = Waiting({key: target_of(now)}, self._progress)
         waited = await wait_for_one(self.store, waiting, self.app.patience)
-        if waited.result == "there":
-            return Renewed(id=key, result="renewed", revision=now.revision, seconds=waited.seconds)
+        if waited.result == "reached":
+            return Renewed(
+                id=key, result="rolled_out", revision=now.revision, seconds=waited.seconds
+            )
         last = waiting.last.get(key, Verdict("on its way"))
         late = f"not ready within {self.app.patience:g}s; last: {last.words}"
         return Renewed(
@@ -116,7 +118,7 @@ class Rollout:
             self.app.note(f"pipeline/{key}: {verdict.words}")
 
     def _tell(self, renewed: Renewed) -> None:
-        if renewed.result == "renewed":
+        if renewed.result == "rolled_out":
             self.app.say(f"pipeline/{renewed.id} ready after {renewed.seconds:.1f}s")
         else:
             self.app.say(f"pipeline/{renewed.id} {renewed.result}: {renewed.message}")

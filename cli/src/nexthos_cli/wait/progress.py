@@ -27,7 +27,7 @@ async def wait_and_show(app: App, store: Store, targets: Mapping[str, Target]) -
 def conclude(app: App, waiting: Waiting) -> None:
     """Tell what is there; raise for what is not (exit codes 1 and 4)."""
     for key, waited in waiting.results.items():
-        if waited.result == "there":
+        if waited.result == "reached":
             app.say(f"pipeline/{key} {_name(waited)} after {waited.seconds:.1f}s")
     raise_if_not_there(waiting, app.patience)
 

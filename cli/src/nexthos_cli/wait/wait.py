@@ -48,7 +48,7 @@ class Target:
 class Verdict:
     """Where a pipeline is on its way."""
 
-    result: Literal["there", "failed", "on its way"]
+    result: Literal["reached", "failed", "on its way"]
     phase: Phase | None = None
     ready: str = ""
     problem: Problem | None = None
@@ -74,7 +74,7 @@ class Verdict:
 def judge(target: Target, status: PipelineStatus | None) -> Verdict:
     """Judge what the controller reports."""
     if status is None:
-        return Verdict("there" if target.goal == "deleted" else "on its way")
+        return Verdict("reached" if target.goal == "deleted" else "on its way")
     problem = _problem(status)
     ready = f"{status.ready}/{status.replicas}"
     if target.goal == "deleted" or status.observed_revision < target.revision:
@@ -82,7 +82,7 @@ def judge(target: Target, status: PipelineStatus | None) -> Verdict:
     if target.goal == "ready" and (back := _rolled_back(status)):
         return Verdict("failed", status.phase, ready, back)
     if _is_there(target, status):
-        return Verdict("there", status.phase, ready)
+        return Verdict("reached", status.phase, ready)
     if _is_hopeless(target, status):
         return Verdict("failed", status.phase, ready, problem or _nameless(status))
     return Verdict("on its way", status.phase, ready, problem)
@@ -169,11 +169,11 @@ class Waiting:
         """Time is over."""
         for key in self.targets:
             if key not in self.results:
-                self.results[key] = self._waited(key, "not in time")
+                self.results[key] = self._waited(key, "timed_out")
 
-    def _waited(self, key: str, result: Literal["there", "failed", "not in time"]) -> Waited:
+    def _waited(self, key: str, result: Literal["reached", "failed", "timed_out"]) -> Waited:
         verdict = self.last.get(key, Verdict("on its way"))
-        problem = verdict.problem if result != "there" else None
+        problem = verdict.problem if result != "reached" else None
         return Waited(
             goal=self.targets[key].goal,
             result=result,
@@ -256,7 +256,7 @@ def raise_if_not_there(waiting: Waiting, timeout: float) -> None:
             p = verdict.problem
             words = f"pipeline {key}: {verdict.end}: {p.message}"
             failed.append(Problem(p.reason, words, file=p.file, line=p.line, column=p.column))
-        elif waited.result == "not in time":
+        elif waited.result == "timed_out":
             words = f"pipeline {key}: not {waited.goal} within {timeout:g}s; last: {verdict.words}"
             late.append(Problem(Reason.TIMED_OUT, words))
     if failed:

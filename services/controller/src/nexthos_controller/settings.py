@@ -94,7 +94,8 @@ class Settings(Part):
         3.0, description="seconds until another controller may act where one was killed"
     )
     ready_debounce: Duration = Field(
-        10.0, description="ready for so long is good; not ready for less is not told"
+        10.0,
+        description="how long readiness must last before it counts, and its loss before it is reported",
     )
     workers: int = Field(16, ge=1, le=256, description="pipelines looked at at once")
 

@@ -1,4 +1,4 @@
-"""Each sentence of the contract and of its vocabulary is quoted by a test of this folder, in lines that begin with `>`."""
+"""Each sentence of the contract and its vocabulary is quoted by a test, in lines that begin with `>`."""
 
 from __future__ import annotations
 

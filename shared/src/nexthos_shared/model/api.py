@@ -156,7 +156,7 @@ class Summary(Stored):
 
     id: str
     wanted: str | None
-    phase: Phase | None = Field(None, description="null: not yet looked at")
+    phase: Phase | None = Field(None, description="null: not reconciled yet")
     ready: int = 0
     replicas: int = 0
     version: str | None = Field(None, description="version that runs")
@@ -253,7 +253,7 @@ class Usage(Figures):
     """One pipeline: the sums over its executions, as far as they are known."""
 
     id: str
-    phase: Phase | None = Field(None, description="null: not yet looked at")
+    phase: Phase | None = Field(None, description="null: not reconciled yet")
     ready: int = 0
     replicas: int = 0
     restarts: int = 0

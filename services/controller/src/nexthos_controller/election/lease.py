@@ -176,7 +176,7 @@ class Lease:
             if self.held:
                 break
             if why != told:
-                log.info("lease awaited", holder=self._holder, because=why)
+                log.info("waiting for the lease", holder=self._holder, because=why)
                 told = why
             await asyncio.sleep(self._poll * random.uniform(0.8, 1.2))
         waited = round(self._clock() - began, 3)

@@ -70,7 +70,7 @@ def _by_pipeline(outlines: dict[str, Outline]) -> Iterable[Metric]:
     wanted = GaugeMetricFamily("nexthos_pipeline_replicas", "Executions wanted", labels=labels)
     restarts = CounterMetricFamily(
         "nexthos_pipeline_restarts",
-        "Ends that nobody asked for, of the present spec",
+        "Unexpected exits of the current spec",
         labels=labels,
     )
     drifts = CounterMetricFamily(

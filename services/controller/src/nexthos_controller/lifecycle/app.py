@@ -162,7 +162,7 @@ class Running:
                 log.error("the term ends: its installation was overwritten")
         except (StoreMissing, StoreUnavailable, InstallationDiffers) as error:
             # The store went away before the term had begun: that is no reason to end.
-            log.warning("term not begun", error=str(error))
+            log.warning("could not start leading", error=str(error))
         finally:
             self.term = None
             self._leads.clear()
@@ -241,7 +241,7 @@ async def _store_is_there(store: Store, known: str | None) -> None:
             await Store.open(store.link, store.names, create=True, known=known)
         except (StoreMissing, StoreUnavailable) as error:
             if str(error) != told:
-                log.warning("store awaited", because=str(error))
+                log.warning("waiting for the store", because=str(error))
                 told = str(error)
         else:
             return
@@ -269,7 +269,7 @@ async def _installation_is_right(site: Site, known: str | None) -> str:
                 log.error("nothing is done", because=str(error))
             site.halted[:] = [error.problem]
         except (StoreMissing, StoreUnavailable) as error:
-            log.warning("store awaited", because=str(error))
+            log.warning("waiting for the store", because=str(error))
         else:
             site.halted.clear()
             return found

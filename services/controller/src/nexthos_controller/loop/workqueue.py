@@ -210,4 +210,6 @@ class WorkQueue:
                 again_in=round(delay, 1),
             )
         else:
-            log.exception("look failed by a defect", pipeline=key, again_in=round(delay, 1))
+            log.exception(
+                "reconcile failed: internal error", pipeline=key, again_in=round(delay, 1)
+            )

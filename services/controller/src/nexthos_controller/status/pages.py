@@ -68,7 +68,7 @@ class Understood:
         self._kept: OrderedDict[str, tuple[bytes, PipelineStatus]] = OrderedDict()
 
     def page(self, revision: int, value: bytes | None) -> Page:
-        """A page that was not looked at yet."""
+        """A page that was not reconciled yet."""
         if value is None:
             return Page(revision)
         return Page(revision, self._packing.pack(value))

@@ -49,7 +49,7 @@ class Watch:
                 pause, told = FIRST_PAUSE, False
             except ExecutorUnreachable as error:
                 if not told:
-                    log.warning("docker is not heard", error=str(error))
+                    log.warning("lost the Docker event stream", error=str(error))
                     self._missed()  # whoever looks now learns that it is away, not a minute later
                 told = True
             await asyncio.sleep(pause)
