@@ -133,3 +133,49 @@ def test_scaling_what_is_paused_waits_for_it_to_be_paused(person):
     person.report("a", "Paused", revision=2)
     out = person.does("scale", "a", "--replicas", "2", "--wait").stdout
     assert "pipeline/a paused after" in out
+
+
+DURABLE = """\
+input:
+  nats_jetstream: {{urls: ["nats://127.0.0.1:1"], stream: ORDERS, subject: a, durable: '{name}'{more}}}
+output: {{drop: {{}}}}
+"""
+
+
+def configured(person, content: str, **entry: object) -> None:
+    person.put("a", GOOD | entry)
+    person.store(lambda store: store.configs.put("a", "1", content.encode()))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (DURABLE.format(name="d", more=""), "never get ready: write `queue: NAME`"),
+        ("input: {generate: {mapping: 'root = 1'}}\noutput: {drop: {}}\n", "makes every message"),
+        ("input: {nats: {subject: a}}\noutput: {drop: {}}\n", "write `queue: NAME` to share"),
+    ],
+)
+def test_scale_tells_what_can_not_be_shared_with_line_and_recipe(person, content, words):
+    configured(person, content)
+    result = person.does("scale", "a", "--replicas", "3")
+    assert words in result.stderr
+    assert "(HardlyMeant)" in result.stderr
+    assert result.stdout == "pipeline/a scaled to 3 replicas\n"
+    assert "warning" not in person.does("scale", "a", "--replicas", "1").stderr
+
+
+def test_scale_says_nothing_of_what_is_shared_or_can_not_be_read(person):
+    configured(person, DURABLE.format(name="d", more=", queue: d"))
+    assert "warning" not in person.does("scale", "a", "--replicas", "2").stderr
+    configured(person, "\tno: [yaml")
+    assert "warning" not in person.does("scale", "a", "--replicas", "3").stderr
+    person.put("b", GOOD | {"version": 7})
+    assert "warning" not in person.types("scale", "b", "--replicas", "3").stderr
+
+
+def test_rm_names_the_consumers_that_stay_behind(person):
+    configured(person, DURABLE.format(name="${WHO}", more=""), env={"WHO": "worker"})
+    result = person.does("rm", "a", "-y")
+    assert "`nats consumer rm ORDERS worker` removes it" in result.stderr
+    configured(person, DURABLE.format(name="theirs", more=", bind: true"))
+    assert "consumer" not in person.does("rm", "a", "-y").stderr

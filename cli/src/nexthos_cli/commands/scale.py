@@ -32,7 +32,8 @@ def scale(
 ) -> None:
     """Run N replicas of pipelines. Those that run already are not restarted.
 
-    A job has one replica. A later `apply` of a file that says otherwise undoes it, and says so.
+    A job has one replica. A later `apply` of a file that says otherwise undoes it, and says so. What its
+    configuration can't share among replicas is told with the line and what to write.
     """
     from nexthos_cli.pipelines.act import Deed, act
     from nexthos_cli.pipelines.entry import set_replicas
@@ -41,5 +42,5 @@ def scale(
     if replicas == 0:
         raise click.UsageError("0 replicas is what `nexthos pause` is for")
     detail = f"to {replicas} replica{'s' if replicas > 1 else ''}"
-    deed = Deed("scale", "scaled", set_replicas(replicas), detail, wait)
+    deed = Deed("scale", "scaled", set_replicas(replicas), detail, wait, replicas)
     app.run(act(app, Selection(ids, labels, everything, yes).checked(), deed))

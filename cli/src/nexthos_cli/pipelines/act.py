@@ -15,6 +15,7 @@ from nexthos_cli.errors import Refused
 from nexthos_cli.output.models import Acted, Action, ActOutput, Waited
 from nexthos_cli.output.render import structured
 from nexthos_cli.pipelines.entry import Change, NotRunning, Rewritten, rewrite
+from nexthos_cli.pipelines.remarks import MOST, of_consumers, of_replicas
 from nexthos_cli.pipelines.selection import Selection, chosen
 from nexthos_cli.wait.progress import conclude, wait_and_show
 from nexthos_cli.wait.wait import GOAL_OF, Target
@@ -36,6 +37,7 @@ class Deed:
     change: Change
     detail: str = ""
     wait: bool = False
+    replicas: int = 1  # that it is scaled to
 
 
 @dataclass(slots=True)
@@ -53,6 +55,9 @@ async def act(app: App, selection: Selection, deed: Deed) -> None:
         done = Done()
 
         async def one(key: str) -> None:
+            if deed.replicas > 1 and len(keys) <= MOST:
+                for remark in await of_replicas(store, key, deed.replicas):
+                    app.note(remark)
             try:
                 now = await rewrite(store, key, deed.change)
             except NexthosError as error:
@@ -84,10 +89,13 @@ async def remove(app: App, selection: Selection, *, keep_configs: bool, wait: bo
         done = Done()
 
         async def one(key: str) -> None:
+            left = await of_consumers(store, key) if is_id(key) and len(keys) <= MOST else []
             try:
                 await store.pipelines.delete(key)
                 done.acted.append(Acted(id=key, action="deleted"))
                 done.targets[key] = Target("deleted")
+                for remark in left:
+                    app.note(remark)
                 if not keep_configs and is_id(key):
                     await _delete_configs(store, key)
             except NexthosError as error:

@@ -39,6 +39,24 @@ def doubts(config: bytes, environment: Mapping[str, str], where: Where) -> list[
     return sorted(found, key=lambda p: (p.line or 0, p.column or 0))
 
 
+def unshared(config: bytes, environment: Mapping[str, str], replicas: int) -> list[Problem]:
+    """What of it so many replicas can't share, each with the recipe. Blocks as `read_tree`."""
+    root = read_tree(config).root or Node(1, 1)
+    found = _replicas(_Read(root, environment, Where(replicas=replicas)))
+    return [without_values(problem, environment) for problem in found]
+
+
+def durables(config: bytes, environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Stream ("" where it names none) and name of each consumer that it makes, and that outlives it."""
+    read = _Read(read_tree(config).root or Node(1, 1), environment, Where())
+    found: list[tuple[str, str]] = []
+    for _, key, value in walk(read.root.get("input")):
+        durable = _field(value, "durable", read) if key.text == "nats_jetstream" else ""
+        if durable and _field(value, "bind", read) != "true":
+            found.append((_field(value, "stream", read), durable))
+    return found
+
+
 def files_read(config: bytes, environment: Mapping[str, str]) -> list[tuple[str, Problem]]:
     """Paths of files that its first message fails without, each with what to say if it is not there."""
     read = _Read(read_tree(config).root or Node(1, 1), environment, Where())
