@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from functools import partial
 
 import pytest
@@ -91,7 +92,20 @@ async def test_a_configuration_that_holds_nothing_is_invalid(house, text):
     assert not house.world.things
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_too_many_open_files_are_called_so(number):
-    problem = _problem_of(OSError(number, "Too many open files"))
-    assert problem.message.startswith("too many open files")
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EMFILE, "limit of open files"),
+        (errno.ENFILE, "limit of open files"),
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.ENOMEM, "no more memory or processes"),
+        (errno.EAGAIN, "no more memory or processes"),
+        (errno.EROFS, "can't be written to"),
+    ],
+)
+def test_what_a_system_runs_out_of_is_called_so_and_no_defect(number, advice):
+    problem = _problem_of(OSError(number, os.strerror(number)))
+    assert problem.reason is Reason.TEMPORARY
+    assert problem.message.startswith(os.strerror(number).lower())
+    assert advice in problem.message

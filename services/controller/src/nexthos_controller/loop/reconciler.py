@@ -42,7 +42,16 @@ from nexthos_shared.errors import ExecutorUnreachable, NexthosError, StillRunnin
 from nexthos_shared.model import Entry
 from nexthos_shared.reasons import Problem, Reason
 
-OUT_OF_FILES = {errno.EMFILE, errno.ENFILE}
+# What a system that runs out of something says, and what to do: nothing of it is a defect.
+_FILES = "raise the limit of open files of the controller"
+_ROOM = "make room where the controller's state folder is"
+_MACHINE = "the machine has no more memory or processes to give"
+SYSTEM = {
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), _MACHINE),
+    errno.EROFS: "the controller's state folder can't be written to",
+}
 ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
@@ -277,9 +286,8 @@ def _problem_of(error: Exception) -> Problem:
     """What readers are told; of a defect only its kind, since its words may hold anything."""
     if isinstance(error, NexthosError):
         return error.problem
-    if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
-        words = f"{(error.strerror or '').lower()}: raise the limit of open files of the controller"
-        return Problem(Reason.TEMPORARY, words)
+    if isinstance(error, OSError) and (advice := SYSTEM.get(error.errno or 0)):
+        return Problem(Reason.TEMPORARY, f"{(error.strerror or '').lower()}: {advice}")
     words = f"a defect of nexthos ({type(error).__name__}); see the controller's log"
     return Problem(Reason.INTERNAL_ERROR, words)
 
