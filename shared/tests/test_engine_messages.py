@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nexthos_shared.engine import last_error
+from nexthos_shared.engine.messages import LogMask
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.engine import running_engine
 
@@ -145,3 +146,18 @@ async def test_a_build_failure_never_shows_a_value(tmp_path):
     problem = last_error(engine.log, {"COUNT": "hunter2hunter2"})
     assert problem is not None
     assert "hunter" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("value", "line", "shown"),
+    [
+        ("hunter2hunter2", "dial hunter2hunter2 failed", "dial ***(PASS) failed"),
+        ("pass", "Get http://u:pass@host/: no", "Get http://u:***(PASS)@host/: no"),
+        ("p@ss", "Get http://u:p%40ss@host/: no", "Get http://u:***(PASS)@host/: no"),
+        ('a"b"c"d"e', '{"msg": "a\\"b\\"c\\"d\\"e"}', '{"msg": "***(PASS)"}'),
+        ("pass", "it passes", "it passes"),
+        ("1", "1 of 1 http://host/1", "1 of 1 http://host/1"),
+    ],
+)
+def test_a_line_of_a_log_hides_values_that_may_be_secret(value, line, shown):
+    assert LogMask({"PASS": value, "PATH": "/usr/bin/something"})(line) == shown

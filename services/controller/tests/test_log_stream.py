@@ -51,6 +51,20 @@ async def test_a_plain_request_gets_its_lines_and_needs_no_answer(house, name):
     assert reply["replicas"] == 1
 
 
+async def test_a_value_of_env_in_a_url_is_hidden(house, name):
+    await house.field.put("orders", version="1", env={"PASS": "p@ss"})
+    await eventually(lambda: is_stored(house))
+    says(house.world, house.name("orders"), "Get http://u:p%40ss@host/: refused")
+    reply = await house.field.request("logs", id="orders")
+    assert [line["text"] for line in reply["lines"]] == ["Get http://u:***(PASS)@host/: refused"]
+
+
+def is_stored(house: House) -> bool:
+    assert house.running.term is not None
+    entry = house.running.term.controller.desired.entry("orders")
+    return entry is not None and entry.pipeline is not None and bool(entry.pipeline.env)
+
+
 async def test_lines_of_several_replicas_are_merged_in_the_order_of_their_times(house):
     await house.field.config("orders", CONFIG)
     await house.field.put("orders", replicas=2)

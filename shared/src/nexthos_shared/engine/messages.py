@@ -17,7 +17,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from nexthos_shared import names
 from nexthos_shared.reasons import Problem, Reason
@@ -34,6 +36,9 @@ _COMPONENT = re.compile(
     r"|unable to infer component type: \[?(?P<inferred>[\w ]+)\]?"
     r"|(?P<typed_kind>\w+) type (?:of )?'(?P<typed>[^']*)' was not recognised"
 )
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+_SHORTEST = 4  # characters of a value that is looked for in a log
+_LONG = 8  # characters of a value that is hidden wherever it stands in a log
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _READ_ERROR = "Configuration file read error: "
 _ECHOES = ("Shutting down due to linter errors",)  # says that there were errors, not which
@@ -158,6 +163,32 @@ def without_values(problem: Problem, env: Mapping[str, str]) -> Problem:
     return problem if message == problem.message else replace(problem, message=message)
 
 
+class LogMask:
+    """Hides values of `env` in lines of a log: long ones wherever they stand, short ones in URLs.
+
+    A short one such as `1` or `info` is a word of nearly every line, and hardly a secret.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        secrets = {n: v for n, v in env.items() if n not in _NO_SECRETS and len(v) >= _SHORTEST}
+        self._forms = sorted(_forms(secrets), key=lambda form: -len(form[0]))
+
+    def __call__(self, text: str) -> str:
+        """The line as it may be shown."""
+        for form, name in self._forms:
+            if form not in text:
+                continue
+            if len(form) >= _LONG:
+                text = text.replace(form, _instead(name))
+            else:
+                text = _URL.sub(partial(_replaced, form, _instead(name)), text)
+        return text
+
+
+def _replaced(form: str, instead: str, url: re.Match[str]) -> str:
+    return url[0].replace(form, instead)
+
+
 def _instead(name: str) -> str:
     return f"***({name})"
 
@@ -185,9 +216,10 @@ def _shares(part: str, value: str) -> bool:
 
 
 def _forms(secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each value as it is, as Go quotes it, and line by line."""
+    """Each value as it is, as Go quotes it, as a URL has it, and line by line."""
     for name, value in secrets.items():
         forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        forms |= {quote(value), quote(value, safe="")}
         forms |= {line.strip() for line in value.splitlines()}
         yield from ((form, name) for form in forms if form)
 

@@ -11,6 +11,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -20,6 +21,7 @@ from nexthos_controller.api.selection import existing, is_gone
 from nexthos_controller.cache.executions import Observed
 from nexthos_controller.execution import Execution, LogLine
 from nexthos_controller.loop.reconciler import Controller
+from nexthos_shared.engine.messages import LogMask
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError, TooManyRequests
 from nexthos_shared.model import (
     LOGS_END_HEADER,
@@ -111,13 +113,22 @@ async def _stamped(
     """Lines with their times; one without has that of the line before it."""
     stamped: list[Stamped] = []
     time = execution.started_at or 0.0
+    mask = _mask(controller, execution.id)
     executor = controller.executors[execution.executor]
     async for line in executor.logs(execution, tail=tail):
         time = line.time if line.time is not None else time
-        stamped += ((time, piece) for piece in pieces(execution, line, most))
+        shown = replace(line, text=mask(line.text))
+        stamped += ((time, piece) for piece in pieces(execution, shown, most))
         if len(stamped) % YIELD_EVERY == 0:
             await asyncio.sleep(0)
     return stamped
+
+
+def _mask(controller: Controller, key: str) -> LogMask:
+    """What hides the values of its definition: of the one that is stored, and of the one that runs."""
+    entry, current = controller.desired.entry(key), controller.book.memory(key).current
+    stored = entry.pipeline.env if entry and entry.pipeline else {}
+    return LogMask({**(current.definition.env if current else {}), **stored})
 
 
 def _surplus(lines: list[Stamped]) -> int:
@@ -248,11 +259,13 @@ class _Following:
         else:
             known = frozenset(last)
             lines = logs(execution, tail=RESUMED, follow=True)
+        mask = _mask(self._controller, execution.id)
         async for line in lines:
             if known and (known := known if _hash(line) in known else frozenset()):
                 continue
             last.append(_hash(line))
-            for piece in pieces(execution, line, self._outlet.most):
+            shown = replace(line, text=mask(line.text))
+            for piece in pieces(execution, shown, self._outlet.most):
                 await self._waiting.put(piece)
 
 
