@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from nexthos_cli.app import App
-from nexthos_cli.command.options import DurationType, verb
+from nexthos_cli.command.options import DurationType, variables, verb
 
 
 @verb("dev")
@@ -29,8 +29,16 @@ from nexthos_cli.command.options import DurationType, verb
 )
 @click.option("--port", default=4222, show_default=True, help="Of the NATS server, if it is free.")
 @click.option("--log-level", default="warning", help="Of the controller: debug, info, warning.")
+@variables
 def dev(
-    app: App, folder: Path, clean: bool, duration: float | None, port: int, log_level: str
+    app: App,
+    folder: Path,
+    clean: bool,
+    duration: float | None,
+    port: int,
+    log_level: str,
+    env: tuple[str, ...],
+    env_files: tuple[str, ...],
 ) -> None:
     """Run the pipelines in DIR, and follow its edits.
 
@@ -38,6 +46,7 @@ def dev(
     another) and a controller. Every manifest and Benthos file in DIR is linted and applied; a saved file
     is applied again, a deleted one removed. What did not come from DIR is left alone. A `nats.yaml` names
     streams and buckets that the pipelines expect. A plain Benthos file whose input ends runs as a job.
+    A `.env` in DIR is read as --env-file is; --env-file wins over it, and -e over both.
     Ctrl-C ends everything, after 3 s at most; a second one at once.
 
     With --for it ends by itself and tells messages in and out; the exit code is 0 if everything
@@ -58,6 +67,8 @@ def dev(
         clean=clean,
         port=port,
         environ=dict(os.environ),
+        env=env,
+        env_files=env_files,
     )
     with enduring_streams():
         shown = console()

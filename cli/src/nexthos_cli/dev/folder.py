@@ -19,11 +19,12 @@ from watchfiles import awatch
 from nexthos_cli.apply.plan import describe
 from nexthos_cli.apply.write import plan_all, write_all
 from nexthos_cli.dev.brought import Brought
-from nexthos_cli.errors import sentence
+from nexthos_cli.errors import Refused, sentence
 from nexthos_cli.manifest import resources
 from nexthos_cli.manifest.lint import check
 from nexthos_cli.manifest.loader import Loaded, Manifest, load
 from nexthos_cli.manifest.sources import SUFFIXES, Source, read_sources
+from nexthos_cli.manifest.variables import read_variables
 from nexthos_shared.engine import read_shape
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.nats.connection import ConnectOptions
@@ -31,6 +32,7 @@ from nexthos_shared.reasons import Problem
 from nexthos_shared.store import Store
 
 _PIPELINE = re.compile(rb"^(schema|input|output|pipeline|buffer)\s*:", re.MULTILINE)
+ENV_FILE = ".env"  # in the folder itself, as docker compose reads it
 QUIET_FOR = 100  # milliseconds without another change: editors write a file in several steps
 REALLY_GONE_AFTER = 0.3  # seconds: some editors move a file away before they write it anew
 
@@ -43,6 +45,7 @@ class Found:
     loaded: Loaded
     manifests: list[Manifest]  # as dev runs them
     problems: list[Problem]
+    env_is_right: bool  # else nothing is applied: an engine would miss a variable
 
 
 @dataclass(slots=True)
@@ -55,6 +58,8 @@ class Folder:
     engine: Path
     brought: Brought
     say: Callable[[str, str], None]  # sentence, style
+    env: Sequence[str] = ()  # of `-e`
+    env_files: Sequence[str] = ()  # of `--env-file`
     broken: dict[str, list[Problem]] = field(default_factory=dict)  # by file, as of the last look
     empty: bool = False  # nothing in it defines a pipeline, as of the last look
     _claimed: set[str] = field(default_factory=set)  # configuration files that manifests name
@@ -71,7 +76,9 @@ class Folder:
         checked = await check(manifests, self.options, engine=self.engine)
         self._tell_warnings(checked.warnings)
         problems += checked.problems
-        good = [m for n, m in enumerate(manifests) if n not in checked.failed]
+        good = [
+            m for n, m in enumerate(manifests) if n not in checked.failed and found.env_is_right
+        ]
         problems += await self._apply(good, quiet=not first)
         self._tell(problems)
         await self._remove_gone(found)
@@ -79,9 +86,19 @@ class Folder:
 
     def _read(self) -> Found:
         sources, problems = read_sources([str(self.path)])
-        loaded = load([s for s in sources if not _is_resources(s)])
+        env, wrong = self._variables()
+        loaded = load([s for s in sources if not _is_resources(s)], env)
         manifests = [self._at_home(m) for m in loaded.manifests]
-        return Found(sources, loaded, manifests, [*problems, *loaded.problems])
+        return Found(sources, loaded, manifests, [*problems, *wrong, *loaded.problems], not wrong)
+
+    def _variables(self) -> tuple[dict[str, str], list[Problem]]:
+        """`-e` over `--env-file` over the folder's `.env`; none if anything is wrong with them."""
+        own = self.path / ENV_FILE
+        files = [*([str(own)] if os.path.lexists(own) else []), *self.env_files]
+        try:
+            return read_variables(self.env, files, os.environ), []
+        except Refused as error:
+            return {}, list(error.problems)
 
     async def changes(self) -> AsyncIterator[None]:
         """Whenever a file that may matter was saved, added or deleted."""
@@ -95,6 +112,8 @@ class Folder:
                 yield
 
     def _matters(self, change: FileChange, path: str) -> bool:
+        if path in {str(self.path / ENV_FILE), *map(os.path.abspath, self.env_files)}:
+            return True
         if any(part.startswith(".") for part in Path(path).relative_to(self.path).parts):
             return False
         # Of a folder that comes or goes with files in it only the folder may be told.

@@ -48,6 +48,8 @@ class Wishes:
     clean: bool
     port: int
     environ: dict[str, str]
+    env: tuple[str, ...] = ()  # of `-e`
+    env_files: tuple[str, ...] = ()
 
 
 async def run(wishes: Wishes, console: CleanConsole) -> int:
@@ -88,7 +90,16 @@ async def _run(wishes: Wishes, state: Path, screen: Screen, end: End) -> int:
                 running = await stack.enter_async_context(running_controller(settings, options))
                 await running.leading()
         brought = Brought.load(state)
-        folder = Folder(wishes.path, running.site.store, options, engine, brought, screen.say)
+        folder = Folder(
+            wishes.path,
+            running.site.store,
+            options,
+            engine,
+            brought,
+            screen.say,
+            wishes.env,
+            wishes.env_files,
+        )
         session = Session(
             running,
             folder,

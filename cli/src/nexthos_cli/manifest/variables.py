@@ -10,6 +10,7 @@ from nexthos_shared.errors import InvalidName
 from nexthos_shared.reasons import Problem, Reason
 
 MAX_BYTES = 256 * 1024
+NO_PAIR = "is not NAME=VALUE; a name has letters, digits and _, and begins with no digit"
 
 
 def read_variables(
@@ -54,7 +55,9 @@ def _take(
     try:
         names.check_env_name(name)
     except InvalidName as error:
-        problems.append(Problem(Reason.INVALID_NAME, str(error), file=file, line=line))
+        # A line of a file may be the rest of a value, which is nobody's to read in a log.
+        words = str(error) if file is None else f"{file}:{line}: {NO_PAIR}"
+        problems.append(Problem(Reason.INVALID_NAME, words, file=file, line=line))
         return
     if sign:
         found[name] = value
