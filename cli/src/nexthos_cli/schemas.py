@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from nexthos_cli.manifest.fields import ManifestFields
+from nexthos_cli.manifest.resources import Resources
 from nexthos_cli.output import models as output
 from nexthos_shared import model as shared
 
@@ -17,6 +18,7 @@ def models() -> dict[str, type[BaseModel]]:
         "status": shared.PipelineStatus,
         "event": shared.Event,
         "manifest": ManifestFields,
+        "nats-resources": Resources,
         "status-request": shared.StatusRequest,
         "status-reply": shared.PipelineReply,
         "controller-reply": shared.ControllerReply,

@@ -10,6 +10,7 @@ from nexthos_cli.app import App
 from nexthos_cli.apply.plan import Change, describe
 from nexthos_cli.apply.write import Written, plan_all, write_all
 from nexthos_cli.errors import NotInTime, Refused, sentence
+from nexthos_cli.manifest import resources
 from nexthos_cli.manifest.lint import check
 from nexthos_cli.manifest.loader import Loaded, Manifest, load
 from nexthos_cli.manifest.sources import read_sources
@@ -18,10 +19,12 @@ from nexthos_cli.output.render import structured
 from nexthos_cli.wait.progress import conclude, wait_and_show
 from nexthos_cli.wait.wait import GOAL_OF, Target
 from nexthos_shared.errors import ConfigMissing, NexthosError, NotFound
-from nexthos_shared.reasons import Problem
+from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:
     from nexthos_shared.store import Store
+
+Needed = tuple[str, resources.Resources]  # the shown name of a `nats.yaml`, and what it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +39,32 @@ class Application:
 
     async def run(self, paths: Sequence[str], env: Mapping[str, str]) -> None:
         """Do it. Raises Refused with everything that is wrong, before anything is written."""
-        loaded = _read(paths, env)
+        loaded, needed = _read(paths, env)
         for skipped in loaded.skipped:
             self.app.note(f"skipped {skipped.file}: {skipped.reason}")
-        if not loaded.manifests and not loaded.problems:
+        if not loaded.manifests and not loaded.problems and not needed:
             raise NotFound(f"nothing to apply in {', '.join(paths)}")
         problems = [*loaded.problems, *await self._lint(loaded.manifests)]
         try:
             async with self.app.store() as store:
+                absent = await _absent(store, needed, problems)
                 changes = await self._plan(store, loaded.manifests, problems)
+                await self._ensure(store, needed, absent)
                 await self._apply(store, changes, loaded)
         except (Refused, NotInTime):
             raise
         except NexthosError as error:
             raise Refused([*problems, error.problem]) from error
+
+    async def _ensure(self, store: Store, needed: Sequence[Needed], absent: Sequence[str]) -> None:
+        """Streams and buckets before the pipelines that need them."""
+        if self.dry_run:
+            for what in absent:
+                self.app.say(f"{what} created (dry run)")
+            return
+        for _, wanted in needed:
+            for made in await resources.ensure(store.link.js, wanted):
+                self.app.say(made)
 
     async def _lint(self, manifests: Sequence[Manifest]) -> list[Problem]:
         if not self.lint:
@@ -111,11 +126,22 @@ class Application:
             self.app.note(f"look further: nexthos ls, nexthos wait {ids}")
 
 
-def _read(paths: Sequence[str], env: Mapping[str, str]) -> Loaded:
+def _read(paths: Sequence[str], env: Mapping[str, str]) -> tuple[Loaded, list[Needed]]:
     sources, problems = read_sources(paths)
-    loaded = load(sources, env)
-    loaded.problems[:0] = problems
-    return loaded
+    needed, wrong = resources.read_all(sources)
+    loaded = load([s for s in sources if not resources.is_resources(s)], env)
+    loaded.problems[:0] = [*problems, *wrong]
+    return loaded, needed
+
+
+async def _absent(store: Store, needed: Sequence[Needed], problems: list[Problem]) -> list[str]:
+    """What is to be made; what exists with other settings goes to `problems`."""
+    found = list[str]()
+    for file, wanted in needed:
+        absent, other = await resources.compare(store.link.js, wanted)
+        found += absent
+        problems += [Problem(Reason.INVALID_DEFINITION, words, file=file) for words in other]
+    return found
 
 
 async def _from_store(store: Store, manifest: Manifest) -> Manifest | None:

@@ -36,6 +36,7 @@ def lint(
 
 async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
     from nexthos_cli.errors import Refused
+    from nexthos_cli.manifest import resources
     from nexthos_cli.manifest.lint import check
     from nexthos_cli.manifest.loader import load
     from nexthos_cli.manifest.sources import read_sources
@@ -45,14 +46,17 @@ async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
 
     engine = locate_engine()
     sources, problems = read_sources(paths)
-    loaded = load(sources, env)
-    loaded.problems[:0] = problems
+    needed, wrong = resources.read_all(sources)
+    loaded = load([s for s in sources if not resources.is_resources(s)], env)
+    loaded.problems[:0] = [*problems, *wrong]
     checked = await check(loaded.manifests, app.options(), engine=engine)
     if not structured(app, _model(loaded, checked)):
         _show(app, loaded, checked)
+        for file, _ in needed:
+            app.say(f"{file}: ok")
     if found := [*loaded.problems, *checked.problems]:
         raise Refused(found)
-    if not loaded.manifests:
+    if not loaded.manifests and not needed:
         raise NotFound(f"nothing to check in {', '.join(paths)}")
 
 

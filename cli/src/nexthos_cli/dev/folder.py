@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +30,6 @@ from nexthos_shared.nats.connection import ConnectOptions
 from nexthos_shared.reasons import Problem
 from nexthos_shared.store import Store
 
-_PIPELINE = re.compile(rb"^(schema|input|output|pipeline|buffer)\s*:", re.MULTILINE)
 ENV_FILE = ".env"  # in the folder itself, as docker compose reads it
 QUIET_FOR = 100  # milliseconds without another change: editors write a file in several steps
 REALLY_GONE_AFTER = 0.3  # seconds: some editors move a file away before they write it anew
@@ -87,7 +85,7 @@ class Folder:
     def _read(self) -> Found:
         sources, problems = read_sources([str(self.path)])
         env, wrong = self._variables()
-        loaded = load([s for s in sources if not _is_resources(s)], env)
+        loaded = load([s for s in sources if not resources.is_resources(s)], env)
         manifests = [self._at_home(m) for m in loaded.manifests]
         return Found(sources, loaded, manifests, [*problems, *wrong, *loaded.problems], not wrong)
 
@@ -141,7 +139,7 @@ class Folder:
     async def _ensure(self, sources: Sequence[Source], problems: list[Problem]) -> None:
         """Streams and buckets that a `nats.yaml` says are expected."""
         for source in sources:
-            if source.path is None or not _is_resources(source):
+            if source.path is None or not resources.is_resources(source):
                 continue
             try:
                 for made in await resources.ensure(self.store.link.js, resources.load(source.path)):
@@ -210,12 +208,6 @@ class Folder:
             for pipeline_id, file in self.brought.files.items()
             if pipeline_id not in present and (file in readable or _is_gone(file))
         }
-
-
-def _is_resources(source: Source) -> bool:
-    """A `nats.yaml`, unless it is a pipeline that somebody named so, as documentation does."""
-    named = source.path is not None and source.path.name == resources.FILE_NAME
-    return named and _PIPELINE.search(source.content) is None
 
 
 def _is_gone(file: str) -> bool:

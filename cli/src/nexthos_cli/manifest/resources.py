@@ -1,8 +1,8 @@
 """`nats.yaml`: the streams and buckets that the pipelines of a folder expect to find.
 
 Comes in: a file beside the pipelines, and a JetStream. Goes out: what was missing is there, and a
-sentence for each thing that was made. Must not know pipelines: a real deployment makes its streams by
-its own means, this is for `nexthos dev` and for reading what an example needs.
+sentence for each thing that was made. Must not know pipelines. `dev` and `apply` make what is missing;
+`apply` refuses what exists with other settings.
 
 What exists is never changed, whatever the file says: not a stream's subjects, not a key's value.
 
@@ -17,7 +17,8 @@ What exists is never changed, whatever the file says: not a stream's subjects, n
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,11 +30,14 @@ from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nexthos_cli.manifest.documents import Document, Unreadable, read_documents
+from nexthos_cli.manifest.sources import Source
 from nexthos_shared.errors import InvalidDefinition, StoreUnavailable
 from nexthos_shared.model.quantities import Duration, MemoryBytes
+from nexthos_shared.reasons import Problem
 
 FILE_NAME = "nats.yaml"
 MAX_BYTES = 256 * 1024
+_PIPELINE = re.compile(rb"^(schema|input|output|pipeline|buffer)\s*:", re.MULTILINE)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Subject = Annotated[str, StringConstraints(pattern=r"^[^\s.]+(\.[^\s.]+)*$")]
@@ -115,6 +119,80 @@ def _explained(path: Path, document: Document, error: ValidationError) -> Invali
         line=mark.line if mark else None,
         column=mark.column if mark else None,
     )
+
+
+def is_resources(source: Source) -> bool:
+    """A `nats.yaml`, unless it is a pipeline that somebody named so, as documentation does."""
+    named = source.path is not None and source.path.name == FILE_NAME
+    return named and _PIPELINE.search(source.content) is None
+
+
+def read_all(sources: Sequence[Source]) -> tuple[list[tuple[str, Resources]], list[Problem]]:
+    """Those of `sources` that are such files, by shown name, and what is wrong with them."""
+    found, problems = list[tuple[str, Resources]](), list[Problem]()
+    for source in sources:
+        if source.path is None or not is_resources(source):
+            continue
+        try:
+            found.append((source.name, load(source.path)))
+        except InvalidDefinition as error:
+            problems.append(error.problem)
+    return found, problems
+
+
+async def compare(js: JetStreamContext, wanted: Resources) -> tuple[list[str], list[str]]:
+    """What `ensure` would make, and what exists with other settings; changes nothing.
+
+    Raises StoreUnavailable where the server does not answer.
+    """
+    absent, other = list[str](), list[str]()
+    for stream in wanted.streams:
+        await _compare(js, stream.name, f"stream {stream.name}", _of_stream(stream), absent, other)
+    for bucket in wanted.kv:
+        fields = {"history": bucket.history, "description": bucket.description or None}
+        what = f"KV bucket {bucket.bucket}"
+        await _compare(js, f"KV_{bucket.bucket}", what, fields, absent, other)
+    return absent, other
+
+
+def _of_stream(spec: StreamSpec) -> dict[str, Any]:
+    return {
+        "subjects": sorted(spec.subjects),
+        "description": spec.description or None,
+        "storage": spec.storage,
+        "max_age": spec.max_age,
+        "max_bytes": spec.max_bytes,
+    }
+
+
+async def _compare(
+    js: JetStreamContext,
+    name: str,
+    what: str,
+    fields: dict[str, Any],
+    absent: list[str],
+    other: list[str],
+) -> None:
+    """What the file leaves out may be as it is."""
+    async with _door(what):
+        try:
+            config = (await js.stream_info(name)).config
+        except js_errors.NotFoundError:
+            absent.append(what)
+            return
+    there = {
+        "subjects": sorted(config.subjects or []),
+        "description": config.description,
+        "storage": str(getattr(config.storage, "value", config.storage)),
+        "max_age": config.max_age,
+        "max_bytes": config.max_bytes,
+        "history": config.max_msgs_per_subject,
+    }
+    other += [
+        f"{what}: {field} is {there[field]!r} on the server and {value!r} in the file"
+        for field, value in fields.items()
+        if value is not None and there[field] != value
+    ]
 
 
 async def ensure(js: JetStreamContext, resources: Resources) -> list[str]:
