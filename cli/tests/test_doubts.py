@@ -46,3 +46,31 @@ def test_of_replicas_that_do_not_share_lint_tells_the_recipe(person):
     assert "each of 3 replicas makes every message" in " ".join(
         person.does("lint", person.file("m.yaml", text)).stderr.split()
     )
+
+
+@pytest.mark.parametrize(
+    "subject", [">", "*.>", "*", "$SRV.>", "_INBOX.>", "$JS.>", "$KV.b.>", "${WHAT}"]
+)
+def test_an_input_that_takes_what_clients_tell_each_other_is_told_at_its_line(person, subject):
+    text = f"input:\n  nats: {{urls: ['${{NATS_URL}}'], subject: '{subject}'}}\noutput: {{drop: {{}}}}\n"
+    said = " ".join(
+        person.types("lint", "-e", "WHAT=>", person.file("p.yaml", text)).stderr.split()
+    )
+    assert "p.yaml:2:" in said
+    assert "replies and requests of NATS's own clients" in said
+    assert "(HardlyMeant)" in said
+
+
+@pytest.mark.parametrize("subject", ["orders.>", "orders.*", "a_INBOX.b"])
+def test_an_input_of_subjects_of_ones_own_is_not(person, subject):
+    text = f"input:\n  nats: {{urls: ['${{NATS_URL}}'], subject: '{subject}'}}\noutput: {{drop: {{}}}}\n"
+    assert "warning" not in person.does("lint", person.file("p.yaml", text)).stderr
+
+
+@pytest.mark.parametrize(
+    "subject", ["$KV.nexthos-pipelines.a", "$JS.API.STREAM.PURGE.X", "_INBOX.x"]
+)
+def test_an_output_into_what_nats_keeps_for_itself_is_told(person, subject):
+    text = f"input: {{stdin: {{}}}}\noutput:\n  nats: {{urls: ['${{NATS_URL}}'], subject: '{subject}'}}\n"
+    said = " ".join(person.types("lint", person.file("p.yaml", text)).stderr.split())
+    assert "keep for themselves" in said

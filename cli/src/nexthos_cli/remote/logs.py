@@ -23,7 +23,7 @@ from nexthos_cli.remote.request import no_controller, refusal
 from nexthos_shared.errors import NexthosError, NotPermitted, StoreUnavailable
 from nexthos_shared.model import LOGS_END_HEADER, LOGS_HEARTBEAT, LogsLine, LogsReply, LogsRequest
 from nexthos_shared.names import Names
-from nexthos_shared.nats.connection import Link
+from nexthos_shared.nats.connection import ACKNOWLEDGEMENTS, Link
 from nexthos_shared.nats.inboxes import is_inbox
 from nexthos_shared.reasons import Problem, Reason
 
@@ -67,6 +67,8 @@ class LogReading:
         """Messages in order. Raises as `controller.ask`."""
         within = self.within
         while (message := await self._next(within)) is not None:
+            if message.data in ACKNOWLEDGEMENTS:
+                continue  # of a pipeline that takes every subject
             try:
                 reply = LogsReply.model_validate_json(message.data)
             except ValidationError as error:

@@ -113,6 +113,31 @@ def _host(url: str) -> str:
         return ""
 
 
+# ---- subjects that are NATS's own
+
+_OWN = re.compile(r"^(\$|_INBOX(\.|$))")
+_CORE = frozenset({"nats", "nats_request_reply"})
+_WRITERS = frozenset({"nats", "nats_jetstream", "nats_request_reply"})
+
+
+def _subjects(read: _Read) -> Iterator[Problem]:
+    """An input that takes what clients and servers tell each other, an output that writes there."""
+    for section, node in read.root.pairs or ():
+        is_input = section.text in ("input", "input_resources")
+        for _, key, value in walk(node):
+            if key.text not in (_CORE if is_input else _WRITERS):
+                continue
+            subject = value.get("subject")
+            text = read.text(subject) if subject is not None else ""
+            wide = text.partition(".")[0] in ("*", ">")
+            if subject is not None and is_input and (wide or _OWN.match(text)):
+                words = "takes the replies and requests of NATS's own clients too, of nexthos among them"
+                yield _at(subject, f"{text!r} {words}: name the subjects, such as `orders.>`")
+            elif subject is not None and not is_input and _OWN.match(text):
+                words = "is what NATS and its clients keep for themselves: write to a subject of your own"
+                yield _at(subject, f"{text!r} {words}")
+
+
 # ---- variables and time zones in mappings
 
 _ENV = re.compile(
@@ -243,6 +268,7 @@ def _field(node: Node, name: str, read: _Read) -> str:
 
 _JUDGES: tuple[Callable[[_Read], Iterator[Problem]], ...] = (
     _addresses,
+    _subjects,
     _mappings,
     _overridden,
     _figures,

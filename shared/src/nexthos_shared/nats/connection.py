@@ -48,6 +48,8 @@ CONNECT_WITHIN = 5.0  # seconds, for people who wait at a terminal
 LEAST = 1.0  # seconds that a question has when the command's time is over: it may have waited for changes
 LOOK = 0.05  # seconds
 HEADERS_BYTES = 512  # of a message with headers of ours, at most
+# Of messages of a stream: what a consumer sends, and never an answer to anything.
+ACKNOWLEDGEMENTS = frozenset({b"+ACK", b"-NAK", b"+WPI", b"+NXT", b"+TERM"})
 API = "$JS.API"  # what JetStream's subjects begin with where there is neither domain nor prefix
 RECONNECT_EVERY = 0.25  # seconds
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
@@ -77,6 +79,11 @@ class _Client(Client):
         error = nats_errors.Error(f"nats: {err_msg.strip(chr(39))}")
         await self._error_cb(error)
         await self._process_op_err(error)
+
+    async def _request_sub_callback(self, msg: Msg) -> None:
+        # A pipeline that takes `>` acknowledges our requests too, and is faster than who is asked.
+        if bytes(msg.data) not in ACKNOWLEDGEMENTS:
+            await super()._request_sub_callback(msg)
 
     def _build_message(
         self,
