@@ -104,7 +104,7 @@ async def test_what_is_asked_while_nats_is_away_is_done_once_it_is_back(
     if how == "killed":
         await fresh_nats.kill()
     else:
-        fresh_nats.signal(signal.SIGSTOP)
+        await fresh_nats.freeze()
     doing = asyncio.create_task(work(store))
     try:
         await eventually(lambda: not link.nc.is_connected, within=20.0)

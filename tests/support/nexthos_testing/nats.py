@@ -131,6 +131,18 @@ class NatsServer:
         assert self._process is not None
         self._process.send_signal(number)
 
+    async def freeze(self) -> None:
+        """SIGSTOP, and return when none of its threads runs any more."""
+        assert self._process is not None
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+
+        def stopped() -> bool:
+            stats = [(task / "stat").read_text() for task in tasks.iterdir()]
+            return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+        await eventually(stopped)
+
     async def restart(self, *, kill: bool = False) -> None:
         await self._end(kill=kill)
         await self.start()
