@@ -14,7 +14,7 @@ import pytest
 
 from nexthos_shared.names import Names
 from nexthos_shared.nats.rights import Asked, rights
-from nexthos_testing.controller import CONTROLLER, ControllerProcess
+from nexthos_testing.controller import CONTROLLER, ControllerProcess, kill_leftovers
 from nexthos_testing.nats import NatsServer, free_port
 
 NEXTHOS = CONTROLLER.parent / "nexthos"
@@ -108,6 +108,7 @@ async def a_day(near: Near, controller: ControllerProcess) -> None:
         assert json.loads(await near.types("ls", "-o", "json"))["pipelines"] == []
     finally:
         await controller.kill()
+        kill_leftovers(controller.state_dir)
 
 
 @pytest.mark.fault(139)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_testing.controller import CONTROLLER, ControllerProcess
+from nexthos_testing.controller import CONTROLLER, ControllerProcess, kill_leftovers
 from nexthos_testing.nats import NatsServer
 
 TAKES = """\
@@ -38,6 +38,7 @@ async def test_a_pipeline_that_takes_every_message_breaks_no_command_and_no_feed
         assert defects == []
     finally:
         await controller.kill()
+        kill_leftovers(controller.state_dir)
 
 
 async def told(url: str, namespace: str, *args: str) -> None:

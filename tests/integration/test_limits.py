@@ -15,7 +15,7 @@ from nexthos_shared.model import ListReply, LogsReply
 from nexthos_shared.names import Names
 from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.store import Store
-from nexthos_testing.controller import CONTROLLER, ControllerProcess
+from nexthos_testing.controller import CONTROLLER, ControllerProcess, kill_leftovers
 from nexthos_testing.field import Field, field_of
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually
@@ -46,6 +46,7 @@ async def user(
             yield field, await Store.open(link, Names(namespace), create=False)
     finally:
         await controller.kill()
+        kill_leftovers(controller.state_dir)
 
 
 @pytest.mark.fault(141)
@@ -173,6 +174,7 @@ async def test_a_store_that_was_left_half_made_is_completed_by_the_next_controll
             await eventually(lambda: "controller acts" in str(controller.log()), within=20.0)
         finally:
             await controller.kill()
+            kill_leftovers(controller.state_dir)
 
 
 @pytest.mark.fault(142)
