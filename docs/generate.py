@@ -14,6 +14,7 @@ import faults
 
 from nexthos_cli.schemas import models
 from nexthos_shared.model import Pipeline
+from nexthos_shared.model.stored import schema as schema_of
 from nexthos_shared.reasons import EXPLANATIONS, SEEN_BY_DOCTOR
 
 HERE = Path(__file__).parent
@@ -22,10 +23,10 @@ BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 
 def files() -> Iterator[tuple[Path, str]]:
     """Every generated file with what should stand in it."""
-    for name, model in models().items():
+    for name, kinds in models().items():
         if name.startswith("output-"):
             continue  # `nexthos schema` prints those
-        schema = json.dumps(model.model_json_schema(by_alias=True), indent=2, sort_keys=True)
+        schema = json.dumps(schema_of(*kinds), indent=2, sort_keys=True)
         yield HERE / "schemas" / f"{name}.json", schema + "\n"
     contract = HERE / "contract.md"
     yield contract, _filled(contract.read_text(), {"fields": _fields(), "reasons": _reasons()})

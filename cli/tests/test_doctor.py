@@ -29,7 +29,13 @@ CONTROLLER = {
     "pipelines": 2,
     "queued": 0,
 }
-CLAIM = {"holder": "host-1-abc", "host": "host-1", "since": time.time() - 49 * 3600, "ttl": 3.0}
+CLAIM = {
+    "holder": "host-1-abc",
+    "host": "host-1",
+    "since": time.time() - 49 * 3600,
+    "ttl": 3.0,
+    "life": "1",
+}
 LIMITED = "accounts {A: {jetstream: {max_file: 300K}, users: [{user: a, password: x}]}}"
 
 

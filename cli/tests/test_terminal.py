@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import convert
 from ruamel.yaml import YAML
 
 from nexthos_shared.model import Event
@@ -46,7 +47,7 @@ def store_hostile(person):
         controller=HOSTILE,
     )
     data = {"pipeline": HOSTILE, "reason": "Exited", "message": HOSTILE, "version": HOSTILE}
-    event = Event.model_validate(
+    event = convert(
         {
             "id": "1",
             "source": "x",
@@ -54,7 +55,8 @@ def store_hostile(person):
             "subject": "orders",
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "data": data,
-        }
+        },
+        Event,
     )
     person.store(lambda store: store.events.publish(event))
 

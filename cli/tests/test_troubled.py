@@ -6,6 +6,7 @@ import pytest
 
 from nexthos_cli.doctor import store_checks as survey
 from nexthos_shared.model import Condition, ConditionType, Phase, PipelineStatus, Truth
+from nexthos_shared.model.stored import encode
 from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor, Reason
 from nexthos_shared.store import KvEntry
 
@@ -31,7 +32,7 @@ def condition(kind, value, reason, message):
 def stored(key: str, kind: ConditionType, reason: Reason, value: Truth = "True") -> KvEntry:
     condition = Condition(type=kind, status=value, reason=reason, message="60 errors in 10 s")
     status = PipelineStatus(phase=Phase.RUNNING, conditions=[condition])
-    return KvEntry(key, 1, status.model_dump_json().encode())
+    return KvEntry(key, 1, encode(status))
 
 
 @pytest.mark.fault(133)

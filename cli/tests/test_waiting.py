@@ -8,6 +8,7 @@ import pytest
 
 from nexthos_cli.wait.wait import Target, judge
 from nexthos_shared.model import PipelineStatus
+from nexthos_shared.model.stored import decode
 
 GOOD = {"status": "published", "version": "1"}
 
@@ -18,7 +19,7 @@ def condition(kind, value, reason, message=""):
 
 def status(phase, revision=5, **more):
     value = {"phase": phase, "observed_revision": revision, "version": "1", **more}
-    return PipelineStatus.model_validate_json(json.dumps(value))
+    return decode(PipelineStatus, json.dumps(value))
 
 
 UPDATING = [condition("Progressing", "True", "Updating")]

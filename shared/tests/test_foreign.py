@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nexthos_shared import object_format
 from nexthos_shared.model import Event, PipelineStatus, read_entry
-from nexthos_shared.model.entries import read_definition, read_model, read_status
+from nexthos_shared.model.entries import read_definition, read_status
+from nexthos_shared.model.stored import read
 from nexthos_shared.object_format import Answer, info_of
 from nexthos_shared.store import KvEntry
 from nexthos_shared.untrusted_json import MOST_DEPTH, number, read_json, read_object, whole
@@ -103,8 +104,8 @@ def test_no_entry_raises(data):
 @given(hostile.anything(*hostile.STATUS))
 def test_no_status_and_no_event_raises(data):
     read_status(KvEntry("orders", 1, data))
-    read_model(Event, data)
-    read_model(PipelineStatus, data)
+    read(Event, data)
+    read(PipelineStatus, data)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from nexthos_shared.errors import StoreRefused
 from nexthos_shared.model import ListReply, LogsReply
+from nexthos_shared.model.stored import decode
 from nexthos_shared.names import Names
 from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.store import Store
@@ -73,7 +74,7 @@ async def test_answers_are_given_in_pages_that_fit_until_all_was_told(user):
         while True:
             asked = json.dumps({"limit": 1000, "cursor": cursor}).encode()
             answer = await field.nc.request(f"{field.names.service}.svc.list", asked, timeout=5)
-            page = ListReply.model_validate_json(answer.data)
+            page = decode(ListReply, answer.data)
             found |= {line.id for line in page.pipelines}
             cursor = page.cursor
             if cursor is None:
@@ -101,7 +102,7 @@ async def test_long_lines_of_a_log_come_in_parts_that_fit(user):
         await field.nc.publish(subject, b'{"id": "talks", "tail": 5}', reply=inbox)
         text = ""
         while (message := await answers.next_msg(timeout=5)).data:
-            lines = LogsReply.model_validate_json(message.data).lines
+            lines = decode(LogsReply, message.data).lines
             text += "".join(line.text for line in lines)
         return words in text
 

@@ -68,7 +68,7 @@ async def is_good(field: Field, key: str) -> None:
     async def remembered() -> bool:
         status = await field.status(key)
         memory = status.memory if status else None
-        good = memory.last_good if memory else None
+        good = memory.good if memory else None
         return bool(memory and memory.current and good and good == memory.current)
 
     await eventually(remembered, within=20.0)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from nexthos_cli.manifest.fields import ManifestFields
 from nexthos_cli.manifest.resources import Resources
 from nexthos_cli.output import models as output
 from nexthos_shared import model as shared
+from nexthos_shared.model.stored import Kind
 
 
-def models() -> dict[str, type[BaseModel]]:
+def models() -> dict[str, tuple[Kind, ...]]:
     """Stored values, requests and replies, and the output of each command."""
     act = output.ActOutput
-    return {
+    one: dict[str, Kind] = {
         "pipeline": shared.Pipeline,
         "status": shared.PipelineStatus,
         "event": shared.Event,
@@ -45,12 +44,11 @@ def models() -> dict[str, type[BaseModel]]:
         "output-abandon": output.AbandonOutput,
         "output-ls": output.LsOutput,
         "output-get": ManifestFields,
-        "output-status": output.StatusOutput,
         "output-events": output.EventsOutput,
         "output-logs": output.LogsOutput,
         "output-top": output.TopOutput,
         "output-wait": output.WaitOutput,
-        "output-reconcile": output.ReconcileOutput,
+        "output-reconcile": shared.ReconcileReply,
         "output-lint": output.LintOutput,
         "output-doctor": output.DoctorOutput,
         "output-explain": output.ExplainOutput,
@@ -58,3 +56,5 @@ def models() -> dict[str, type[BaseModel]]:
         "output-auth": output.AuthOutput,
         "output-error": output.ErrorOutput,
     }
+    several = {"output-status": (shared.PipelineReply, shared.ControllerReply)}
+    return {**{name: (kind,) for name, kind in one.items()}, **several}

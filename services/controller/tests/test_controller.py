@@ -16,6 +16,7 @@ from nats.aio.client import Client
 
 from nexthos_shared.errors import ExecutorUnreachable, NameConflict, StartFailed, StillRunning
 from nexthos_shared.model import ConditionType, PipelineStatus
+from nexthos_shared.model.stored import encode
 from nexthos_shared.reasons import Reason
 from nexthos_testing.guarded import controller_user
 from nexthos_testing.house import CONFIG, Builder, condition
@@ -175,7 +176,7 @@ async def test_a_defect_costs_its_own_pipeline_only_and_says_nothing_it_should_n
         await eventually(named)
         status = await told()
         assert status is not None
-        assert secret not in status.model_dump_json()
+        assert secret not in encode(status).decode()
 
 
 @pytest.mark.fault(32)

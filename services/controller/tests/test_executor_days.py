@@ -192,7 +192,7 @@ async def test_with_5000_pipelines_at_boot_starts_are_bounded_and_a_change_comes
     async with builder.house() as house:
         await house.publish("live")
         await eventually(lambda: builder.world.running("live"), within=20.0)
-        book = (await house.running.leading()).controller.book
+        book = (await house.running.leading()).controller.statuses
         assert len(book.keys()) < MANY
         await eventually(lambda: len(book.keys()) == MANY + 1, within=40.0)
         await eventually(lambda: len(builder.world.running()) == PUBLISHED + 1)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexthos_controller.api import leader
 from nexthos_controller.election.lease import _claim_of
 from nexthos_controller.election.process import is_dead
 from nexthos_controller.execution import Owner
@@ -20,11 +21,13 @@ from nexthos_controller.executors.process import handle
 from nexthos_controller.executors.shared.lines import read_line
 from nexthos_controller.executors.streams import lines
 from nexthos_controller.executors.streams.api import Api, NotOurs, Silent, _messages
-from nexthos_controller.status.outline import read_outline
-from nexthos_controller.status.pages import read
+from nexthos_controller.http import metrics
+from nexthos_controller.loop import brokers
 from nexthos_controller.telemetry.engine_metrics import read_figures
 from nexthos_shared.engine import last_error, read_shape
 from nexthos_shared.engine.readiness import is_ready, scrape
+from nexthos_shared.model import PipelineStatus
+from nexthos_shared.model.stored import read
 from nexthos_shared.store import KvEntry
 from nexthos_testing import hostile
 
@@ -122,8 +125,8 @@ def test_a_lease_of_a_process_with_5000_digits_is_no_dead_one():
 
 @given(hostile.anything(*hostile.STATUS))
 def test_no_stored_status_raises(data):
-    read_outline(data)
-    read("orders", data)
+    for kind in (PipelineStatus, metrics._Status, brokers._Status, leader._Phase):
+        read(kind, data)
 
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))

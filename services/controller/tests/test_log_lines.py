@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nexthos_controller.api.log_lines import Waiting, messages, pieces
 from nexthos_controller.execution import Execution, LogLine
 from nexthos_shared.model import LOGS_MESSAGE_BYTES, LogsReply
+from nexthos_shared.model.stored import decode
 
 EXECUTION = Execution("ns-orders-0-1", "orders", 0, "u", "fake", "here", "", 1, "", "running")
 
@@ -19,7 +20,7 @@ EXECUTION = Execution("ns-orders-0-1", "orders", 0, "u", "fake", "here", "", 1, 
 def test_messages_are_replies_of_a_bounded_size_and_hold_every_character(texts):
     lines = [p for text in texts for p in pieces(EXECUTION, LogLine(text, "output", 1.5))]
     bodies = list(messages(lines, 7, 2))
-    replies = [LogsReply.model_validate_json(body) for body in bodies]
+    replies = [decode(LogsReply, body) for body in bodies]
 
     assert all(len(body) <= LOGS_MESSAGE_BYTES for body in bodies)
     assert (replies[0].dropped, sum(r.dropped for r in replies)) == (7, 7)

@@ -138,13 +138,13 @@ def test_a_measured_executor_hands_on_the_whole_contract():
 
 async def test_a_scrape_does_not_disturb_the_loop_while_the_book_changes(house):
     """The text is made in a thread, from a book that the loop goes on writing."""
-    book = house.running.term.controller.book
+    book = house.running.term.controller.statuses
     async with serve_http("127.0.0.1:0", pipeline_metrics(house), lambda: True) as url:
         await house.publish("orders")
         status = await house.field.reaches("orders", "Running")
         texts = []
         for n in range(20):
-            await book.report(f"other-{n}", status)
+            await book.report(f"other-{n}", None, status)
             texts.append(await fetch(url))
     assert [code for code, _ in texts] == [200] * 20
     assert 'nexthos_pipeline_ready{pipeline="other-19"}' in texts[-1][1]

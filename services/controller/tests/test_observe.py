@@ -5,8 +5,9 @@ from __future__ import annotations
 from unittest.mock import AsyncMock
 
 import pytest
+from msgspec import structs
 
-from nexthos_controller.cache.executions import census, observe, observed, whereabouts_of
+from nexthos_controller.cache.executions import list_all, observe, observed, possible_places
 from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_shared.model import Memory, Place, Wanted
@@ -14,7 +15,7 @@ from nexthos_shared.reasons import Reason
 from nexthos_testing.fake_rig import FakeRig
 
 KNOWN = Memory(wanted=Wanted.PUBLISHED, places=[Place(executor="near", place="here")])
-BOTH = KNOWN.model_copy(update={"places": [*KNOWN.places, Place(executor="far", place="there")]})
+BOTH = structs.replace(KNOWN, places=[*KNOWN.places, Place(executor="far", place="there")])
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def executors(fake_rig: FakeRig) -> dict[str, Executor]:
 
 @pytest.mark.fault(26)
 async def test_what_never_lived_on_a_silent_executor_and_is_not_wanted_there_is_known(executors):
-    seen = await observe(executors, "orders", whereabouts_of(KNOWN), frozenset(), "near")
+    seen = await observe(executors, "orders", possible_places(KNOWN), frozenset(), "near")
     assert seen.silent == ()
     assert {p.place for p in seen.answered} == {"here"}
 
@@ -40,29 +41,29 @@ async def test_what_never_lived_on_a_silent_executor_and_is_not_wanted_there_is_
     ids=["lived there", "wanted there", "never seen before"],
 )  # fmt: skip
 async def test_what_may_live_on_a_silent_executor_is_unknown(executors, memory, wanted):
-    seen = await observe(executors, "orders", whereabouts_of(memory), frozenset(), wanted)
+    seen = await observe(executors, "orders", possible_places(memory), frozenset(), wanted)
     assert [p.reason for p in seen.silent] == [Reason.EXECUTOR_UNREACHABLE]
 
 
 async def test_a_place_declared_gone_is_waited_for_no_more_even_if_its_executor_is_silent(
     executors,
 ):
-    seen = await observe(executors, "orders", whereabouts_of(BOTH), frozenset({"there"}), "near")
+    seen = await observe(executors, "orders", possible_places(BOTH), frozenset({"there"}), "near")
     assert seen.silent == ()
 
 
-async def test_a_census_says_of_each_what_a_look_at_it_would(executors, fake_rig):
+async def test_a_listing_of_all_says_of_each_what_a_look_at_it_would(executors, fake_rig):
     near = executors["near"]
     for key in ("orders", "orders-eu", "prices"):
         await near.start(fake_rig.spec(key), 0)
     await near.start(fake_rig.spec("orders"), 1)
-    there = await census(executors)
+    there = await list_all(executors)
     assert there.ids() == {"orders", "orders-eu", "prices"}
     assert there.places == {"here"}
     for key in ("orders", "orders-eu", "prices", "nothing"):
-        told = observed(there.said(key), whereabouts_of(KNOWN), frozenset(), "near")
-        assert told == await observe(executors, key, whereabouts_of(KNOWN), frozenset(), "near")
-    told = observed(there.said("orders"), whereabouts_of(BOTH), frozenset(), "near")
+        told = observed(there.about(key), possible_places(KNOWN), frozenset(), "near")
+        assert told == await observe(executors, key, possible_places(KNOWN), frozenset(), "near")
+    told = observed(there.about("orders"), possible_places(BOTH), frozenset(), "near")
     assert [p.reason for p in told.silent] == [Reason.EXECUTOR_UNREACHABLE]
 
 
@@ -70,7 +71,7 @@ async def test_an_executor_that_fails_to_list_by_a_defect_is_silent_and_the_othe
     executors, monkeypatch
 ):
     monkeypatch.setattr(executors["far"], "list", AsyncMock(side_effect=ValueError("a secret")))
-    there = await census(executors)
-    told = observed(there.said("orders"), whereabouts_of(BOTH), frozenset(), "near")
+    there = await list_all(executors)
+    told = observed(there.about("orders"), possible_places(BOTH), frozenset(), "near")
     assert "a secret" not in told.silent[0].message
     assert {p.place for p in told.answered} == {"here"}

@@ -12,6 +12,7 @@ import pytest
 
 from nexthos_controller.executors.docker.settings import read_settings
 from nexthos_shared.errors import SettingsError
+from nexthos_shared.model.stored import encode
 from nexthos_shared.names import Names, runner_inbox
 from nexthos_shared.reasons import Reason
 from nexthos_testing.credentials import Operator
@@ -100,7 +101,7 @@ async def test_credentials_are_in_no_inspection_argv_log_or_status_and_the_runne
         yard.hands.api.logs(container["Id"]).decode(),
         json.dumps(yard.hands.api.history(container["Image"])),
         yard.controller.log_path.read_text(),
-        status.model_dump_json(),
+        encode(status).decode(),
         json.dumps(await yard.field.request("status", id="orders"), default=str),
     ]
     for file in (guarded.engine, guarded.runner):
@@ -160,7 +161,7 @@ async def test_credentials_that_nats_does_not_know_are_told_and_put_right_in_pla
     problem = status.memory.slots[0].problem
     assert problem is not None
     assert "Authorization Violation" in problem.message
-    assert not [s for s in secrets_of(guarded.runner) if s in status.model_dump_json()]
+    assert not [s for s in secrets_of(guarded.runner) if s in encode(status).decode()]
     guarded.operator.user(guarded.runner, **least(namespace, "orders"))
     assert await yard.field.says("orders", within=30.0) == "v1 hello"
 

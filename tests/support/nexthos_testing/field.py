@@ -12,9 +12,9 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
-from pydantic import ValidationError
 
 from nexthos_shared.model import Event, Phase, PipelineStatus
+from nexthos_shared.model.stored import decode
 from nexthos_shared.names import Names, config_object
 from nexthos_shared.reasons import Reason
 from nexthos_testing.wait import eventually
@@ -115,8 +115,8 @@ class Field:
         bucket = await self.js.key_value(self.names.status)
         try:
             stored = await bucket.get(key)
-            return PipelineStatus.model_validate_json(stored.value) if stored.value else None
-        except (nats.js.errors.KeyNotFoundError, ValidationError):
+            return decode(PipelineStatus, stored.value) if stored.value else None
+        except (nats.js.errors.KeyNotFoundError, ValueError):
             return None
 
     async def events_with(self, key: str, reason: Reason) -> list[Event]:
@@ -136,7 +136,7 @@ class Field:
         consumer = await self.js.subscribe(subject, ordered_consumer=True)
         try:
             while (await consumer.consumer_info()).num_pending or consumer.pending_msgs:
-                found.append(Event.model_validate_json((await consumer.next_msg(timeout=1.0)).data))
+                found.append(decode(Event, (await consumer.next_msg(timeout=1.0)).data))
         finally:
             name = consumer._consumer
             await consumer.unsubscribe()

@@ -78,7 +78,9 @@ async def _follow(app: App, store: Store, key: str, moment: float, bad: bool) ->
 
 def _print(app: App, event: Event) -> None:
     if app.structured:
-        echo_lines(printable_json(event.model_dump(mode="json", by_alias=True), indent=None))
+        from nexthos_shared.model.stored import plain
+
+        echo_lines(printable_json(plain(event), indent=None))
     else:
         echo("  ".join(_row(event)))
 

@@ -29,20 +29,23 @@ def reconcile(app: App, id: str | None) -> None:
 
 async def _reconcile(app: App, id: str | None) -> None:
     async with app.link() as link:
-        from nexthos_cli.output.models import ReconcileOutput
         from nexthos_cli.output.render import structured
         from nexthos_cli.pipelines.selection import check_key
         from nexthos_cli.remote.request import ask
-        from nexthos_shared.model import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, ReconcileRequest
+        from nexthos_shared.model import (
+            DEFAULT_TIMEOUT,
+            LONGEST_TIMEOUT,
+            ReconcileReply,
+            ReconcileRequest,
+        )
 
         timeout = DEFAULT_TIMEOUT if app.timeout is None else app.timeout
         key, left = check_key(id, write=False) if id else None, timeout
         while True:  # the controller waits for some minutes at once
             within = min(left, LONGEST_TIMEOUT)
             request = ReconcileRequest(id=key, timeout=within)
-            reply = await ask(
-                link, app.names, "reconcile", request, ReconcileOutput, within + MARGIN
-            )
+            patience = within + MARGIN
+            reply = await ask(link, app.names, "reconcile", request, ReconcileReply, patience)
             left -= within
             if not reply.unsettled or left <= 0:
                 break

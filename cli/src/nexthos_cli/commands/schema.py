@@ -29,13 +29,14 @@ def schema(app: App, name: str | None) -> None:
     """
     from nexthos_cli.schemas import models
     from nexthos_shared.errors import NotFound
+    from nexthos_shared.model.stored import schema as schema_of
 
     known = models()
     if name is None:
         for one in known:
             echo(one)
     elif name in known:
-        echo_lines(printable_json(known[name].model_json_schema(by_alias=True)))
+        echo_lines(printable_json(schema_of(*known[name])))
     else:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

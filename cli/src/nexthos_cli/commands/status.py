@@ -31,8 +31,9 @@ def status(app: App, id: str | None) -> None:
 
 async def _pipeline(app: App, key: str) -> None:
     async with app.store() as store:
+        from msgspec import structs
+
         from nexthos_cli.output.description import pipeline_reply, show_pipeline
-        from nexthos_cli.output.models import StatusOutput
         from nexthos_cli.output.render import structured
         from nexthos_cli.pipelines.selection import check_key
 
@@ -41,9 +42,9 @@ async def _pipeline(app: App, key: str) -> None:
             await store.statuses.get(key),
         )
         reply = pipeline_reply(key, entry, reported)
-        reply = reply.model_copy(update={"events": await _last_events(store, key)})
+        reply = structs.replace(reply, events=await _last_events(store, key))
         led = await _is_led(store)
-    if not structured(app, StatusOutput(reply)):
+    if not structured(app, reply):
         show_pipeline(reply, entry, reported, led=led)
 
 
@@ -73,7 +74,6 @@ async def _last_events(store: Store, key: str) -> list[Event]:
 async def _controller(app: App) -> None:
     async with app.link() as link:
         from nexthos_cli.output.description import show_controller
-        from nexthos_cli.output.models import StatusOutput
         from nexthos_cli.output.render import structured
         from nexthos_cli.remote.request import ask
         from nexthos_shared.model import ControllerReply, StatusRequest
@@ -83,5 +83,5 @@ async def _controller(app: App) -> None:
             reply = await ask(link, app.names, "status", StatusRequest(), ControllerReply, timeout)
             if reply.acts or reply.leader is None:
                 break
-    if not structured(app, StatusOutput(reply)):
+    if not structured(app, reply):
         show_controller(reply)

@@ -218,7 +218,7 @@ class Session:
     def _statuses(self) -> dict[str, PipelineStatus]:
         """As the present term tells them; between two terms as the last one did."""
         if self.running.term is not None:
-            self._known = dict(self.running.term.controller.book.statuses())
+            self._known = dict(self.running.term.controller.statuses.each(PipelineStatus))
         return self._known
 
     # ---- the end

@@ -18,9 +18,9 @@ from nexthos_cli.pipelines.orphans import orphaned
 from nexthos_cli.pipelines.places import Abandoned, all_abandoned, places_of, residents
 from nexthos_cli.pipelines.rollout import outdated
 from nexthos_shared.model import ConditionType, PipelineStatus
+from nexthos_shared.model.control import Claim, read_claim
 from nexthos_shared.model.entries import read_status
 from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor
-from nexthos_shared.untrusted_json import number, read_object
 
 if TYPE_CHECKING:
     from nexthos_shared.store import KvEntry, Store
@@ -176,9 +176,8 @@ def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:
             "one takes over within seconds; if not, see `nexthos status` and the controllers' logs"
         )
         return warn("leader", "nobody holds the lease, so no controller acts", remedy)
-    since = number(claim.get("since"))
-    for_long = f", for {age(max(now - since, 0))}" if since is not None else ""
-    words = f"{claim.get('holder')} on {claim.get('host')} has the lease{for_long}"
+    for_long = age(max(now - claim.since, 0))
+    words = f"{claim.holder} on {claim.host} has the lease, for {for_long}"
     if acts:
         return ok("leader", words)
     remedy = "if it died, another one takes over within seconds; if it hangs, end it"
@@ -190,12 +189,10 @@ def is_held(lease: KvEntry | None) -> bool:
     return _claim(lease) is not None
 
 
-def _claim(lease: KvEntry | None) -> Mapping[str, object] | None:
-    """What the controllers' lease says; a value that was put by hand says nothing."""
-    if lease is None or lease.value is None:
-        return None
-    claim = read_object(lease.value)
-    return claim if claim is not None and not claim.get("released") else None
+def _claim(lease: KvEntry | None) -> Claim | None:
+    """The lease, if somebody has it; a value that was put by hand says nothing."""
+    claim = read_claim(lease.value) if lease is not None else None
+    return claim if claim is not None and not claim.released else None
 
 
 def _named(keys: Sequence[str]) -> str:

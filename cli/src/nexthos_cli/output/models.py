@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from msgspec import Meta
+from pydantic import BaseModel, ConfigDict, Field
 
-from nexthos_shared.model import (
-    ControllerReply,
-    Event,
-    LogsLine,
-    Phase,
-    PipelineReply,
-    ReconcileReply,
-)
+from nexthos_shared.model import Event, LogsLine, Phase
+from nexthos_shared.model.stored import Stored, always
 from nexthos_shared.reasons import Problem, Reason
 
 Goal = Literal["ready", "paused", "draft", "completed", "deleted"]
@@ -223,16 +218,6 @@ class WaitOutput(Output):
     pipelines: list[WaitedFor]
 
 
-class StatusOutput(RootModel[PipelineReply | ControllerReply]):
-    """`nexthos status [ID] -o json`: a pipeline, or without id the controller."""
-
-    model_config = ConfigDict(defer_build=True)
-
-
-class ReconcileOutput(ReconcileReply):
-    """`nexthos reconcile -o json`."""
-
-
 class LintedFile(Output):
     """One configuration that was checked."""
 
@@ -253,18 +238,20 @@ class LintOutput(Output):
     notes: list[str] = Field(default_factory=list, description="what could not be checked here")
 
 
-class EventsOutput(Output):
+class EventsOutput(Stored, frozen=True, kw_only=True):
     """`nexthos events -o json`, oldest first."""
 
     events: list[Event]
 
 
-class LogsOutput(Output):
+class LogsOutput(Stored, frozen=True, kw_only=True):
     """`nexthos logs -o json`."""
 
     id: str
     lines: list[LogsLine]
-    dropped: int = Field(0, description="lines that were left out: too many for one answer")
+    dropped: Annotated[
+        int, Meta(description="lines that were left out: too many for one answer")
+    ] = always(0)
 
 
 class TopLine(Output):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nexthos_cli.output.columns import Cell, arranged
 from nexthos_cli.output.printing import Coloured, echo, echo_lines
+from nexthos_shared.model.stored import Stored, plain
 from nexthos_shared.printable import printable, printable_json, width
 from nexthos_shared.reasons import Reason
 
@@ -45,7 +46,7 @@ COLUMNS = ("ID", "WANTED", "PHASE", "READY", "VERSION", "RESTARTS", "AGE", "REAS
 WIDE = ("EXECUTOR", "PLACE", "REVISION", "NAME", "LABELS")
 
 
-def structured(app: App, model: BaseModel) -> bool:
+def structured(app: App, model: BaseModel | Stored) -> bool:
     """Print `model` if JSON, YAML or names are asked for; tells whether it was."""
     if app.format == "json":
         echo_lines(printable_json(_plain(model)))
@@ -59,7 +60,9 @@ def structured(app: App, model: BaseModel) -> bool:
     return True
 
 
-def _plain(model: BaseModel) -> Any:
+def _plain(model: BaseModel | Stored) -> Any:
+    if isinstance(model, Stored):
+        return plain(model)
     return model.model_dump(mode="json", by_alias=True)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import socket
 import time
 from collections.abc import Iterable
@@ -16,14 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nexthos_shared.model import ConditionType, Phase, PipelineStatus
+from nexthos_shared.model.control import Abandonment, read_abandonment
 from nexthos_shared.model.entries import read_status
+from nexthos_shared.model.stored import encode
 from nexthos_shared.names import ABANDONED
-from nexthos_shared.untrusted_json import number, read_object
 
 if TYPE_CHECKING:
     from nexthos_shared.store import KvEntry, Store
-
-MOST_TIME = 253_402_300_799  # seconds since the epoch: the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def control_key(place: str) -> str:
 
 def declaration() -> bytes:
     """Its value: who says so, and when."""
-    return json.dumps({"by": f"{_user()}@{socket.gethostname()}", "at": time.time()}).encode()
+    return encode(Abandonment(by=f"{_user()}@{socket.gethostname()}", at=time.time()))
 
 
 def _user() -> str:
@@ -88,14 +86,11 @@ def read_abandoned(stored: KvEntry | None) -> Abandoned | None:
     """What an entry of the control bucket declares; None if it declares nothing, or nothing any more."""
     if stored is None or stored.value is None or not stored.key.startswith(ABANDONED):
         return None
-    said = read_object(stored.value) or {}  # put by hand: the key says what matters
-    at = number(said.get("at"))
-    if at is not None and not 0 <= at <= MOST_TIME:
-        at = None
+    said = read_abandonment(stored.value)
     return Abandoned(
         place=stored.key.removeprefix(ABANDONED),
-        by=str(said.get("by") or "somebody"),
-        at=stored.created if at is None else at,
+        by=said.by,
+        at=stored.created if said.at is None else said.at,
         revision=stored.revision,
     )
 

@@ -16,12 +16,12 @@ from typing import Self
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from pydantic import ValidationError
 
 from nexthos_cli.errors import NotInTime
 from nexthos_cli.remote.request import no_controller, refusal
 from nexthos_shared.errors import NexthosError, NotPermitted, StoreUnavailable
 from nexthos_shared.model import LOGS_END_HEADER, LOGS_HEARTBEAT, LogsLine, LogsReply, LogsRequest
+from nexthos_shared.model.stored import decode
 from nexthos_shared.names import Names
 from nexthos_shared.nats.connection import ACKNOWLEDGEMENTS, Link
 from nexthos_shared.nats.inboxes import is_inbox
@@ -70,8 +70,8 @@ class LogReading:
             if message.data in ACKNOWLEDGEMENTS:
                 continue  # of a pipeline that takes every subject
             try:
-                reply = LogsReply.model_validate_json(message.data)
-            except ValidationError as error:
+                reply = decode(LogsReply, message.data)
+            except ValueError as error:
                 words = "the lines are not understood: another version of the controller?"
                 raise NexthosError(words) from error
             yield reply

@@ -7,16 +7,17 @@ from typing import TypeVar
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from nexthos_cli.errors import NotInTime
 from nexthos_shared.errors import NexthosError, NotFound, NotPermitted, StoreUnavailable
 from nexthos_shared.model import ErrorReply
+from nexthos_shared.model.stored import Stored, decode, read
 from nexthos_shared.names import Names
 from nexthos_shared.nats.connection import Link
 from nexthos_shared.reasons import Problem, Reason
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound=Stored)
 CONTROLLER_BACK = 0.25  # seconds
 
 
@@ -47,8 +48,8 @@ async def ask(
     if code := (message.headers or {}).get("Nats-Service-Error-Code"):
         raise refusal(code, (message.headers or {}).get("Nats-Service-Error", ""), message.data)
     try:
-        return reply.model_validate_json(message.data)
-    except ValidationError as error:
+        return decode(reply, message.data)
+    except ValueError as error:
         words = f"{subject}: the answer is not understood: another version of the controller?"
         raise NexthosError(words) from error
 
@@ -91,8 +92,7 @@ def no_controller(names: Names) -> NotFound:
 
 def refusal(code: str, words: str, body: bytes) -> NexthosError:
     """The error that a reply with error headers stands for."""
-    try:
-        told = ErrorReply.model_validate_json(body)
-    except ValidationError:
+    told = read(ErrorReply, body)
+    if told is None:
         return NexthosError(f"the controller answers {code}: {words}", reason=Reason.TEMPORARY)
     return NexthosError(told.message, reason=told.reason)

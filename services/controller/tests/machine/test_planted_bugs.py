@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.cache.executions import Observed, Whereabouts, observe
+from nexthos_controller.cache.executions import Observed, PossiblePlaces, observe
 from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.fake import FakeExecutor
 from nexthos_controller.loop import reconciler as controller
@@ -30,9 +31,8 @@ from nexthos_controller.reconcile import (
     steps,
 )
 from nexthos_controller.reconcile import target as aiming
-from nexthos_controller.status import pages
-from nexthos_controller.status import store as book
-from nexthos_controller.status.store import StatusBook
+from nexthos_controller.status import store as status_store
+from nexthos_controller.status.store import StatusStore
 from nexthos_shared.model import PipelineStatus, Wanted
 from nexthos_shared.store import KvEntry
 from nexthos_testing.machine.acting import Acting
@@ -88,7 +88,7 @@ def a_place_that_does_not_answer_counts_as_empty(patch: Patch) -> None:
     async def careless(
         executors: Mapping[str, Executor],
         key: str,
-        known: Whereabouts,
+        known: PossiblePlaces,
         abandoned: Set[str],
         wanted: str,
     ) -> Observed:
@@ -145,10 +145,9 @@ def what_has_ended_is_told_as_running(patch: Patch) -> None:
         status = report(view, decision, before)
         ended = {e.uid for e in before.executions if e.state == "stopped"} if before else set()
         lines = [
-            e.model_copy(update={"state": "running"}) if e.uid in ended else e
-            for e in status.executions
+            structs.replace(e, state="running") if e.uid in ended else e for e in status.executions
         ]
-        return status.model_copy(update={"executions": lines})
+        return structs.replace(status, executions=lines)
 
     patch.setattr(controller, "report", told)
 
@@ -160,7 +159,7 @@ def the_status_names_the_revision_that_runs(patch: Patch) -> None:
     ) -> PipelineStatus:
         status, current = report(view, decision, before), decision.memory.current
         runs = {"observed_revision": current.revision} if current else {}
-        return status.model_copy(update=runs)
+        return structs.replace(status, **runs)
 
     patch.setattr(controller, "report", of_what_runs)
 
@@ -169,7 +168,7 @@ def the_status_names_the_revision_that_runs(patch: Patch) -> None:
 def the_status_names_the_next_revision(patch: Patch) -> None:
     def too_early(view: View, decision: Decision, before: PipelineStatus | None) -> PipelineStatus:
         status = report(view, decision, before)
-        return status.model_copy(update={"observed_revision": status.observed_revision + 1})
+        return structs.replace(status, observed_revision=status.observed_revision + 1)
 
     patch.setattr(controller, "report", too_early)
 
@@ -201,10 +200,10 @@ def what_is_paused_is_removed(patch: Patch) -> None:
 
 @breaks("I7")
 def a_new_controller_reads_no_status(patch: Patch) -> None:
-    def page_of(self: StatusBook, entry: KvEntry) -> tuple[str, pages.Page]:
-        return entry.key, pages.Page(entry.revision)
+    def record_of(self: StatusStore, entry: KvEntry) -> tuple[str, status_store._Record]:
+        return entry.key, status_store._Record(entry.revision)
 
-    patch.setattr(StatusBook, "_page_of", page_of)
+    patch.setattr(StatusStore, "_record_of", record_of)
 
 
 @breaks("I8")
@@ -238,7 +237,7 @@ def every_end_is_the_first(patch: Patch) -> None:
 
 @breaks("I9")
 def a_new_controller_has_no_delays(patch: Patch) -> None:
-    def page_of(self: StatusBook, entry: KvEntry) -> tuple[str, pages.Page]:
+    def record_of(self: StatusStore, entry: KvEntry) -> tuple[str, status_store._Record]:
         return right(self, replace(entry, value=without_slots(entry.value)))
 
     def without_slots(value: bytes | None) -> bytes | None:
@@ -248,8 +247,8 @@ def a_new_controller_has_no_delays(patch: Patch) -> None:
         status["memory"].pop("slots", None)
         return json.dumps(status).encode()
 
-    right = StatusBook._page_of
-    patch.setattr(StatusBook, "_page_of", page_of)
+    right = StatusStore._record_of
+    patch.setattr(StatusStore, "_record_of", record_of)
 
 
 @breaks("I10")
@@ -296,12 +295,12 @@ def what_has_ended_is_not_removed(patch: Patch) -> None:
 
 @breaks("L3")
 def a_status_is_written_only_when_its_phase_changes(patch: Patch) -> None:
-    patch.setattr(book, "_same", lambda old, new: old.phase is new.phase)
+    patch.setattr(status_store, "_same", lambda old, new: old.phase is new.phase)
 
 
 @breaks("L4")
 def a_status_is_written_at_every_look(patch: Patch) -> None:
-    patch.setattr(book, "_same", lambda old, new: False)
+    patch.setattr(status_store, "_same", lambda old, new: False)
 
 
 # ---- the test

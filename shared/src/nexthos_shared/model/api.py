@@ -13,12 +13,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
+from msgspec import Meta
 from pydantic import Field
 
 from nexthos_shared.model.event import Event
 from nexthos_shared.model.pipeline import Digest, Strict
 from nexthos_shared.model.quantities import Duration
-from nexthos_shared.model.status import Phase, PipelineStatus, Stored
+from nexthos_shared.model.status import Phase, PipelineStatus
+from nexthos_shared.model.stored import Stored, always
 from nexthos_shared.reasons import Problem, Reason
 
 MAX_REQUEST_BYTES = 256 * 1024
@@ -90,131 +92,149 @@ class ConfigRequest(Strict):
     offset: Annotated[int, Field(ge=0, le=1024 * 1024)] = Field(0, description="of the first byte")
 
 
-class PipelineReply(Stored):
+AsOf = Annotated[
+    float | None,
+    Meta(description="a standby read this from the store then; absent: who acts says so"),
+]
+
+
+class PipelineReply(Stored, frozen=True, kw_only=True):
     """One pipeline: the definition as stored, what is wrong with it, and its status."""
 
-    id: str
-    revision: int
-    definition: dict[str, Any] | None = Field(None, description="as stored; null if it is not JSON")
-    problem: str | None = None
-    status: PipelineStatus | None = None
-    events: list[Event] = Field(default_factory=list, description="the last ones, oldest first")
-    as_of: float | None = Field(
-        None, description="a standby read this from the store then; null: who acts says so"
-    )
+    id: Annotated[str, Meta(description="the key of its entry")]
+    revision: Annotated[int, Meta(description="of its entry; 0: there is none")]
+    definition: Annotated[
+        dict[str, Any] | None, Meta(description="as stored; absent if it is not JSON")
+    ] = None
+    problem: Annotated[str | None, Meta(description="why the entry is refused")] = None
+    status: Annotated[PipelineStatus | None, Meta(description="absent: not reconciled yet")] = None
+    events: Annotated[list[Event], Meta(description="the last ones, oldest first")] = always([])
+    as_of: AsOf = None
 
 
-class ExecutorReport(Stored):
+class ExecutorReport(Stored, frozen=True, kw_only=True):
     """One executor that the controller offers."""
 
-    name: str
-    default: bool
-    reachable: bool
-    places: list[str] = Field(default_factory=list)
-    executions: int = 0
-    message: str = ""
+    name: Annotated[str, Meta(description="as in `executor` of a definition")]
+    default: Annotated[bool, Meta(description="it runs what names no executor")]
+    reachable: Annotated[bool, Meta(description="it answered within 2 seconds")]
+    places: Annotated[list[str], Meta(description="places that answered in full")] = always([])
+    executions: Annotated[int, Meta(description="how many it lists, of all pipelines")] = always(0)
+    message: Annotated[str, Meta(description="why it is not reachable")] = always("")
 
 
-class LeaderReport(Stored):
+class LeaderReport(Stored, frozen=True, kw_only=True):
     """The controller that acts."""
 
-    controller: str
-    host: str
-    since: float = Field(description="seconds since the epoch")
+    controller: Annotated[str, Meta(description="its name")]
+    host: Annotated[str, Meta(description="the machine that it runs on")]
+    since: Annotated[float, Meta(description="seconds since the epoch")]
 
 
-class ControllerReply(Stored):
+class ControllerReply(Stored, frozen=True, kw_only=True):
     """The controller itself."""
 
-    controller: str
-    version: str
-    namespace: str
-    installation: str
-    started_at: float = Field(description="seconds since the epoch")
-    ready: bool
-    acts: bool = Field(True, description="false: it stands by, and takes over when `leader` ends")
-    leader: LeaderReport | None = Field(None, description="who acts, as far as the store knows")
-    problems: list[Problem] = Field(
-        default_factory=list, description="what is wrong with the store, or with what is told"
+    controller: Annotated[str, Meta(description="its name")]
+    version: Annotated[str, Meta(description="of nexthos")]
+    namespace: Annotated[str, Meta(description="whose pipelines it keeps")]
+    installation: Annotated[str, Meta(description="which store this is")]
+    started_at: Annotated[float, Meta(description="seconds since the epoch")]
+    ready: Annotated[bool, Meta(description="as at /readyz")]
+    acts: Annotated[
+        bool, Meta(description="false: it stands by, and takes over when `leader` ends")
+    ] = always(True)
+    leader: Annotated[
+        LeaderReport | None, Meta(description="who acts, as far as the store knows")
+    ] = None
+    problems: Annotated[
+        list[Problem], Meta(description="what is wrong with the store, or with what is told")
+    ] = always([])
+    risks: Annotated[
+        list[Problem], Meta(description="what its settings let authors of pipelines do")
+    ] = always([])
+    store: Annotated[str, Meta(description="the NATS server's URL, without credentials")]
+    engine: Annotated[str, Meta(description="version of the default engine")]
+    pipelines: Annotated[int, Meta(description="definitions that are stored")]
+    phases: Annotated[dict[Phase, int], Meta(description="how many are in each phase")] = always({})
+    queued: Annotated[int, Meta(description="pipelines that wait to be reconciled")]
+    executors: Annotated[list[ExecutorReport], Meta(description="those that it offers")] = always(
+        []
     )
-    risks: list[Problem] = Field(
-        default_factory=list, description="what its settings let authors of pipelines do"
-    )
-    store: str = Field(description="the NATS server's URL, without credentials")
-    engine: str
-    pipelines: int
-    phases: dict[Phase, int] = Field(default_factory=dict)
-    queued: int
-    executors: list[ExecutorReport] = Field(default_factory=list)
-    as_of: float | None = Field(
-        None, description="a standby read this from the store then; null: who acts says so"
-    )
+    as_of: AsOf = None
 
 
-class Summary(Stored):
+class Summary(Stored, frozen=True, kw_only=True):
     """One line of `list`."""
 
-    id: str
-    wanted: str | None
-    phase: Phase | None = Field(None, description="null: not reconciled yet")
-    ready: int = 0
-    replicas: int = 0
-    version: str | None = Field(None, description="version that runs")
-    wanted_version: str | None = None
-    restarts: int = 0
-    executor: str | None = None
-    reason: Reason | None = None
-    message: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    revision: int = 0
-    updated_at: float = 0.0
+    id: Annotated[str, Meta(description="the key of its entry")]
+    wanted: Annotated[
+        str | None, Meta(description="published, paused, draft; absent: not understood")
+    ]
+    phase: Annotated[Phase | None, Meta(description="absent: not reconciled yet")] = None
+    ready: Annotated[int, Meta(description="executions ready now")] = always(0)
+    replicas: Annotated[int, Meta(description="executions wanted now")] = always(0)
+    version: Annotated[str | None, Meta(description="version that runs")] = None
+    wanted_version: Annotated[str | None, Meta(description="version that the entry names")] = None
+    restarts: Annotated[int, Meta(description="unexpected exits of the current spec")] = always(0)
+    executor: Annotated[str | None, Meta(description="the executor that runs it")] = None
+    reason: Annotated[Reason | None, Meta(description="of its most urgent condition")] = None
+    message: Annotated[str, Meta(description="of that condition")] = always("")
+    labels: Annotated[dict[str, str], Meta(description="of its definition")] = always({})
+    revision: Annotated[int, Meta(description="of its entry")] = always(0)
+    updated_at: Annotated[
+        float, Meta(description="when its status was written, seconds since the epoch")
+    ] = always(0.0)
 
 
-class ListReply(Stored):
-    """A page in order of id; `cursor` is null on the last one."""
+class ListReply(Stored, frozen=True, kw_only=True):
+    """A page in order of id; `cursor` is absent on the last one."""
 
     pipelines: list[Summary]
-    cursor: str | None = None
-    total: int = Field(description="how many match, on all pages")
-    as_of: float | None = Field(
-        None, description="a standby read this from the store then; null: who acts says so"
-    )
+    cursor: Annotated[str | None, Meta(description="for the request of the next page")] = None
+    total: Annotated[int, Meta(description="how many match, on all pages")]
+    as_of: AsOf = None
 
 
-class Outcome(Stored):
+class Outcome(Stored, frozen=True, kw_only=True):
     """What came of looking at one pipeline again."""
 
-    id: str
-    phase: Phase | None = None
-    settled: bool = Field(description="nothing is left to do for the stored revision")
-    reason: Reason | None = None
-    message: str = ""
+    id: Annotated[str, Meta(description="the key of its entry")]
+    phase: Annotated[Phase | None, Meta(description="absent: nothing is known of it")] = None
+    settled: Annotated[bool, Meta(description="nothing is left to do for the stored revision")]
+    reason: Annotated[Reason | None, Meta(description="of its most urgent condition")] = None
+    message: Annotated[str, Meta(description="of that condition")] = always("")
 
 
-class ReconcileReply(Stored):
+class ReconcileReply(Stored, frozen=True, kw_only=True):
     """Outcomes; `unsettled` counts those that are still on their way."""
 
-    outcomes: list[Outcome]
-    unsettled: int
+    outcomes: Annotated[list[Outcome], Meta(description="at most 500, the unsettled ones first")]
+    unsettled: Annotated[int, Meta(description="how many are still on their way")]
 
 
-class LogsLine(Stored):
+class LogsLine(Stored, frozen=True, kw_only=True):
     """One line, or a part of one that is very long."""
 
-    execution: str
-    replica: int
-    stream: Literal["log", "output"] = Field(description="log: the engine's own log")
-    time: float | None = Field(None, description="seconds since the epoch, if the line says so")
-    text: str
-    more: bool = Field(False, description="the next line of this execution is the rest of this one")
+    execution: Annotated[str, Meta(description="what its executor calls it")]
+    replica: Annotated[int, Meta(description="which replica wrote it, from 0")]
+    stream: Annotated[Literal["log", "output"], Meta(description="log: the engine's own log")]
+    time: Annotated[
+        float | None, Meta(description="seconds since the epoch, if the line says so")
+    ] = None
+    text: Annotated[str, Meta(description="the line, without its end")]
+    more: Annotated[
+        bool, Meta(description="the next line of this execution is the rest of this one")
+    ] = False
 
 
-class LogsReply(Stored):
+class LogsReply(Stored, frozen=True, kw_only=True):
     """Lines in the order in which they came; without follow in order of time."""
 
     lines: list[LogsLine]
-    dropped: int = Field(0, description="lines before these that were left out: too many, too fast")
-    replicas: int = Field(0, description="how many replicas are wanted now")
+    dropped: Annotated[
+        int, Meta(description="lines before these that were left out: too many, too fast")
+    ] = always(0)
+    replicas: Annotated[int, Meta(description="how many replicas are wanted now")] = always(0)
 
 
 class LogsEnd(StrEnum):
@@ -228,50 +248,58 @@ class LogsEnd(StrEnum):
     CONTROLLER_STOPPED = "ControllerStopped"  # ask again: another one may answer
 
 
-class Figures(Stored):
-    """What engines say of themselves. null: not known."""
+class Figures(Stored, frozen=True, kw_only=True):
+    """What engines say of themselves. Absent: not known."""
 
-    received: int | None = Field(None, description="messages in, since the engine's start")
-    sent: int | None = Field(None, description="messages out, since the engine's start")
-    errors: int | None = Field(None, description="of outputs and processors, since its start")
-    cpu_seconds: float | None = Field(None, description="since the engine's start")
-    memory_bytes: int | None = Field(None, description="resident now; null where it does not run")
+    received: Annotated[int | None, Meta(description="messages in, since the engine's start")] = (
+        None
+    )
+    sent: Annotated[int | None, Meta(description="messages out, since the engine's start")] = None
+    errors: Annotated[
+        int | None, Meta(description="of outputs and processors, since its start")
+    ] = None
+    cpu_seconds: Annotated[float | None, Meta(description="since the engine's start")] = None
+    memory_bytes: Annotated[
+        int | None, Meta(description="resident now; absent where it does not run")
+    ] = None
 
 
-class ExecutionUsage(Figures):
+class ExecutionUsage(Figures, frozen=True, kw_only=True):
     """One execution; counters begin anew with another `uid`."""
 
-    execution: str
-    uid: str
-    replica: int
+    execution: Annotated[str, Meta(description="what its executor calls it")]
+    uid: Annotated[str, Meta(description="unique to this life of it")]
+    replica: Annotated[int, Meta(description="which replica it is, from 0")]
     running: bool
-    at: float = Field(description="when it was read, seconds since the epoch")
-    reason: Reason | None = Field(None, description="why figures are null")
+    at: Annotated[float, Meta(description="when it was read, seconds since the epoch")]
+    reason: Annotated[Reason | None, Meta(description="why figures are absent")] = None
 
 
-class Usage(Figures):
+class Usage(Figures, frozen=True, kw_only=True):
     """One pipeline: the sums over its executions, as far as they are known."""
 
-    id: str
-    phase: Phase | None = Field(None, description="null: not reconciled yet")
-    ready: int = 0
-    replicas: int = 0
-    restarts: int = 0
-    executions: list[ExecutionUsage] = Field(default_factory=list)
-    reason: Reason | None = Field(None, description="why figures are null, or not of all of it")
+    id: Annotated[str, Meta(description="the key of its entry")]
+    phase: Annotated[Phase | None, Meta(description="absent: not reconciled yet")] = None
+    ready: Annotated[int, Meta(description="executions ready now")] = always(0)
+    replicas: Annotated[int, Meta(description="executions wanted now")] = always(0)
+    restarts: Annotated[int, Meta(description="unexpected exits of the current spec")] = always(0)
+    executions: Annotated[list[ExecutionUsage], Meta(description="by replica")] = always([])
+    reason: Annotated[
+        Reason | None, Meta(description="why figures are absent, or not of all of it")
+    ] = None
 
 
-class UsageReply(Stored):
+class UsageReply(Stored, frozen=True, kw_only=True):
     """A page in order of id; it ends early where there are many executions."""
 
     pipelines: list[Usage]
-    cursor: str | None = None
-    total: int = Field(description="how many match, on all pages")
+    cursor: Annotated[str | None, Meta(description="for the request of the next page")] = None
+    total: Annotated[int, Meta(description="how many match, on all pages")]
 
 
-class ErrorReply(Stored):
-    """Body of an error: `code` as in HTTP, `reason` as in `nexthos explain`."""
+class ErrorReply(Stored, frozen=True, kw_only=True):
+    """Body of an error."""
 
-    code: int
-    reason: Reason
-    message: str
+    code: Annotated[int, Meta(description="as in HTTP")]
+    reason: Annotated[Reason, Meta(description="one word, as in `nexthos explain`")]
+    message: Annotated[str, Meta(description="the cause in a sentence")]

@@ -10,16 +10,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from msgspec import Meta
 
-from nexthos_shared.model.quantities import Count
-from nexthos_shared.model.status import Phase, Stored
+from nexthos_shared.model.status import Phase
+from nexthos_shared.model.stored import Count, Stored, always
 from nexthos_shared.reasons import Reason
-
-
-def _is_time(text: str) -> str:
-    datetime.fromisoformat(text).timestamp()  # raises ValueError, or OverflowError in the year 1
-    return text
 
 
 class EventType(StrEnum):
@@ -35,31 +30,47 @@ class EventType(StrEnum):
     TAKEOVER = "nexthos.controller.takeover"  # another controller acts
 
 
-class EventData(Stored):
+class EventData(Stored, frozen=True, kw_only=True):
     """What happened, in the words of the status."""
 
-    pipeline: str = Field(description="its id; empty for what concerns the controller")
-    reason: Reason
-    message: str = ""
-    phase: Phase | None = Field(None, description="after it; null when it was deleted")
-    before: Phase | None = Field(None, description="before it; null when it was never looked at")
-    version: str | None = Field(None, description="version that ran, or was being started")
-    revision: Count = Field(0, description="revision of the entry that was observed")
-    restarts: Count = Field(0, description="ends of the present spec that nobody asked for, in all")
-    bad: bool = Field(False, description="somebody may have to do something about it")
+    pipeline: Annotated[str, Meta(description="its id; empty for what concerns the controller")]
+    reason: Annotated[Reason, Meta(description="one word, as in `nexthos explain`")]
+    message: Annotated[str, Meta(description="what happened, in a sentence")] = always("")
+    phase: Annotated[Phase | None, Meta(description="after it; absent when it was deleted")] = None
+    before: Annotated[
+        Phase | None, Meta(description="before it; absent when it had no status yet")
+    ] = None
+    version: Annotated[str | None, Meta(description="version that ran, or was being started")] = (
+        None
+    )
+    revision: Annotated[Count, Meta(description="revision of the entry that was observed")] = (
+        always(0)
+    )
+    restarts: Annotated[Count, Meta(description="unexpected exits of the current spec, in all")] = (
+        always(0)
+    )
+    bad: Annotated[bool, Meta(description="somebody may have to do something about it")] = always(
+        False
+    )
 
 
-class Event(Stored):
+class Event(Stored, frozen=True, kw_only=True):
     """The CloudEvents 1.0 envelope. `id` is the same when one transition is published twice."""
 
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str = Field(description="nexthos/<namespace>/<controller>")
-    type: EventType
-    subject: str = Field(description="the pipeline's id; `_controller` for what concerns none")
-    time: Annotated[str, AfterValidator(_is_time)] = Field(description="RFC 3339, UTC")
-    datacontenttype: Literal["application/json"] = "application/json"
-    data: EventData
+    specversion: Literal["1.0"] = always("1.0")
+    id: Annotated[str, Meta(description="unique among the events of `source`")]
+    source: Annotated[str, Meta(description="nexthos/<namespace>/<controller>")]
+    type: Annotated[EventType, Meta(description="the kind of transition")]
+    subject: Annotated[
+        str, Meta(description="the pipeline's id; `_controller` for what concerns none")
+    ]
+    time: Annotated[str, Meta(description="RFC 3339, UTC")]
+    datacontenttype: Literal["application/json"] = always("application/json")
+    data: Annotated[EventData, Meta(description="what happened")]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, or OverflowError in the year 1, for a `time` that is none."""
+        datetime.fromisoformat(self.time).timestamp()
 
     @property
     def seconds(self) -> float:

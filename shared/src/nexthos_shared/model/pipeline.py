@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -194,7 +195,8 @@ _SHAPING = {
 }
 
 
-class Entry(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
     """What a key holds, as far as it could be understood. Never raises; says what is wrong instead.
 
     `deleted`: the key's last entry is a delete or purge marker, the only proof of deletion.

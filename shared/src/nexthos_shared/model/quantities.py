@@ -95,8 +95,3 @@ Cpu = Annotated[
 MemoryBytes = Annotated[
     int, BeforeValidator(parse_memory, json_schema_input_type=str | int), Field(ge=2**20)
 ]
-
-# Of what is stored: whatever stands there, it can be counted with, and shown as a date.
-MOST = 2**53
-Count = Annotated[int, Field(ge=0, le=MOST)]
-Moment = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]

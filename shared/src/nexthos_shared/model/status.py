@@ -7,24 +7,15 @@ controller must know after a restart; it is written by compare-and-set before th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    field_serializer,
-)
+from msgspec import Meta
 
 from nexthos_shared.model.pipeline import Pipeline, Wanted
-from nexthos_shared.model.quantities import Count, Moment
+from nexthos_shared.model.stored import Count, Moment, Stored, always
 from nexthos_shared.reasons import Problem, Reason
 
-CURRENT = "current"
+CURRENT: Final = "current"
 LISTED_EXECUTIONS = 50  # more are only counted: a status must stay far below NATS's 1 MiB
 
 
@@ -61,25 +52,19 @@ class ConditionType(StrEnum):
 Truth = Literal["True", "False", "Unknown"]
 
 
-class Stored(BaseModel):
-    """Written by the controller only; unknown fields are ignored so that an older one can read it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Condition(Stored):
+class Condition(Stored, frozen=True, kw_only=True):
     """One observation, with the reason (see `nexthos explain`) and where the cause stands."""
 
-    type: ConditionType
-    status: Truth
-    reason: Reason
-    message: str = ""
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-    since: Moment = Field(
-        0.0, description="seconds since the epoch at which status or reason changed"
-    )
+    type: Annotated[ConditionType, Meta(description="the aspect that it speaks of")]
+    status: Annotated[Truth, Meta(description="Unknown: it can't be said at the moment")]
+    reason: Annotated[Reason, Meta(description="one word, as in `nexthos explain`")]
+    message: Annotated[str, Meta(description="the cause in a sentence")] = always("")
+    file: Annotated[str | None, Meta(description="the document of the cause, if known")] = None
+    line: Annotated[int | None, Meta(description="its line, from 1")] = None
+    column: Annotated[int | None, Meta(description="its column, from 1")] = None
+    since: Annotated[
+        Moment, Meta(description="seconds since the epoch at which status or reason changed")
+    ] = always(0.0)
 
     @property
     def is_bad(self) -> bool:
@@ -94,141 +79,160 @@ class Condition(Stored):
         )
 
 
-class ExecutionReport(Stored):
+class ExecutionReport(Stored, frozen=True, kw_only=True):
     """One execution as readers see it."""
 
-    name: str
-    uid: str
-    executor: str
-    place: str
-    replica: Count
-    spec_hash: str
+    name: Annotated[str, Meta(description="what its executor calls it")]
+    uid: Annotated[str, Meta(description="unique to this life of it")]
+    executor: Annotated[str, Meta(description="the executor that runs it")]
+    place: Annotated[str, Meta(description="the machine, daemon or cluster where it lives")]
+    replica: Annotated[Count, Meta(description="which replica it is, from 0")]
+    spec_hash: Annotated[str, Meta(description="the spec that it was made from")]
     state: Literal["prepared", "running", "stopped"]
-    ready: bool | None = None
-    restarts: Count = 0
-    exit_code: int | None = None
-    reason: Reason | None = None
-    started_at: Moment | None = Field(None, description="seconds since the epoch")
-    endpoint: str | None = Field(None, description="base URL of the engine's own HTTP")
+    ready: Annotated[
+        bool | None, Meta(description="absent: it does not run, or can't be asked")
+    ] = None
+    restarts: Annotated[Count, Meta(description="unexpected exits of this replica")] = always(0)
+    exit_code: Annotated[int | None, Meta(description="of its last exit, if known")] = None
+    reason: Annotated[Reason | None, Meta(description="why it exited")] = None
+    started_at: Annotated[Moment | None, Meta(description="seconds since the epoch")] = None
+    endpoint: Annotated[str | None, Meta(description="base URL of the engine's own HTTP")] = None
 
 
-class Traits(Stored):
+class Traits(Stored, frozen=True, kw_only=True):
     """What a configuration contains that matters to the controller."""
 
-    uses_nats: bool = Field(False, description="it names ${NATS_URL}")
-    warnings: list[Problem] = Field(
-        default_factory=list, description="worth knowing, no reason to refuse"
+    uses_nats: Annotated[bool, Meta(description="it names ${NATS_URL}")] = always(False)
+    warnings: Annotated[list[Problem], Meta(description="worth knowing, no reason to refuse")] = (
+        always([])
     )
-    handled: list[str] = Field(
-        default_factory=list,
-        description="components whose errors it deals with itself, as the engine's log names them",
-    )
+    handled: Annotated[
+        list[str],
+        Meta(
+            description="components whose errors it deals with itself, as the engine's log names them"
+        ),
+    ] = always([])
 
 
-class Accepted(Stored):
+class Accepted(Stored, frozen=True, kw_only=True):
     """A definition that may run, with the digest that was pinned when it was accepted."""
 
-    revision: Count
-    spec_hash: str
-    digest: str
-    definition: Pipeline
-    traits: Traits | None = Field(None, description="null: its bytes were not read yet")
-    was_ready: bool = Field(False, description="all its replicas were ready together once")
-    fallback: bool = Field(
-        False, description="`last_good` was ready when this took its place: go back if it never is"
+    revision: Annotated[Count, Meta(description="of the entry that it came with")]
+    spec_hash: Annotated[str, Meta(description="64 hex digits over what shapes an execution")]
+    digest: Annotated[str, Meta(description="of the configuration's bytes: sha256:<hex>")]
+    definition: Annotated[Pipeline, Meta(description="the definition, as it was accepted")]
+    traits: Annotated[Traits | None, Meta(description="absent: its bytes were not read yet")] = None
+    was_ready: Annotated[bool, Meta(description="all its replicas were ready together once")] = (
+        always(False)
     )
+    fallback: Annotated[
+        bool,
+        Meta(description="`last_good` was ready when this took its place: go back if it never is"),
+    ] = always(False)
 
 
-class Readiness(Stored):
+class Readiness(Stored, frozen=True, kw_only=True):
     """Whether all replicas of the current spec are ready together, and since when."""
 
     ready: bool
-    since: Moment = Field(description="seconds since the epoch")
+    since: Annotated[Moment, Meta(description="seconds since the epoch")]
 
 
-class Place(Stored):
+class Place(Stored, frozen=True, kw_only=True):
     """Where an execution may live: only that place can say that it is gone."""
 
     executor: str
     place: str
 
 
-class Held(Stored):
+class Held(Stored, frozen=True, kw_only=True):
     """A spec that was tried and refused: not tried again until it changes."""
 
     spec_hash: str
     problem: Problem
 
 
-class Slot(Stored):
+class Slot(Stored, frozen=True, kw_only=True):
     """What is remembered of one replica of the current spec."""
 
-    uid: str = Field("", description="the execution last seen running here; empty: none yet")
-    executor: str = ""
-    place: str = ""
-    was_ready: bool = Field(False, description="`uid` has been ready at least once")
-    ended: bool = Field(False, description="the end of `uid` has been counted")
-    running_since: Moment = Field(0.0, description="seconds since the epoch")
-    restarts: Count = Field(0, description="all ends of this spec that were not asked for")
-    failures: Count = Field(0, description="ends in a row without a healthy time in between")
-    not_before: Moment = Field(0.0, description="seconds since the epoch; no start earlier")
-    problem: Problem | None = Field(None, description="why it ended last")
+    uid: Annotated[
+        str, Meta(description="the execution last seen running here; empty: none yet")
+    ] = always("")
+    executor: str = always("")
+    place: str = always("")
+    was_ready: Annotated[bool, Meta(description="`uid` has been ready at least once")] = always(
+        False
+    )
+    ended: Annotated[bool, Meta(description="the end of `uid` has been counted")] = always(False)
+    running_since: Annotated[Moment, Meta(description="seconds since the epoch")] = always(0.0)
+    restarts: Annotated[Count, Meta(description="unexpected exits of this spec")] = always(0)
+    failures: Annotated[
+        Count, Meta(description="exits in a row without a healthy time in between")
+    ] = always(0)
+    not_before: Annotated[Moment, Meta(description="seconds since the epoch; no start earlier")] = (
+        always(0.0)
+    )
+    problem: Annotated[Problem | None, Meta(description="why it ended last")] = None
 
 
-def or_the_current_one(
-    value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
-) -> Any:
-    """Validate `last_good`, of which just a word is written where it is `current`."""
-    return info.data.get(CURRENT) if value == CURRENT else handler(value)
-
-
-class Memory(Stored):
+class Memory(Stored, frozen=True, kw_only=True):
     """What the controller must know after a restart to go on as if there had been none."""
 
-    wanted: Wanted | None = Field(None, description="the last status that was understood")
-    current: Accepted | None = None
+    wanted: Annotated[Wanted | None, Meta(description="the last status that was understood")] = None
+    current: Annotated[Accepted | None, Meta(description="what runs, or is being started")] = None
     last_good: Annotated[
-        Accepted | None,
-        WrapValidator(
-            or_the_current_one, json_schema_input_type=Accepted | Literal["current"] | None
+        Accepted | Literal["current"] | None,
+        Meta(
+            description="the last one whose replicas were all ready together for some time; `current`, "
+            "where it is that one"
         ),
-    ] = Field(
-        None,
-        description="the last one whose replicas were all ready together for some time, where that is "
-        "`current`, just this word",
-    )
-    held: Held | None = None
-    completed: str | None = Field(None, description="spec hash of a job that finished")
-    failed: str | None = Field(None, description="spec hash of a job that used up its retries")
+    ] = None
+    held: Annotated[Held | None, Meta(description="the spec that is not tried again")] = None
+    completed: Annotated[str | None, Meta(description="spec hash of a job that finished")] = None
+    failed: Annotated[
+        str | None, Meta(description="spec hash of a job that used up its retries")
+    ] = None
     readiness: Readiness | None = None
-    slots: dict[Count, Slot] = Field(default_factory=dict, description="by replica")
-    places: list[Place] = Field(
-        default_factory=list, description="where something of it may be, whatever its spec"
-    )
+    slots: Annotated[dict[Count, Slot], Meta(description="by replica")] = always({})
+    places: Annotated[
+        list[Place], Meta(description="where something of it may be, whatever its spec")
+    ] = always([])
 
-    @field_serializer("last_good", mode="wrap")
-    def _written(self, value: Accepted | None, handler: SerializerFunctionWrapHandler) -> Any:
-        # It nearly always is; and a definition is half of a status.
-        return CURRENT if value is not None and value == self.current else handler(value)
+    @property
+    def good(self) -> Accepted | None:
+        """The last one that was good: a definition is half of a status, so it is written once."""
+        return self.current if isinstance(self.last_good, str) else self.last_good
 
 
-class PipelineStatus(Stored):
+class PipelineStatus(Stored, frozen=True, kw_only=True):
     """The report, and the memory below it."""
 
-    observed_revision: Count = Field(0, description="revision of the entry this speaks of")
-    phase: Phase
-    ready: Count = Field(0, description="executions ready now")
-    replicas: Count = Field(0, description="executions wanted now")
-    version: str | None = Field(None, description="version that runs, or is being started")
-    digest: str | None = None
-    restarts: Count = Field(0, description="ends of the present spec that nobody asked for")
-    drifts: Count = Field(0, description="times it was found otherwise than left, and put right")
-    conditions: list[Condition] = Field(default_factory=list)
-    executions: list[ExecutionReport] = Field(default_factory=list)
-    executions_total: Count = 0
-    controller: str = ""
-    updated_at: Moment = Field(0.0, description="seconds since the epoch")
-    memory: Memory = Field(default_factory=Memory)
+    observed_revision: Annotated[
+        Count, Meta(description="revision of the entry this speaks of")
+    ] = always(0)
+    phase: Annotated[Phase, Meta(description="one word for where it is")]
+    ready: Annotated[Count, Meta(description="executions ready now")] = always(0)
+    replicas: Annotated[Count, Meta(description="executions wanted now")] = always(0)
+    version: Annotated[str | None, Meta(description="version that runs, or is being started")] = (
+        None
+    )
+    digest: Annotated[str | None, Meta(description="of the bytes that run: sha256:<hex>")] = None
+    restarts: Annotated[Count, Meta(description="unexpected exits of the current spec")] = always(0)
+    drifts: Annotated[
+        Count, Meta(description="times it was found otherwise than left, and put right")
+    ] = always(0)
+    conditions: Annotated[list[Condition], Meta(description="at most one of each type")] = always(
+        []
+    )
+    executions: Annotated[
+        list[ExecutionReport], Meta(description="the first 50; `executions_total` counts all")
+    ] = always([])
+    executions_total: Annotated[Count, Meta(description="executions that exist")] = always(0)
+    controller: Annotated[str, Meta(description="who wrote it")] = always("")
+    updated_at: Annotated[Moment, Meta(description="seconds since the epoch")] = always(0.0)
+    memory: Annotated[
+        Memory, Meta(description="the controller's own, to go on with after a restart")
+    ] = always(Memory())
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if it is reported."""

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, PubAck, StorageType, StreamConfig
 
 from nexthos_shared.model import Event
-from nexthos_shared.model.entries import read_model
+from nexthos_shared.model.stored import encode, read
 from nexthos_shared.names import Names
 from nexthos_shared.nats.asking import asked
 from nexthos_shared.nats.connection import Link
@@ -44,7 +44,7 @@ class Events:
         """Store one event. Raises StoreMissing, StoreUnavailable, NotPermitted."""
         stream = self.stream
         subject = self.names.event_subject(event.subject, event.data.reason)
-        payload, headers = event.model_dump_json().encode(), {MESSAGE_ID: event.id}
+        payload, headers = encode(event), {MESSAGE_ID: event.id}
 
         def send(within: float) -> Awaitable[PubAck]:
             return self.link.js.publish(subject, payload, timeout=within, headers=headers)
@@ -68,7 +68,7 @@ class Events:
 
     def read(self, message: Msg) -> Event | None:
         """The event in a message of `feed`, or None for what somebody else published there."""
-        return read_model(Event, message.data)
+        return read(Event, message.data)
 
     def config(self, replicas: int) -> StreamConfig:
         """The stream as it is created."""

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from nexthos_controller.cache.catalog import Surroundings
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
+from nexthos_controller.cache.executions import list_all
 from nexthos_controller.execution import Spec
 from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
 from nexthos_controller.loop.reconciler import Controller
-from nexthos_controller.loop.unchanged import Sight
 from nexthos_controller.reconcile import decide
 from nexthos_controller.status.events import EventLog
-from nexthos_controller.status.store import StatusBook
+from nexthos_controller.status.store import StatusStore
 from nexthos_shared.errors import LeaseLost, NexthosError
 from nexthos_shared.model import Entry
 from nexthos_shared.names import Names
@@ -80,7 +80,7 @@ class Acting:
         )
         self.executors = {n: WatchedExecutor(context, w) for n, w in ground.worlds.items()}
         events = EventLog(Events(NO_LINK, Names("memory")), "nexthos/memory", ground.now)
-        self.book = StatusBook(
+        self.statuses = StatusStore(
             ground.statuses,
             f"controller-{number}",
             ground.now,
@@ -101,7 +101,7 @@ class Acting:
 
     async def start(self) -> None:
         """Take over what is stored, and look at everything."""
-        await self.book.load()
+        await self.statuses.load()
         for executor in self.executors.values():
             await self._stack.enter_async_context(executor)
         self.controller.abandoned = frozenset(self.ground.abandoned)
@@ -141,8 +141,8 @@ class Acting:
         """All that a new watch would bring, of every bucket."""
         keys = self.facts.replace(await self.ground.configs.list())
         keys |= self._takes(await self._snapshot("pipelines"))
-        self.book.saw(await self._snapshot("statuses"))
-        keys |= set(self.controller.desired.keys()) | self.book.keys() | self.ground.owned()
+        self.statuses.saw(await self._snapshot("statuses"))
+        keys |= set(self.controller.desired.keys()) | self.statuses.keys() | self.ground.owned()
         for key in sorted(keys):
             self.controller.queue.add(key, live=False)
 
@@ -157,7 +157,9 @@ class Acting:
         """The watch brings one entry, unless it still watches a bucket that is gone."""
         if self.identity[name] != (await self.ground.buckets[name].identity()).created:
             return
-        keys = self._takes(Change(entry)) if name == "pipelines" else self.book.saw(Change(entry))
+        keys = (
+            self._takes(Change(entry)) if name == "pipelines" else self.statuses.saw(Change(entry))
+        )
         for key in sorted(keys):
             self.controller.queue.add(key)
 
@@ -193,7 +195,7 @@ class WatchedController(Controller):
         self._acting = acting
         super().__init__(
             desired=Desired(),
-            book=acting.book,
+            statuses=acting.statuses,
             facts=acting.facts,
             executors=executors,
             default_executor=next(iter(executors)),
@@ -201,21 +203,24 @@ class WatchedController(Controller):
             instruments=acting.ground.instruments,
         )
 
-    def _at_rest(self, key: str, sight: Sight) -> bool:
-        """See Controller. What need not be thought about is thought about here, to see that."""
-        rests = super()._at_rest(key, sight)
-        if rests and (steps := decide(self._view(key, sight)).steps):
-            self._acting.ground.judge.defect(key, AssertionError(f"at rest, with {steps} to do"))
-        return rests
+    async def _judge_unchanged(self, key: str) -> None:
+        """What a resync would pass over is decided about here, to see that nothing is to do."""
+        if not self.is_unchanged(key, await list_all(self.executors)):
+            return
+        status = self.statuses.status(key)
+        seen = await self._observe(key, status)
+        if steps := decide(self._view(key, seen, status)).steps:
+            self._acting.ground.judge.defect(key, AssertionError(f"unchanged, with {steps} to do"))
 
-    async def look(self, key: str) -> float | None:
+    async def reconcile(self, key: str) -> float | None:
         """See Controller."""
         acting, entries = self._acting, [self.desired.entry(key)]
         look = Look(acting, key, acting.ground.now(), acting.identity["pipelines"], entries)
         acting.looks[key] = look
         LOOK.set(look)
         try:
-            return await super().look(key)
+            await self._judge_unchanged(key)
+            return await super().reconcile(key)
         except NexthosError:
             raise
         except Exception as error:

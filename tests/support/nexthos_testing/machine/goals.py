@@ -27,7 +27,7 @@ class Goals:
         }
         for key in sorted(keys):
             entry = self._ground.entry(key)
-            status = self._acting.book.status(key)
+            status = self._acting.statuses.status(key)
             self._is_as_desired(key, entry, status)
             self._tells(key, entry, status)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from pydantic import ValidationError
-
 from nexthos_controller.execution import Execution, Exit, Owner
 from nexthos_controller.executors.fake import Thing
 from nexthos_shared.model import Entry, PipelineStatus, Wanted
+from nexthos_shared.model.stored import decode
 from nexthos_shared.store import KvEntry
 from nexthos_testing.machine.acting import LOOK, Look
 from nexthos_testing.machine.chronicle import Chronicle, matches
@@ -289,8 +288,8 @@ def _delay_after(row: int) -> float:
 
 def _read(stored: KvEntry) -> PipelineStatus | None:
     try:
-        return PipelineStatus.model_validate_json(stored.value) if stored.value else None
-    except ValidationError:
+        return decode(PipelineStatus, stored.value) if stored.value else None
+    except ValueError:
         return None
 
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from nexthos_shared.model import PipelineStatus
 from nexthos_testing.machine.goals import Goals
 from nexthos_testing.machine.judge import Violation
 from nexthos_testing.machine.rules import KEYS, keys
@@ -119,7 +120,7 @@ class Pipelines(WorldRules):
 
     def _counts(self) -> dict[str, int]:
         """Of those that have any: a status alone may outlive its key, where a write got lost."""
-        told = self.acting.book.statuses()
+        told = self.acting.statuses.each(PipelineStatus)
         return {key: status.restarts for key, status in told if status.restarts}
 
     # ---- what is reached when faults stop
@@ -156,7 +157,7 @@ class Pipelines(WorldRules):
         self.restart_alone()
 
     def _written(self) -> dict[str, float]:
-        return {key: s.updated_at for key, s in self.acting.book.statuses()}
+        return {key: s.updated_at for key, s in self.acting.statuses.each(PipelineStatus)}
 
     def teardown(self) -> None:
         """All ends well, unless it has failed already."""

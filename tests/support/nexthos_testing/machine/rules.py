@@ -52,7 +52,8 @@ class Grounded(RuleBasedStateMachine):
             self.ground.loop.run_until_complete(self.acting.close())
             return
         if self.acting.queue_is_empty and self.acting.leads and self.ground.all_places_answer:
-            remembered = {k for k in KEYS if self.acting.book.memory(k).current is not None}
+            told = {k: self.acting.statuses.status(k) for k in KEYS}
+            remembered = {k for k, s in told.items() if s and s.memory.current is not None}
             self.ground.chronicle.settled(set(KEYS) - remembered)
 
     async def wait(self, seconds: float) -> None:

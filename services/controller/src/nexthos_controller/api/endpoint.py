@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from nexthos_shared.model.stored import Stored, schema
+
 _BYTES = '{"type": "string", "format": "binary"}'
 SHORT = 20_000  # requests that may wait where each is answered within a moment
 
@@ -58,8 +60,8 @@ class Asker(Protocol):
         """Return when nobody waits any more, as far as can be known. Never raises."""
 
 
-Answer = Callable[[Any], Awaitable[BaseModel]]
-SlowAnswer = Callable[[Any, Asker], Awaitable[BaseModel]]
+Answer = Callable[[Any], Awaitable[Stored]]
+SlowAnswer = Callable[[Any, Asker], Awaitable[Stored]]
 Stream = Callable[[Any, Outlet], Awaitable[None]]
 RawAnswer = Callable[[str, Any], Awaitable[Raw]]
 
@@ -75,7 +77,7 @@ class Endpoint:
 
     name: str
     request: type[BaseModel]
-    reply: tuple[type[BaseModel], ...]
+    reply: tuple[type[Stored], ...]
     answer: Answer | None = None
     slow_answer: SlowAnswer | None = None
     stream: Stream | None = None
@@ -95,9 +97,8 @@ class Endpoint:
 
 
 @cache  # making them takes 3 ms each, at every term
-def _schema(*models: type[BaseModel]) -> str:
-    schemas = [model.model_json_schema(by_alias=True) for model in models]
-    return json.dumps(schemas[0] if len(schemas) == 1 else {"anyOf": schemas})
+def _schema(*models: type[Stored] | type[BaseModel]) -> str:
+    return json.dumps(schema(*models))
 
 
 class Offer(Protocol):

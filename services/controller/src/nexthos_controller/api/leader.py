@@ -38,6 +38,7 @@ from nexthos_shared.model import (
     UsageRequest,
 )
 from nexthos_shared.model.entries import read_definition
+from nexthos_shared.model.stored import Stored
 from nexthos_shared.reasons import Problem
 
 MOST_AWAITED = 50_000  # outcomes, by all requests together; one request alone may wait for more
@@ -57,6 +58,12 @@ async def _until_one_ends(seconds: float, *awaited: Coroutine[Any, Any, None]) -
     for result in ended:
         if isinstance(result, Exception):
             raise result
+
+
+class _Phase(Stored, frozen=True, kw_only=True):
+    """Of a PipelineStatus, what is counted."""
+
+    phase: Phase
 
 
 class Answers:
@@ -97,7 +104,7 @@ class Answers:
             return await self._overview()
         key = existing(self._controller, request.id)
         entry = self._controller.desired.entry(key)
-        status = self._controller.book.status(key)
+        status = self._controller.statuses.status(key)
         return PipelineReply(
             id=key,
             revision=entry.revision if entry else 0,
@@ -137,11 +144,13 @@ class Answers:
     async def _settle(self, key: str) -> None:
         await self._controller.queue.look(key)
         while not self._settled(key):
-            await self._controller.book.changed(key)
+            await self._controller.statuses.changed(key)
 
     def _outcome(self, key: str) -> Outcome:
-        status = self._controller.book.status(key)
-        complaint = self._controller.book.refused.get(key) or (status.complaint if status else None)
+        status = self._controller.statuses.status(key)
+        complaint = self._controller.statuses.refused.get(key) or (
+            status.complaint if status else None
+        )
         return Outcome(
             id=key,
             phase=status.phase if status else None,
@@ -151,7 +160,7 @@ class Answers:
         )
 
     def _settled(self, key: str) -> bool:
-        entry, status = self._controller.desired.entry(key), self._controller.book.status(key)
+        entry, status = self._controller.desired.entry(key), self._controller.statuses.status(key)
         if status is None:
             return entry is None or entry.deleted
         current = entry is not None and status.observed_revision == entry.revision
@@ -159,16 +168,16 @@ class Answers:
 
     def _is_known(self, key: str) -> bool:
         stored = self._controller.desired.stored(key)
-        return stored is not None or self._controller.book.status(key) is not None
+        return stored is not None or self._controller.statuses.status(key) is not None
 
     def _summaries(self) -> Iterable[Summary]:
         for key in all_keys(self._controller):
             yield summary(
-                key, self._controller.desired.entry(key), self._controller.book.status(key)
+                key, self._controller.desired.entry(key), self._controller.statuses.status(key)
             )
 
     async def _overview(self) -> ControllerReply:
-        outlines = (await asyncio.to_thread(self._controller.book.outlines)).values()
+        phases = await asyncio.to_thread(self._phases)
         leader = None
         with suppress(NexthosError):
             leader = await self._site.leader()
@@ -176,10 +185,14 @@ class Answers:
             leader=leader,
             problems=list(self._problems()),
             pipelines=len(self._controller.desired),
-            phases=dict(Counter(o.phase for o in outlines)),
+            phases=phases,
             queued=len(self._controller.queue),
             executors=[await self._executor(name) for name in self._controller.executors],
         )
+
+    def _phases(self) -> dict[Phase, int]:
+        statuses = self._controller.statuses.each(_Phase)
+        return dict(Counter(status.phase for _, status in statuses))
 
     def _problems(self) -> Iterable[Problem]:
         for bucket in self._feeds.missing:
@@ -193,7 +206,7 @@ class Answers:
 
     def _refused(self) -> Iterable[Problem]:
         """One is told: what one status can't be stored for, others can't either."""
-        refused = self._controller.book.refused
+        refused = self._controller.statuses.refused
         for key in sorted(refused)[:1]:
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
             yield replace(refused[key], message=f"{refused[key].message}{more}")

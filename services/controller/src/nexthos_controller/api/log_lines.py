@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from nexthos_controller.execution import Execution, LogLine
 from nexthos_shared.model import LOGS_MESSAGE_BYTES, LogsLine
+from nexthos_shared.model.stored import encode
 
 MAX_TEXT = 8 * 1024  # characters of one piece
 CHARACTER = 6  # bytes of one in JSON, at worst
@@ -36,7 +37,7 @@ def pieces(execution: Execution, line: LogLine, most: int = LOGS_MESSAGE_BYTES) 
             text=text,
             more=number < len(parts),
         )
-        yield piece.model_dump_json(exclude_defaults=True).encode()
+        yield encode(piece)
 
 
 def message(lines: Iterable[bytes], dropped: int, replicas: int) -> bytes:

@@ -126,7 +126,8 @@ async def _stamped(
 
 def _mask(controller: Controller, key: str) -> LogMask:
     """What hides the values of its definition: of the one that is stored, and of the one that runs."""
-    entry, current = controller.desired.entry(key), controller.book.memory(key).current
+    entry, status = controller.desired.entry(key), controller.statuses.status(key)
+    current = status.memory.current if status else None
     stored = entry.pipeline.env if entry and entry.pipeline else {}
     return LogMask({**(current.definition.env if current else {}), **stored})
 
@@ -147,7 +148,7 @@ def _of_replica(seen: Observed, request: LogsRequest) -> Iterable[Execution]:
 
 
 def _replicas(controller: Controller, key: str) -> int:
-    status = controller.book.status(key)
+    status = controller.statuses.status(key)
     return status.replicas if status else 0
 
 
@@ -206,7 +207,7 @@ class _Following:
     async def _change(self) -> None:
         try:
             async with asyncio.timeout(LOOK_EVERY):
-                await self._controller.book.changed(self._key)
+                await self._controller.statuses.changed(self._key)
         except TimeoutError:
             return
 
@@ -221,7 +222,7 @@ class _Following:
             return None
         if entry.wanted is Wanted.DRAFT:
             return LogsEnd.DRAFT
-        status = self._controller.book.status(self._key)
+        status = self._controller.statuses.status(self._key)
         over = status is not None and status.phase in (Phase.COMPLETED, Phase.FAILED)
         if over and status is not None and status.observed_revision == entry.revision:
             return LogsEnd.COMPLETE

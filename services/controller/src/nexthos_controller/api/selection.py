@@ -27,7 +27,7 @@ def existing(controller: Controller, value: str) -> str:
 def is_gone(controller: Controller, key: str) -> bool:
     """Whether nothing is stored there, and nothing is left of what was."""
     stored = controller.desired.stored(key)
-    return controller.book.status(key) is None and (stored is None or stored.value is None)
+    return controller.statuses.status(key) is None and (stored is None or stored.value is None)
 
 
 def all_keys(controller: Controller) -> list[str]:
@@ -35,4 +35,4 @@ def all_keys(controller: Controller) -> list[str]:
     desired = controller.desired
     listed: list[str] = desired.keys()
     stored = (key for key in listed if (e := desired.stored(key)) and e.value)
-    return sorted({*stored, *controller.book.keys()})
+    return sorted({*stored, *controller.statuses.keys()})

@@ -30,6 +30,7 @@ from nexthos_controller.api.inbox import Asking, Inbox
 from nexthos_controller.runtime.replies import Guarded, Replies
 from nexthos_shared.errors import NexthosError, TemporaryError, TooManyRequests
 from nexthos_shared.model import MAX_REQUEST_BYTES, ErrorReply
+from nexthos_shared.model.stored import encode
 from nexthos_shared.names import Names
 from nexthos_shared.nats.connection import room_of
 from nexthos_shared.reasons import Reason
@@ -208,7 +209,7 @@ class Service:
             return
         if endpoint.slow_answer is not None:
             reply = await endpoint.slow_answer(asked, Asking(self.nc, request._msg.reply))
-            await _respond(request, _body(reply))
+            await _respond(request, encode(reply))
             return
         await _respond(request, await self._fitting(endpoint, asked))
 
@@ -216,7 +217,7 @@ class Service:
         """The reply; a page of fewer, where the server lets no message of that size through."""
         assert endpoint.answer is not None
         while True:
-            body = _body(await endpoint.answer(asked))
+            body = encode(await endpoint.answer(asked))
             if len(body) <= (most := room_of(self.nc, len(body))):
                 return body
             limit = getattr(asked, "limit", 1)
@@ -228,10 +229,6 @@ class Service:
                 raise _Refusal(413, Reason.REPLY_TOO_LARGE, words)
             fewer = max(min(limit // 2, limit * most // len(body)), 1)
             asked = asked.model_copy(update={"limit": fewer})
-
-
-def _body(reply: BaseModel) -> bytes:
-    return reply.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:
@@ -279,7 +276,7 @@ async def _respond_error(request: Request, refusal: _Refusal) -> None:
     body = ErrorReply(code=refusal.code, reason=refusal.reason, message=refusal.message)
     headline = f"{refusal.reason}: {refusal.message}".replace("\n", " ").replace("\r", " ")
     try:
-        await request.respond_error(str(refusal.code), headline, body.model_dump_json().encode())
+        await request.respond_error(str(refusal.code), headline, encode(body))
     except Exception as error:  # the connection went; the caller times out
         log.debug("error reply not sent", error=str(error))
 

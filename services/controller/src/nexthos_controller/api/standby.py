@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from nexthos_controller.api.config_parts import Handout
 from nexthos_controller.api.endpoint import SHORT, Endpoint
 from nexthos_controller.api.listing import page_of, summary
@@ -90,7 +92,7 @@ class StandbyAnswers:
         entries, statuses = await self._everything()
         keys = sorted({k for k, e in entries.items() if e.value is not None} | statuses.keys())
         lines = (summary(key, _entry_of(entries.get(key)), statuses.get(key)) for key in keys)
-        return page_of(lines, request).model_copy(update={"as_of": time.time()})
+        return structs.replace(page_of(lines, request), as_of=time.time())
 
     async def _everything(self) -> tuple[dict[str, KvEntry], dict[str, PipelineStatus]]:
         entries = {e.key: e for e in await self.site.store.pipelines.snapshot()}

@@ -69,7 +69,7 @@ class UsagePages:
         page: list[str] = []
         executions = 0
         for key in keys:
-            status = self._controller.book.status(key)
+            status = self._controller.statuses.status(key)
             executions += status.executions_total if status else 0
             if page and executions > MOST_EXECUTIONS:
                 break
@@ -77,7 +77,7 @@ class UsagePages:
         return page
 
     async def _usage(self, key: str, bound: asyncio.Semaphore, deadline: float) -> Usage:
-        status = self._controller.book.status(key)
+        status = self._controller.statuses.status(key)
         try:
             async with asyncio.timeout_at(deadline), bound:
                 seen = await self._controller.observed(key)

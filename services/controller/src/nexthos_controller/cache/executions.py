@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import structlog
 
 from nexthos_controller.execution import Execution, Listing
 from nexthos_controller.executors.contract import Executor
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError
-from nexthos_shared.model import Place, Wanted
+from nexthos_shared.model import Memory, Place
 from nexthos_shared.reasons import Problem, Reason
 
 ANSWER_WITHIN = 10.0  # seconds, about one pipeline
@@ -23,7 +22,7 @@ LIST_WITHIN = 10.0  # seconds, about all: a daemon that hangs keeps no others wa
 log = structlog.get_logger(__name__)
 
 # By the name of the executor: its answer, or why it has none.
-Said = Mapping[str, Listing | NexthosError]
+Answers = Mapping[str, Listing | NexthosError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +35,18 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class PossiblePlaces:
     """Where something of one pipeline may be, as far as is remembered."""
 
     places: tuple[Place, ...] = ()
     is_new: bool = True  # it was never seen before, or its memory is lost
 
 
-NOWHERE = Whereabouts()
+NOWHERE = PossiblePlaces()
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class Listings:
     """What every executor listed at about the same time, by pipeline."""
 
     places: frozenset[str]  # those that answered in full
@@ -56,41 +55,29 @@ class Census:
 
     def ids(self) -> set[str]:
         """Pipelines of which something exists."""
-        return {key for told in self._listed.values() if isinstance(told, Mapping) for key in told}
+        listed = self._listed.values()
+        return {key for by_id in listed if isinstance(by_id, Mapping) for key in by_id}
 
-    def said(self, pipeline_id: str) -> Said:
+    def about(self, pipeline_id: str) -> Answers:
         """As each executor would have answered about that one."""
         return {
-            name: Listing(told.get(pipeline_id, ()), self._answered[name])
-            if isinstance(told, Mapping)
-            else told
-            for name, told in self._listed.items()
+            name: Listing(by_id.get(pipeline_id, ()), self._answered[name])
+            if isinstance(by_id, Mapping)
+            else by_id
+            for name, by_id in self._listed.items()
         }
 
 
-class Remembering(Protocol):
-    """What of a memory says where something may be."""
-
-    @property
-    def wanted(self) -> Wanted | None: ...  # noqa: D102
-
-    @property
-    def current(self) -> object | None: ...  # noqa: D102
-
-    @property
-    def places(self) -> Sequence[Place]: ...  # noqa: D102
-
-
-def whereabouts_of(memory: Remembering) -> Whereabouts:
+def possible_places(memory: Memory) -> PossiblePlaces:
     """What `memory` says of that."""
     is_new = memory.wanted is None and memory.current is None
-    return _whereabouts(tuple((p.executor, p.place) for p in memory.places), is_new)
+    return _possible(tuple((p.executor, p.place) for p in memory.places), is_new)
 
 
 # Thousands live at the same few places, which are kept once; and one is found by its identity.
 @lru_cache(maxsize=1024)
-def _whereabouts(places: tuple[tuple[str, str], ...], is_new: bool) -> Whereabouts:
-    return Whereabouts(tuple(_place(*p) for p in places), is_new)
+def _possible(places: tuple[tuple[str, str], ...], is_new: bool) -> PossiblePlaces:
+    return PossiblePlaces(tuple(_place(*p) for p in places), is_new)
 
 
 @lru_cache(maxsize=1024)
@@ -106,43 +93,43 @@ def _places(executor: str, places: frozenset[str]) -> frozenset[Place]:
 async def observe(
     executors: Mapping[str, Executor],
     pipeline_id: str,
-    known: Whereabouts,
+    known: PossiblePlaces,
     abandoned: Set[str],
     wanted: str,
 ) -> Observed:
     """What all executors know of `pipeline_id`, asked now; see `observed`."""
-    said = {
+    answers = {
         name: await _ask(name, e.find(pipeline_id), ANSWER_WITHIN) for name, e in executors.items()
     }
-    return observed(said, known, abandoned, wanted)
+    return observed(answers, known, abandoned, wanted)
 
 
-async def census(executors: Mapping[str, Executor]) -> Census:
+async def list_all(executors: Mapping[str, Executor]) -> Listings:
     """What all executors know of all pipelines, asked now."""
     listed: dict[str, Mapping[str, tuple[Execution, ...]] | NexthosError] = {}
     answered: dict[str, frozenset[str]] = {}
     for name, executor in executors.items():
         try:
-            said = await _ask(name, executor.list(), LIST_WITHIN)
+            answer = await _ask(name, executor.list(), LIST_WITHIN)
         except Exception as error:  # a defect of one must not keep the others from being looked at
             log.exception("listing failed by a defect", executor=name)
-            said = ExecutorUnreachable(f"executor {name}: a defect ({type(error).__name__})")
-        if isinstance(said, NexthosError):
-            log.warning("executor did not list", executor=name, error=str(said))
-            listed[name] = said
+            answer = ExecutorUnreachable(f"executor {name}: a defect ({type(error).__name__})")
+        if isinstance(answer, NexthosError):
+            log.warning("executor did not list", executor=name, error=str(answer))
+            listed[name] = answer
             continue
-        answered[name] = said.places
+        answered[name] = answer.places
         by_id: dict[str, tuple[Execution, ...]] = {}
-        for number, execution in enumerate(said.executions):
+        for number, execution in enumerate(answer.executions):
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
             by_id[execution.id] = (*by_id.get(execution.id, ()), execution)
         listed[name] = by_id
-    return Census(frozenset().union(*answered.values()), listed, answered)
+    return Listings(frozenset().union(*answered.values()), listed, answered)
 
 
-def observed(said: Said, known: Whereabouts, abandoned: Set[str], wanted: str) -> Observed:
-    """What executors said of one pipeline. A place where it may live must answer too.
+def observed(answers: Answers, known: PossiblePlaces, abandoned: Set[str], wanted: str) -> Observed:
+    """What executors answered about one pipeline. A place where it may live must answer too.
 
     `wanted` is the executor that its entry asks for. One that is silent and where nothing of it can
     be is passed over: a Docker daemon that is away must not stop what runs as processes.
@@ -150,7 +137,7 @@ def observed(said: Said, known: Whereabouts, abandoned: Set[str], wanted: str) -
     executions: list[Execution] = []
     silent: list[Problem] = []
     answered: set[Place] = set()
-    for name, listing in said.items():
+    for name, listing in answers.items():
         if isinstance(listing, NexthosError):
             if _may_be_there(name, known, abandoned, wanted):
                 silent.append(listing.problem)
@@ -159,7 +146,7 @@ def observed(said: Said, known: Whereabouts, abandoned: Set[str], wanted: str) -
         answered |= _places(name, listing.places)
     if not silent:
         lost = [p for p in known.places if p not in answered and p.place not in abandoned]
-        silent.extend(_lost(place, said.keys()) for place in lost)
+        silent.extend(_lost(place, answers.keys()) for place in lost)
     if len(executions) > 1:  # so that whoever compares is not misled by an order
         executions.sort(key=lambda e: (e.executor, e.replica, e.name))
     return Observed(tuple(executions), frozenset(answered), tuple(silent))
@@ -175,7 +162,7 @@ async def _ask(name: str, call: Awaitable[Listing], within: float) -> Listing | 
         return error
 
 
-def _may_be_there(executor: str, known: Whereabouts, abandoned: Set[str], wanted: str) -> bool:
+def _may_be_there(executor: str, known: PossiblePlaces, abandoned: Set[str], wanted: str) -> bool:
     """Whether something of it may live on an executor that does not answer.
 
     Every place is remembered before a start. Of what was never seen before that proves nothing: its

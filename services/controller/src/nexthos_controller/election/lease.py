@@ -31,18 +31,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import structs
 
 from nexthos_controller.election.process import is_dead, this_process
 from nexthos_shared.errors import LeaseLost, NexthosError, StoreConflict
-from nexthos_shared.model.entries import read_model
-from nexthos_shared.model.quantities import Moment
+from nexthos_shared.model.control import Claim, read_claim
+from nexthos_shared.model.stored import encode
 from nexthos_shared.names import LEASE_KEY
 from nexthos_shared.store import Bucket, KvEntry
 
 TTL = 3.0  # seconds
 MOST_TTL = 60.0  # seconds, as in the settings
-MOST_CLAIM = 4096  # bytes; ours has 300
 # Parts of the TTL.
 HOLDS = 0.8  # how long a renewal counts, from the moment it was sent
 RENEW = 1 / 3  # from one renewal to the next
@@ -63,20 +62,6 @@ def boottime() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
-
-
-class Claim(BaseModel):
-    """What is stored: who acts, so that a standby can say so."""
-
-    model_config = ConfigDict(frozen=True)
-
-    holder: str
-    host: str
-    since: Moment = Field(description="seconds since the epoch")
-    ttl: float = Field(gt=0, allow_inf_nan=False, description="seconds")
-    life: str = Field(description="random; two processes that took the same name differ in it")
-    process: str = Field("", description="which process it is, for others on the same system")
-    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +197,7 @@ class Lease:
             async with asyncio.timeout(RELEASE_WITHIN):
                 # A renewal that was cancelled on its way may have been applied.
                 revision = await self._applied(tenure) or tenure.revision
-                await self._write(tenure.claim.model_copy(update={"released": True}), revision)
+                await self._write(structs.replace(tenure.claim, released=True), revision)
         except (NexthosError, TimeoutError) as error:
             why = str(error) or "NATS did not answer in time"
             log.warning("lease not released: it ends by itself", token=self.token, why=why)
@@ -273,7 +258,7 @@ class Lease:
         return "the answer came too late"
 
     async def _write(self, claim: Claim, revision: int) -> int:
-        value = claim.model_dump_json().encode()
+        value = encode(claim)
         return await self._bucket.update(
             LEASE_KEY, value, revision, ttl=math.ceil(self._ttl) + KEPT_LONGER
         )
@@ -343,9 +328,7 @@ class Lease:
 
 
 def _claim_of(entry: KvEntry | None) -> Claim | None:
-    if entry is None or entry.value is None:
-        return None
-    return read_model(Claim, entry.value, most=MOST_CLAIM)
+    return read_claim(entry.value) if entry is not None else None
 
 
 def _who(entry: KvEntry | None) -> str:

@@ -69,7 +69,7 @@ def _failed(status: int, words: str) -> Answer:
 
 def targets(controller: Controller, namespace: str, address: str) -> Iterator[dict[str, Any]]:
     """A target group for each replica that should run and has metrics, reached at `address`."""
-    for key, status in controller.book.statuses():
+    for key, status in controller.statuses.each(PipelineStatus):
         if status.phase in _AT_REST or _has_none(status):
             continue
         about = _about(controller, key, status)
@@ -102,7 +102,7 @@ def _about(controller: Controller, key: str, status: PipelineStatus) -> dict[str
 
 async def metrics_of(controller: Controller, key: str, replica: int) -> str | None:
     """What the engine of that replica says; None if none runs. Raises NexthosError."""
-    status = controller.book.status(key)
+    status = controller.statuses.status(key)
     names = sorted({e.executor for e in status.executions}) if status is not None else []
     for name in names:
         executor = controller.executors.get(name)

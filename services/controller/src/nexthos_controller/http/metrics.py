@@ -1,6 +1,6 @@
 """What Prometheus reads at each scrape. What is counted as it happens is in instruments.py.
 
-Comes in: statuses in brief. Goes out: families of docs/metrics.md, which a test keeps equal to these.
+Comes in: statuses. Goes out: families of docs/metrics.md, which a test keeps equal to these.
 Series of a pipeline are made at the scrape from what is known then, so those of deleted ones disappear.
 Decides nothing.
 """
@@ -14,8 +14,26 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from nexthos_controller.loop.reconciler import Controller
-from nexthos_controller.status.outline import TROUBLES, Outline
-from nexthos_shared.model import Phase
+from nexthos_shared.model import ConditionType, Phase
+from nexthos_shared.model.stored import Count, Stored, always
+
+TROUBLES = (ConditionType.ERRORING, ConditionType.NOT_DELIVERING)
+
+
+class _Condition(Stored, frozen=True):
+    type: str = ""
+    status: str = ""
+
+
+class _Status(Stored, frozen=True, kw_only=True):
+    """Of a PipelineStatus, what is counted."""
+
+    phase: Phase
+    ready: Count = 0
+    replicas: Count = 0
+    restarts: Count = 0
+    drifts: Count = 0
+    conditions: list[_Condition] = always([])
 
 
 class SiteMetrics(Collector):
@@ -52,19 +70,19 @@ class PipelineMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The families of one scrape. Takes 0.5 s for 10,000 pipelines, so call it in a thread."""
-        outlines = self._controller.book.outlines()
-        phases = Tally(outline.phase for outline in outlines.values())
+        statuses = list(self._controller.statuses.each(_Status))
+        phases = Tally(status.phase for _, status in statuses)
         by_phase = GaugeMetricFamily("nexthos_pipelines", "Pipelines by phase", labels=["phase"])
         for phase in Phase:
             by_phase.add_metric([phase], phases[phase])
         yield by_phase
-        yield from _by_pipeline(outlines)
+        yield from _by_pipeline(statuses)
         yield GaugeMetricFamily(
             "nexthos_queue_depth", "Pipelines to be looked at", len(self._controller.queue)
         )
 
 
-def _by_pipeline(outlines: dict[str, Outline]) -> Iterable[Metric]:
+def _by_pipeline(statuses: Iterable[tuple[str, _Status]]) -> Iterable[Metric]:
     labels = ["pipeline"]
     ready = GaugeMetricFamily("nexthos_pipeline_ready", "Executions ready", labels=labels)
     wanted = GaugeMetricFamily("nexthos_pipeline_replicas", "Executions wanted", labels=labels)
@@ -81,11 +99,12 @@ def _by_pipeline(outlines: dict[str, Outline]) -> Iterable[Metric]:
         "1 if messages of it fail, or none comes out",
         labels=["pipeline", "condition"],
     )
-    for key, outline in outlines.items():
+    for key, status in statuses:
+        true = {c.type for c in status.conditions if c.status == "True"}
         for kind in TROUBLES:
-            troubled.add_metric([key, kind], int(kind in outline.troubles))
-        ready.add_metric([key], outline.ready)
-        wanted.add_metric([key], outline.replicas)
-        restarts.add_metric([key], outline.restarts)
-        drifts.add_metric([key], outline.drifts)
+            troubled.add_metric([key, kind], int(kind in true))
+        ready.add_metric([key], status.ready)
+        wanted.add_metric([key], status.replicas)
+        restarts.add_metric([key], status.restarts)
+        drifts.add_metric([key], status.drifts)
     return ready, wanted, restarts, drifts, troubled

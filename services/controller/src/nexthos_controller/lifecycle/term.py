@@ -29,7 +29,7 @@ from nexthos_controller.loop.sources import Feeds
 from nexthos_controller.runtime.context import Site
 from nexthos_controller.settings import Settings, default_state_dir
 from nexthos_controller.status.events import EventLog
-from nexthos_controller.status.store import StatusBook
+from nexthos_controller.status.store import StatusStore
 from nexthos_shared import engine
 from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats.connection import ConnectOptions
@@ -69,7 +69,7 @@ async def lead(site: Site, known: str | None = None) -> AsyncIterator[Term]:
         controller = _controller(site, installation, state_dir, events)
         for executor in controller.executors.values():
             await stack.enter_async_context(executor)
-        await controller.book.load()
+        await controller.statuses.load()
         metrics = PipelineMetrics(controller)
         site.registry.register(metrics)
         stack.callback(site.registry.unregister, metrics)
@@ -100,7 +100,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         guard=site.lease.guard,
         engine_users=surroundings.engine_users,
     )
-    book = StatusBook(
+    statuses = StatusStore(
         store.statuses,
         site.about.controller,
         site.now,
@@ -111,7 +111,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
     offered = {name: _executor(name, site, context) for name in _offered(settings)}
     return Controller(
         desired=Desired(),
-        book=book,
+        statuses=statuses,
         facts=facts,
         executors={n: Measured(e, site.instruments.call) for n, e in offered.items()},
         default_executor=settings.executor,

@@ -9,12 +9,15 @@ runs, so only one that answered before can be away.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import structlog
 
 from nexthos_controller.loop.reconciler import Controller
+from nexthos_shared.model.stored import Stored, always
+from nexthos_shared.names import ENV_NATS_URL
 
 EVERY = 2.0  # seconds
 WITHIN = 1.0  # seconds
@@ -22,6 +25,37 @@ GREETING = b"INFO "
 PORT = 4222
 
 log = structlog.get_logger(__name__)
+
+
+class _Definition(Stored, frozen=True):
+    env: dict[str, str] = always({})
+    connection: str = "default"
+
+
+class _Traits(Stored, frozen=True):
+    uses_nats: bool = False
+
+
+class _Accepted(Stored, frozen=True, kw_only=True):
+    definition: _Definition
+    traits: _Traits | None = None
+
+
+class _Memory(Stored, frozen=True):
+    current: _Accepted | None = None
+    last_good: _Accepted | str | None = None
+
+    def using_nats(self) -> Iterator[_Definition]:
+        """Definitions of those that talk to a NATS."""
+        for accepted in (self.current, self.last_good):
+            if isinstance(accepted, _Accepted) and accepted.traits and accepted.traits.uses_nats:
+                yield accepted.definition
+
+
+class _Status(Stored, frozen=True):
+    """Of a PipelineStatus, what tells which NATS servers are in use: read in a tenth of the time."""
+
+    memory: _Memory = always(_Memory())
 
 
 class Brokers:
@@ -35,7 +69,7 @@ class Brokers:
         """For ever."""
         while True:
             await asyncio.sleep(EVERY)  # first too: nothing was looked at yet
-            users = self._users()
+            users = await asyncio.to_thread(self._users)  # every status is read for it
             answers = await asyncio.gather(*(_answers(url) for url in users))
             here = {url for url, answers in zip(users, answers, strict=True) if answers}
             self._answered = (self._answered | here) & users.keys()
@@ -45,9 +79,9 @@ class Brokers:
         """Pipelines by the URL that they talk to."""
         users: dict[str, set[str]] = {}
         known = self._controller.facts.connections
-        for key, outline in self._controller.book.looked_at().items():
-            for broker in outline.brokers:
-                url = broker.url or known.get(broker.connection, "")
+        for key, status in self._controller.statuses.each(_Status):
+            for definition in status.memory.using_nats():
+                url = definition.env.get(ENV_NATS_URL) or known.get(definition.connection, "")
                 users.setdefault(url, set()).add(key)
         return users
 

@@ -1,6 +1,6 @@
-"""One look at one pipeline: observe, decide, write the intent, act, report.
+"""One reconcile of one pipeline: observe, decide, write the intent, act, report.
 
-Comes in: a key from the queue. Goes out: calls of executors, the status, seconds until the next look.
+Comes in: a key from the queue. Goes out: calls of executors, the status, seconds until the next reconcile.
 What is to be done is decided by `reconcile`; here it is only carried out, in order, and the first
 step that fails ends the attempt.
 """
@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
 
 from nexthos_controller import failpoints
 from nexthos_controller.cache.configurations import Facts
-from nexthos_controller.cache.definitions import Brief, Desired
-from nexthos_controller.cache.executions import Census, Observed, observe, observed
+from nexthos_controller.cache.definitions import Desired
+from nexthos_controller.cache.executions import (
+    Listings,
+    Observed,
+    observe,
+    observed,
+    possible_places,
+)
 from nexthos_controller.executors.contract import Executor
-from nexthos_controller.loop.unchanged import Rest, Sight
+from nexthos_controller.loop.unchanged import Basis, Unchanged
 from nexthos_controller.loop.workqueue import WorkQueue
 from nexthos_controller.reconcile import (
     ConfigFacts,
@@ -35,11 +41,11 @@ from nexthos_controller.reconcile import (
     decide,
     report,
 )
-from nexthos_controller.status.store import StatusBook
+from nexthos_controller.status.store import StatusStore
 from nexthos_controller.telemetry.instruments import Instruments
 from nexthos_shared import names
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError, StillRunning
-from nexthos_shared.model import Entry
+from nexthos_shared.model import Entry, Memory, PipelineStatus
 from nexthos_shared.reasons import Problem, Reason
 
 # What a system that runs out of something says, and what to do: nothing of it is a defect.
@@ -52,7 +58,7 @@ SYSTEM = {
     **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), _MACHINE),
     errno.EROFS: "the controller's state folder can't be written to",
 }
-ROUNDS = 8  # decide and act in one look; more means that acting changes nothing
+ROUNDS = 8  # decide and act in one reconcile; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
 REMOVE_WITHIN = 30.0  # seconds
@@ -64,14 +70,26 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What may be different at each reconcile of one pipeline."""
+
+    entry: Hashable  # another for another definition
+    basis: Basis
+    observed: Observed
+    config: ConfigFacts
+    good_stored: bool
+    around: Hashable  # what concerns all: places declared gone, brokers away, the last reconnect
+
+
 class Controller:
-    """Looks at pipelines. Holds what is known; starts nothing by itself."""
+    """Reconciles pipelines. Holds what is known; starts nothing by itself."""
 
     def __init__(
         self,
         *,
         desired: Desired,
-        book: StatusBook,
+        statuses: StatusStore,
         facts: Facts,
         executors: Mapping[str, Executor],
         default_executor: str,
@@ -81,7 +99,7 @@ class Controller:
         bound: int = 16,
     ) -> None:
         self.desired = desired
-        self.book = book
+        self.statuses = statuses
         self.facts = facts
         self.executors = executors
         self.default_executor = default_executor
@@ -89,140 +107,146 @@ class Controller:
         self.abandoned: frozenset[str] = frozenset()  # places that somebody declared gone
         self.away: frozenset[str] = frozenset()  # NATS URLs that answered before, and don't now
         self.connected_since = now()
-        self.queue = WorkQueue(instruments.looking(self.look), bound=bound)
+        self.queue = WorkQueue(instruments.looking(self.reconcile), bound=bound)
         facts.aside = self.queue.aside
         self._now = now
         self._faults: dict[str, Problem] = {}
-        self._rest = Rest()
+        self._unchanged = Unchanged()
 
     def reconnected(self) -> None:
         """The store is back after it was away."""
         self.connected_since = self._now()
 
-    async def look(self, key: str) -> float | None:
-        """One look; returns the seconds until the next one that is due without a hint."""
+    async def reconcile(self, key: str) -> float | None:
+        """Reconcile one pipeline; returns the seconds until it is due again without a hint.
+
+        Its status is read once. Nobody else writes it meanwhile: a key is worked on by one at a time.
+        """
+        status = self.statuses.status(key)
         for _ in range(ROUNDS):
-            sight = await self._sight(key)
-            if self._at_rest(key, sight):
-                self._faults.pop(key, None)
-                return self._rest.left(key, self._now())
-            view = self._view(key, sight)
+            seen = await self._observe(key, status)
+            view = self._view(key, seen, status)
             decision = decide(view)
             if not decision.steps:
                 # What was run into is overcome: nobody may look again, so it is told no more.
                 self._faults.pop(key, None)
-                moment = await self._settle(key, replace(view, fault=None), decision)
-                self._rest.note(key, sight.mark(self.book.stamp(key)), moment, view.now)
-                return moment
-            self._rest.forget(key)
+                return await self._settle(key, seen, replace(view, fault=None), decision, status)
+            self._unchanged.forget(key)
             failpoints.reach("controller.decided")
-            await self.book.remember(key, report(view, decision, self.book.status(key)))
+            status = await self.statuses.remember(key, status, report(view, decision, status))
             failpoints.reach("controller.remembered")
             try:
                 await self._carry_out(decision.steps)
             except Exception as error:
                 self._faults[key] = _problem_of(error)
-                view = self._view(key, await self._sight(key))
-                await self.book.report(key, report(view, decide(view), self.book.status(key)))
+                view = self._view(key, await self._observe(key, status), status)
+                await self.statuses.report(key, status, report(view, decide(view), status))
                 raise
             failpoints.reach("controller.acted")
         log.warning("still changing after many steps", pipeline=key, rounds=ROUNDS)
         return 1.0
 
-    async def _settle(self, key: str, view: View, decision: Decision) -> float | None:
+    async def _settle(
+        self, key: str, seen: _Seen, view: View, decision: Decision, before: PipelineStatus | None
+    ) -> float | None:
+        """Report that nothing is left to do; returns the seconds until something is due."""
+        later, memory = None, decision.memory
         if decision.forget:
-            await self.book.forget(key)
-            return None
-        if view.entry is None and not view.executions and not view.silent:
+            await self.statuses.forget(key, before)
+            memory = Memory()
+        elif view.entry is None and not view.executions and not view.silent:
             # Nothing there: no status is made for it, but one that was told is kept as it was.
-            known = self.book.status(key)
-            return await self.book.report(key, known) if known is not None else None
-        status = report(view, decision, self.book.status(key))
-        later = await self.book.report(key, status)
+            memory = view.memory
+            if before is not None:
+                later = await self.statuses.report(key, before, before)
+        else:
+            later = await self.statuses.report(key, before, report(view, decision, before))
         moments = [m for m in (later, decision.look_again) if m is not None]
-        return min(moments, default=None)
+        seconds = min(moments, default=None)
+        due = None if seconds is None else view.now + seconds
+        basis = self._basis(view.entry, memory)
+        seen = replace(seen, basis=basis, good_stored=self._has(key, basis))
+        self._unchanged.note(key, basis, (seen, self.statuses.stamp(key)), due)
+        return seconds
 
-    def rests(self, key: str, census: Census) -> bool:
+    def is_unchanged(self, key: str, listings: Listings) -> bool:
         """Whether nothing is to be done, going by what executors listed a moment ago.
 
-        A look that asks them about each pipeline by itself takes five times as long.
+        To ask them about each pipeline by itself takes five times as long.
         """
-        if not names.is_id(key):
+        basis = self._unchanged.basis(key)
+        if basis is None:
             return False
-        brief = self.desired.brief(key)
-        seen = observed(
-            census.said(key), self.book.whereabouts(key), self.abandoned, self._where(brief)
-        )
-        sight = self._sight_from(key, brief, seen, self.facts.known(key, brief.version))
-        rests = self._at_rest(key, sight)
-        if rests and (due := self._rest.left(key, self._now())) is not None:
-            self.queue.add_after(key, due)
-        return rests
+        answers = listings.about(key)
+        found = observed(answers, basis.places, self.abandoned, basis.executor)
+        seen = self._seen(key, basis, found, self.facts.known(key, basis.version))
+        now = self._now()
+        if not self._unchanged.holds(key, (seen, self.statuses.stamp(key)), now):
+            return False
+        if (due := self._unchanged.due(key)) is not None:
+            self.queue.add_after(key, due - now)
+        return True
 
-    def _at_rest(self, key: str, sight: Sight) -> bool:
-        return self._rest.holds(key, sight.mark(self.book.stamp(key)), self._now())
+    def _seen(self, key: str, basis: Basis, found: Observed, config: ConfigFacts) -> _Seen:
+        around = (self.abandoned, self.away, self.connected_since)
+        stamp = self.desired.stamp(key)
+        return _Seen(stamp, basis, found, config, self._has(key, basis), around)
+
+    def _has(self, key: str, basis: Basis) -> bool:
+        """Whether the bytes that were good last are still stored."""
+        return basis.good is not None and self.facts.has(key, *basis.good)
+
+    def _basis(self, entry: Entry | None, memory: Memory) -> Basis:
+        # What is refused asks for no executor: what runs elsewhere would be Unknown while that is away.
+        wanted, good = entry.pipeline if entry is not None else None, memory.good
+        return Basis(
+            version=wanted.version if wanted is not None else None,
+            executor=(wanted.executor if wanted is not None else None) or self.default_executor,
+            places=possible_places(memory),
+            good=(good.definition.version or "", good.digest) if good is not None else None,
+        )
 
     async def observed(self, key: str) -> Observed:
         """What all executors know of it now."""
-        return await observe(
-            self.executors,
-            key,
-            self.book.whereabouts(key),
-            self.abandoned,
-            self._where(self.desired.brief(key)),
-        )
+        basis = self._basis(self.desired.entry(key), _memory(self.statuses.status(key)))
+        return await observe(self.executors, key, basis.places, self.abandoned, basis.executor)
 
-    def _where(self, brief: Brief) -> str:
-        return brief.executor or self.default_executor
-
-    async def _sight(self, key: str) -> Sight:
+    async def _observe(self, key: str, status: PipelineStatus | None) -> _Seen:
         """What may have changed. A key that is no id never reaches an executor."""
         while True:
-            brief = self.desired.brief(key)
-            sight = await self._sight_of(key, brief)
-            if self.desired.brief(key) == brief:  # else the facts would be of an older entry
-                return sight
+            entry = self.desired.entry(key)
+            basis = self._basis(entry, _memory(status))
+            if not names.is_id(key):
+                return self._seen(key, basis, UNSEEN, ConfigFacts())
+            places, executor = basis.places, basis.executor
+            found = await observe(self.executors, key, places, self.abandoned, executor)
+            config = await self.facts.of(key, basis.version)
+            if self.desired.entry(key) == entry:  # else the facts would be of an older entry
+                return self._seen(key, basis, found, config)
 
-    async def _sight_of(self, key: str, brief: Brief) -> Sight:
-        if not names.is_id(key):
-            return self._sight_from(key, brief, UNSEEN, ConfigFacts())
-        seen = await self.observed(key)
-        return self._sight_from(key, brief, seen, await self.facts.of(key, brief.version))
-
-    def _sight_from(self, key: str, brief: Brief, seen: Observed, config: ConfigFacts) -> Sight:
-        around = (self.abandoned, self.away, self.connected_since)
-        return Sight(brief, seen, config, self._keeps_good(key), around)
-
-    def _keeps_good(self, key: str) -> bool:
-        """Whether the bytes that were good last are still stored."""
-        outline = self.book.outline(key)
-        good = outline.good if outline else None
-        return good is not None and self.facts.has(key, *good)
-
-    def _view(self, key: str, sight: Sight) -> View:
-        memory, entry = self.book.memory(key), self.desired.entry(key)
+    def _view(self, key: str, seen: _Seen, status: PipelineStatus | None) -> View:
+        entry, memory = self.desired.entry(key), _memory(status)
         if not names.is_id(key):
             # It has a status, and nothing else.
             return View(key=key, entry=entry, memory=memory, now=self._now())
-        seen = sight.observed
         return View(
             key=key,
             entry=entry,
             memory=memory,
             now=self._now(),
-            executions=seen.executions,
-            config=sight.config,
+            executions=seen.observed.executions,
+            config=seen.config,
             lints=self.facts.lints(),
             checks=self._checks(entry),
             default_executor=self.default_executor,
-            silent=seen.silent,
-            answered=seen.answered,
+            silent=seen.observed.silent,
+            answered=seen.observed.answered,
             abandoned=self.abandoned,
             traits=self.facts.traits(memory.current),
             connections=self.facts.connections,
             away=self.away,
             connected_since=self.connected_since,
-            good_stored=sight.good_stored,
+            good_stored=seen.good_stored,
             ready_debounce=self.ready_debounce,
             fault=self._faults.get(key),
         )
@@ -280,6 +304,10 @@ class Controller:
                 StillRunning,
             )
         log.info("stopped", pipeline=execution.id, execution=execution.name, drained=drained)
+
+
+def _memory(status: PipelineStatus | None) -> Memory:
+    return status.memory if status is not None else Memory()
 
 
 def _problem_of(error: Exception) -> Problem:

@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from nexthos_controller.cache.executions import census
+from nexthos_controller.cache.executions import list_all
 from nexthos_controller.executors.contract import Executor
 from nexthos_controller.loop.brokers import Brokers
 from nexthos_controller.loop.other_installations import Strangers
@@ -122,23 +122,23 @@ class Feeds:
     async def _look_at_all(self) -> None:
         """At each pipeline of which anything is known, unless it is at rest."""
         controller = self._controller
-        there = await census(controller.executors)
+        there = await list_all(controller.executors)
         await self._answers_again(there.places)
-        keys = {*controller.desired.keys(), *controller.book.keys(), *there.ids()}
+        keys = {*controller.desired.keys(), *controller.statuses.keys(), *there.ids()}
         patience = GIVE_WAY_IN_ALL
         for number, key in enumerate(keys):
             if number % AT_ONCE == 0:
                 patience -= await controller.queue.calm(min(GIVE_WAY, patience))
-            if not controller.rests(key, there):
+            if not controller.is_unchanged(key, there):
                 controller.queue.add(key, live=False)
 
     async def _statuses(self) -> None:
         """While this controller acts its own copy rules: what others write is written over."""
-        queue, book = self._controller.queue, self._controller.book
+        queue, known = self._controller.queue, self._controller.statuses
         await self.caught_up.wait()
         statuses = self._store.statuses
         async for item in watch(statuses, self._link, values=False, resync=self._resync):
-            for key in book.saw(item):
+            for key in known.saw(item):
                 queue.add(key, live=False)
 
     async def _abandoned(self) -> None:
@@ -153,7 +153,7 @@ class Feeds:
             if now != self._controller.abandoned:
                 log.warning("places declared gone", places=sorted(now))
                 self._controller.abandoned = now
-                for key in sorted(self._controller.book.keys()):
+                for key in sorted(self._controller.statuses.keys()):
                     self._look_at(key, live=False)
 
     async def _keep_installation(self) -> None:

@@ -1,8 +1,8 @@
-"""Pipelines at rest: a look that finds everything as the last one left it decides nothing.
+"""Pipelines that are as the last reconcile left them: a resync passes over them.
 
-Comes in: what a look sees, before it is thought about. Goes out: whether all of it was there when
-nothing was left to do, and nothing was due since. Deciding is pure, so the same view can only lead to the
-same: a resync of thousands costs a comparison each. What is kept is a hash, not the view.
+Comes in: what is observed of a pipeline. Goes out: whether all of it was there when nothing was left to do,
+and nothing was due since. Deciding is pure, so the same view can only lead to the same: a resync of
+thousands costs a comparison each, and reads neither definitions nor statuses.
 """
 
 from __future__ import annotations
@@ -10,47 +10,53 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from nexthos_controller.cache.definitions import Brief
-from nexthos_controller.cache.executions import Observed
-from nexthos_controller.reconcile import ConfigFacts
+from nexthos_controller.cache.executions import PossiblePlaces
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What may be different at each look at one pipeline."""
+class Basis:
+    """What of a definition and a status decides how their pipeline is observed."""
 
-    brief: Brief
-    observed: Observed
-    config: ConfigFacts
-    good_stored: bool
-    around: Hashable  # what concerns all: places declared gone, brokers away, the last reconnect
-
-    def mark(self, status: Hashable) -> int:
-        """Another for another sight; `status` stands for what the status book holds."""
-        seen = (self.brief, self.observed, self.config, self.good_stored, self.around)
-        return hash((seen, status))
+    version: str | None  # whose configuration is looked up
+    executor: str  # where the definition wants it
+    places: PossiblePlaces
+    good: tuple[str, str] | None  # version and digest that were good last
 
 
-class Rest:
-    """Marks of those that have nothing to do, and until when."""
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    basis: Basis
+    mark: int
+    due: float | None  # when something is due without a change, seconds since the epoch
+
+
+class Unchanged:
+    """What was observed of those that have nothing to do, and until when that holds."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, tuple[int, float | None]] = {}
+        self._settled: dict[str, _Settled] = {}
 
-    def note(self, key: str, mark: int, look_again: float | None, now: float) -> None:
-        """Nothing is left to do, until `look_again` seconds from `now`."""
-        self._marks[key] = mark, None if look_again is None else now + look_again
+    def note(self, key: str, basis: Basis, seen: Hashable, due: float | None) -> None:
+        """Nothing is left to do about what was `seen`, until `due`."""
+        # A hash: what was seen of thousands takes tens of MB.
+        self._settled[key] = _Settled(basis, hash(seen), due)
 
-    def holds(self, key: str, mark: int, now: float) -> bool:
-        """Whether it is still at rest."""
-        known, due = self._marks.get(key, (None, None))
-        return known == mark and (due is None or now < due)
+    def basis(self, key: str) -> Basis | None:
+        """Of one that was settled; valid while its definition and status are the same."""
+        settled = self._settled.get(key)
+        return settled.basis if settled is not None else None
 
-    def left(self, key: str, now: float) -> float | None:
-        """Seconds until something is due, of one that is at rest."""
-        due = self._marks[key][1]
-        return None if due is None else max(due - now, 0.0)
+    def holds(self, key: str, seen: Hashable, now: float) -> bool:
+        """Whether it is as it was."""
+        known = self._settled.get(key)
+        if known is None or known.mark != hash(seen):
+            return False
+        return known.due is None or now < known.due
+
+    def due(self, key: str) -> float | None:
+        """When something is due without a change, of one that is settled."""
+        return self._settled[key].due
 
     def forget(self, key: str) -> None:
         """Something is being done about it."""
-        self._marks.pop(key, None)
+        self._settled.pop(key, None)

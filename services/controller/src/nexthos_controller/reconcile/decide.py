@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from nexthos_controller.execution import Spec
 from nexthos_controller.reconcile import update
 from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh, waits
@@ -72,12 +74,12 @@ def _remember_wanted(view: View) -> Memory:
     if entry is None or entry.wanted is None:
         return memory
     if memory.held is not None and _asks_for_another(view, memory.held):
-        memory = memory.model_copy(update={"held": None})
+        memory = structs.replace(memory, held=None)
     if memory.wanted is Wanted.PAUSED and entry.wanted is Wanted.PUBLISHED:
         memory = tried_afresh(memory)  # who resumes it wants to see it run, not its old backoff
     if memory.wanted is entry.wanted:
         return memory
-    return memory.model_copy(update={"wanted": entry.wanted})
+    return structs.replace(memory, wanted=entry.wanted)
 
 
 def _asks_for_another(view: View, held: Held) -> bool:
@@ -102,7 +104,7 @@ def _remember_places(view: View, decision: Decision) -> Memory:
     places = sorted(there | may_be | unheard, key=lambda p: (p.executor, p.place))
     if places == decision.memory.places:
         return decision.memory
-    return decision.memory.model_copy(update={"places": places})
+    return structs.replace(decision.memory, places=places)
 
 
 def _let_go(view: View, target: Target, memory: Memory) -> Decision:
@@ -126,8 +128,8 @@ def _accept(view: View, target: Target, spec: Spec, memory: Memory) -> Memory:
         wanted = view.entry.pipeline if view.entry else None
         if wanted is None or target.refused or target.to_lint or wanted == current.definition:
             return memory
-        current = current.model_copy(update={"definition": wanted})
-        return memory.model_copy(update={"current": current})
+        current = structs.replace(current, definition=wanted)
+        return structs.replace(memory, current=current, last_good=memory.good)
     accepted = Accepted(
         revision=spec.revision,
         spec_hash=spec.spec_hash,
@@ -143,8 +145,8 @@ def _with_traits(view: View, memory: Memory) -> Memory:
     same = before is not None and current is not None and before.digest == current.digest
     if current is None or current.traits is not None or view.traits is None or not same:
         return memory
-    known = current.model_copy(update={"traits": view.traits})
-    return memory.model_copy(update={"current": known})
+    known = structs.replace(current, traits=view.traits)
+    return structs.replace(memory, current=known)
 
 
 def _refused_by_lint(view: View, spec: Spec) -> Held | None:

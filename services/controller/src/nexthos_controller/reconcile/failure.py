@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from nexthos_controller.execution import Execution, Exit, Spec
 from nexthos_shared.model import Memory, Slot
 from nexthos_shared.reasons import Problem, Reason
@@ -54,7 +56,7 @@ def account(
     """
     slots = {r: s for r, s in memory.slots.items() if r < replicas}
     if len(slots) < len(memory.slots):
-        memory = memory.model_copy(update={"slots": slots})
+        memory = structs.replace(memory, slots=slots)
     by_replica = {e.replica: e for e in mine}
     for replica in range(replicas):
         execution = by_replica.get(replica)
@@ -81,19 +83,18 @@ def _note(
         return memory
     seen = slot.uid == execution.uid
     if not seen:
-        slot = slot.model_copy(
-            update={
-                "uid": execution.uid,
-                "executor": execution.executor,
-                "place": execution.place,
-                "was_ready": False,
-                "ended": False,
-                "running_since": execution.started_at or now,
-            }
+        slot = structs.replace(
+            slot,
+            uid=execution.uid,
+            executor=execution.executor,
+            place=execution.place,
+            was_ready=False,
+            ended=False,
+            running_since=execution.started_at or now,
         )
         memory = _with(memory, replica, slot)
     if execution.ready and not slot.was_ready:
-        memory = _with(memory, replica, slot.model_copy(update={"was_ready": True}))
+        memory = _with(memory, replica, structs.replace(slot, was_ready=True))
     if execution.state == "stopped" and not slot.ended:
         exit = execution.exit or Exit(None, False)
         return _ended(memory, spec, replica, slot, exit, now)
@@ -103,25 +104,24 @@ def _note(
 def _ended(memory: Memory, spec: Spec, replica: int, slot: Slot, exit: Exit, now: float) -> Memory:
     """Count one end."""
     if exit.signalled:
-        return _with(memory, replica, slot.model_copy(update={"ended": True, "problem": None}))
+        return _with(memory, replica, structs.replace(slot, ended=True, problem=None))
     job = spec.definition.lifecycle == "job"
     if job and exit.code == 0:
-        done = slot.model_copy(update={"ended": True, "problem": None})
-        return _with(memory, replica, done).model_copy(update={"completed": spec.spec_hash})
+        done = structs.replace(slot, ended=True, problem=None)
+        return structs.replace(_with(memory, replica, done), completed=spec.spec_hash)
     healthy = now - slot.running_since >= HEALTHY_AFTER
     failures = 1 if healthy else slot.failures + 1
-    slot = slot.model_copy(
-        update={
-            "ended": True,
-            "restarts": slot.restarts + 1,
-            "failures": failures,
-            "not_before": now + delay_after(failures, slot.uid),
-            "problem": _cause(exit),
-        }
+    slot = structs.replace(
+        slot,
+        ended=True,
+        restarts=slot.restarts + 1,
+        failures=failures,
+        not_before=now + delay_after(failures, slot.uid),
+        problem=_cause(exit),
     )
     memory = _with(memory, replica, slot)
     if job and slot.restarts > spec.definition.retries:
-        memory = memory.model_copy(update={"failed": spec.spec_hash})
+        memory = structs.replace(memory, failed=spec.spec_hash)
     return memory
 
 
@@ -137,16 +137,16 @@ def _cause(exit: Exit) -> Problem:
 
 
 def _with(memory: Memory, replica: int, slot: Slot) -> Memory:
-    return memory.model_copy(update={"slots": {**memory.slots, replica: slot}})
+    return structs.replace(memory, slots={**memory.slots, replica: slot})
 
 
 def tried_afresh(memory: Memory) -> Memory:
     """Memory after somebody asked for it again: counts stay, delays and failures in a row go."""
     fresh = {
-        replica: slot.model_copy(update={"failures": 0, "not_before": 0.0})
+        replica: structs.replace(slot, failures=0, not_before=0.0)
         for replica, slot in memory.slots.items()
     }
-    return memory.model_copy(update={"slots": fresh})
+    return structs.replace(memory, slots=fresh)
 
 
 def doubtful(spec: Spec, mine: Sequence[Execution], memory: Memory, fault: Problem | None) -> bool:

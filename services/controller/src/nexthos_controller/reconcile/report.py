@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from msgspec import structs
+
 from nexthos_controller.execution import SAYS, Execution
 from nexthos_controller.reconcile.drift import drifts
 from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER, waits
@@ -295,11 +297,11 @@ def _dated(
     for condition in conditions:
         old = before.condition(condition.type) if before else None
         if old is None or (old.status, old.reason) != (condition.status, condition.reason):
-            dated.append(condition.model_copy(update={"since": now}))
+            dated.append(structs.replace(condition, since=now))
         elif old.problem == condition.problem:
             dated.append(old)
         else:
-            dated.append(condition.model_copy(update={"since": old.since}))
+            dated.append(structs.replace(condition, since=old.since))
     return dated
 
 

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from nexthos_controller.execution import Execution, Spec
 from nexthos_controller.reconcile.view import View
 from nexthos_shared.model import Accepted, Held, Memory, Readiness, Slot, format_duration
+from nexthos_shared.model.status import CURRENT
 from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
 
@@ -29,9 +32,9 @@ def note_readiness(
     if readiness is None or readiness.ready != ready:
         readiness = Readiness(ready=ready, since=view.now)
     if current is not None and ready and not current.was_ready:
-        current = current.model_copy(update={"was_ready": True})
+        current = structs.replace(current, was_ready=True)
     if memory.readiness is not readiness or memory.current is not current:
-        memory = memory.model_copy(update={"readiness": readiness, "current": current})
+        memory = structs.replace(memory, readiness=readiness, current=current)
     left = readiness.since + view.ready_debounce - view.now
     waiting = left if left > 0 else None
     if not ready:
@@ -39,7 +42,7 @@ def note_readiness(
     if current is None or _is_good(current, memory):
         return memory, None
     if waiting is None:
-        memory = memory.model_copy(update={"last_good": current})
+        memory = structs.replace(memory, last_good=CURRENT)
     return memory, waiting
 
 
@@ -60,7 +63,7 @@ def broker_away(view: View, accepted: Accepted | None) -> Problem | None:
 
 
 def _is_good(current: Accepted, memory: Memory) -> bool:
-    good = memory.last_good
+    good = memory.good
     same = good is not None and good.spec_hash == current.spec_hash
     return same and good is not None and good.definition == current.definition
 
@@ -69,13 +72,13 @@ def begun(view: View, accepted: Accepted, memory: Memory) -> Memory:
     """Memory after `accepted` takes the place of what was current."""
     before = memory.current
     fallback = False
-    if before is not None and memory.last_good is not None:
-        was_good = before.spec_hash == memory.last_good.spec_hash
+    if before is not None and memory.good is not None:
+        was_good = before.spec_hash == memory.good.spec_hash
         fallback = _all_ready(view, before) if was_good else before.fallback
     return Memory(
         wanted=memory.wanted,
-        current=accepted.model_copy(update={"fallback": fallback}),
-        last_good=memory.last_good,
+        current=structs.replace(accepted, fallback=fallback),
+        last_good=memory.good,
     )
 
 
@@ -140,7 +143,7 @@ def until_late(view: View, spec: Spec, mine: Sequence[Execution], memory: Memory
 
 def no_way_back(view: View, spec: Spec, memory: Memory) -> str:
     """Why the last good definition can't take over, in words; empty if it can."""
-    current, good = memory.current, memory.last_good
+    current, good = memory.current, memory.good
     if not spec.definition.update.rollback:
         return "update.rollback is false"
     if current is None or good is None or good.spec_hash == current.spec_hash:
@@ -157,7 +160,7 @@ def no_way_back(view: View, spec: Spec, memory: Memory) -> str:
 
 def rolled_back(view: View, late: Problem, memory: Memory) -> View:
     """The view after the last good definition took over; the one that failed is held."""
-    failed, good = memory.current, memory.last_good
+    failed, good = memory.current, memory.good
     assert failed is not None
     assert good is not None
     words = (
@@ -166,8 +169,8 @@ def rolled_back(view: View, late: Problem, memory: Memory) -> View:
     )
     problem = Problem(Reason.ROLLED_BACK, words, file=late.file, line=late.line, column=late.column)
     held = Held(spec_hash=failed.spec_hash, problem=problem)
-    good = good.model_copy(update={"fallback": False})
+    good = structs.replace(good, fallback=False)
     memory = Memory(
-        wanted=memory.wanted, current=good, last_good=good, held=held, places=memory.places
+        wanted=memory.wanted, current=good, last_good=CURRENT, held=held, places=memory.places
     )
     return replace(view, memory=memory)

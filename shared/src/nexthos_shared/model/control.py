@@ -1,0 +1,47 @@
+"""What the control bucket holds beside the installation's id: the lease, and places declared gone.
+
+One model for both sides: the controller writes and reads the lease, the CLI reads it and declares places.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from nexthos_shared.model.stored import Moment, Stored, always, read
+
+MOST_CLAIM = 4096  # bytes; ours has 300
+
+
+class Claim(Stored, frozen=True, kw_only=True):
+    """The lease: who acts, so that a standby can say so."""
+
+    holder: Annotated[str, Meta(description="the controller's name")]
+    host: Annotated[str, Meta(description="the machine that it runs on")]
+    since: Annotated[Moment, Meta(description="seconds since the epoch")]
+    ttl: Annotated[float, Meta(gt=0, le=1e9, description="seconds without a renewal until it ends")]
+    life: Annotated[
+        str, Meta(description="random; two processes that took the same name differ in it")
+    ]
+    process: Annotated[
+        str, Meta(description="which process it is, for others on the same system")
+    ] = always("")
+    released: Annotated[bool, Meta(description="its holder handed it over")] = always(False)
+
+
+def read_claim(value: bytes | None) -> Claim | None:
+    """The lease in the value of its key; None where there is none, or something put by hand."""
+    return read(Claim, value, most=MOST_CLAIM)
+
+
+class Abandonment(Stored, frozen=True, kw_only=True):
+    """A place that somebody declared gone; the key names it."""
+
+    by: Annotated[str, Meta(description="who said so: user@host")] = always("somebody")
+    at: Annotated[Moment | None, Meta(description="seconds since the epoch")] = None
+
+
+def read_abandonment(value: bytes | None) -> Abandonment:
+    """Who declared a place gone. What was put by hand declares it, too: the key says what matters."""
+    return read(Abandonment, value) or Abandonment()
