@@ -25,7 +25,14 @@ parser.MSG_RE, parser.HMSG_RE = (
 
 
 class _Tcp(transport.TcpTransport):
-    """nats-py's, less a warning of asyncio's for each connection over TLS that the server ends."""
+    """nats-py's, less a warning of asyncio's for each connection over TLS that the server ends.
+
+    And less a socket for each try to reconnect that a frozen server took and did not answer.
+    """
+
+    async def connect(self, *arguments: Any, **more: Any) -> None:
+        self.close()  # type: ignore[no-untyped-call]
+        await super().connect(*arguments, **more)
 
     async def connect_tls(self, *arguments: Any, **more: Any) -> None:
         await super().connect_tls(*arguments, **more)
