@@ -16,15 +16,15 @@ import signal
 import sys
 from collections.abc import Mapping
 
-SEAL = "NEXTHOS_JOB_"  # before the name of each of the engine's variables
+MARK = "NEXTHOS_JOB_"  # before the name of each of the engine's variables
 ASKED = 143
 ASKS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python, not to be by the engine
 
 
-def sealed(env: Mapping[str, str]) -> dict[str, str]:
+def marked(env: Mapping[str, str]) -> dict[str, str]:
     """The environment of this program, which holds that of its engine."""
-    return {f"{SEAL}{name}": value for name, value in env.items()}
+    return {f"{MARK}{name}": value for name, value in env.items()}
 
 
 def run(argv: list[str]) -> int:
@@ -47,9 +47,9 @@ def run(argv: list[str]) -> int:
 
 
 def _given() -> dict[bytes, bytes]:
-    """The engine's environment. What has no seal is not for it, such as LC_CTYPE, which Python adds."""
-    seal = SEAL.encode()
-    return {n.removeprefix(seal): v for n, v in os.environb.items() if n.startswith(seal)}
+    """The engine's environment. What has no mark is not for it, such as LC_CTYPE, which Python adds."""
+    mark = MARK.encode()
+    return {n.removeprefix(mark): v for n, v in os.environb.items() if n.startswith(mark)}
 
 
 def _reaped(engine: int) -> int | None:
@@ -79,7 +79,7 @@ def main() -> int:
         from nexthos_shared.exit_codes import Exit
 
         log.label(
-            {name: os.environ.get(f"{SEAL}NEXTHOS_{name.upper()}", "") for name in log.LABELS}
+            {name: os.environ.get(f"{MARK}NEXTHOS_{name.upper()}", "") for name in log.LABELS}
         )
         log.error(f"{sys.argv[1]}: {error.strerror or error}")
         return Exit.NO_ENGINE

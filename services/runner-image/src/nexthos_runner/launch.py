@@ -119,7 +119,7 @@ def become(argv: list[str], env: Mapping[str, str], folder: Path, *, is_job: boo
         raise Failed(Exit.NO_FOLDER, f"{folder}: {error.strerror}") from error
     if is_job:
         # Signals stay blocked until it waits for them. No variable of a definition reaches it.
-        argv, env = [sys.executable, "-I", "-m", "nexthos_runner.job", *argv], job.sealed(env)
+        argv, env = [sys.executable, "-I", "-m", "nexthos_runner.job", *argv], job.marked(env)
     else:
         asked.as_found()
     try:
