@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 import pytest
 
 from nexthos_controller.execution import Execution, Owner
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.executors.contract import ExecutorContext, ReplicaExecutor
 from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.streams import StreamsExecutor, endings, watch
 from nexthos_controller.executors.streams.api import USER
@@ -76,7 +76,7 @@ class StreamsRig(Rig):
             options=self.options,
         )
 
-    def make(self, owner: Owner | None = None) -> Executor:
+    def make(self, owner: Owner | None = None) -> ReplicaExecutor:
         return StreamsExecutor(self.context(owner))
 
     @property

@@ -88,7 +88,7 @@ class ExecutionReport(Stored, frozen=True, kw_only=True):
     place: Annotated[str, Meta(description="the machine, daemon or cluster where it lives")]
     replica: Annotated[Count, Meta(description="which replica it is, from 0")]
     spec_hash: Annotated[str, Meta(description="the spec that it was made from")]
-    state: Literal["prepared", "running", "stopped"]
+    state: Literal["prepared", "running", "stopping", "stopped"]
     ready: Annotated[
         bool | None, Meta(description="absent: it does not run, or can't be asked")
     ] = None

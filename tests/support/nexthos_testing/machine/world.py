@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from nexthos_controller.execution import Execution, Exit, Spec
+from nexthos_controller.execution import Execution, Exit, Spec, Stopped
 from nexthos_controller.executors.contract import ExecutorContext
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld, Thing
 from nexthos_shared.errors import ExecutorUnreachable
@@ -169,7 +169,7 @@ class WatchedExecutor(FakeExecutor):
         if self._watched.places[0] in self._watched.faults.silent:
             raise ExecutorUnreachable(f"{self._watched.places[0]} does not answer")
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See FakeExecutor."""
         if "stop" in self._watched.faults.lie and (life := self._watched.lives.get(execution.uid)):
             life.lied_about = True

@@ -22,7 +22,7 @@ from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.execution import Owner
 from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
-from nexthos_controller.executors.instrumented import Measured
+from nexthos_controller.executors.instrumented import measured
 from nexthos_controller.http.metrics import PipelineMetrics
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.loop.sources import Feeds
@@ -113,7 +113,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         desired=Desired(),
         statuses=statuses,
         facts=facts,
-        executors={n: Measured(e, site.instruments.call) for n, e in offered.items()},
+        executors={n: measured(e, site.instruments.call) for n, e in offered.items()},
         default_executor=settings.executor,
         now=site.now,
         instruments=site.instruments,

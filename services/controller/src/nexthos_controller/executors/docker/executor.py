@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stranger
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stopped, Stranger
+from nexthos_controller.executors.contract import Connection, ExecutorContext, ReplicaExecutor
 from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
 from nexthos_controller.executors.docker.container import ENGINE_CREDS, STORE_CREDS, Plan
@@ -50,7 +50,7 @@ CONFIG, METRICS = f"{options.FOLDER}/config.yaml", f"{options.FOLDER}/metrics.pr
 log = structlog.get_logger(__name__)
 
 
-class DockerExecutor(Executor):
+class DockerExecutor(ReplicaExecutor):
     """Runs pipelines as containers of one Docker daemon."""
 
     name = "docker"
@@ -303,17 +303,18 @@ class DockerExecutor(Executor):
 
     # ---- stopping and removing
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py."""
         life = await self._life_of(execution)
         if life is None or not life.running:
-            return True
+            return "drained"
         try:
-            return await ending.end(
+            drained = await ending.end(
                 self.daemon, self._stock, life.container, execution.uid, grace, self._guard
             )
+            return "drained" if drained else "killed"
         except Gone:
-            return True
+            return "drained"
         finally:
             self._hints.add(execution.id)
 

@@ -9,8 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Owner, Spec, Stranger
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.execution import (
+    Execution,
+    Exit,
+    Listing,
+    LogLine,
+    Owner,
+    Spec,
+    Stopped,
+    Stranger,
+)
+from nexthos_controller.executors.contract import Connection, ExecutorContext, ReplicaExecutor
 from nexthos_controller.executors.fake.world import Call, FakeWorld, Method, Thing
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
@@ -28,7 +37,7 @@ from nexthos_shared.reasons import Problem, Reason
 FOLLOW_EVERY = 0.01  # seconds
 
 
-class FakeExecutor(Executor):
+class FakeExecutor(ReplicaExecutor):
     """One controller's view of a world."""
 
     name = "fake"
@@ -208,18 +217,18 @@ class FakeExecutor(Executor):
 
     # ---- stopping and removing
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py."""
         name, faults = execution.name, self.world.faults
         if not await self._meet("stop", name, execution.id, execution.uid):
-            return True
+            return "drained"
         thing = self._like(execution)
         if thing is None or thing.execution.state != "running":
-            return True
+            return "drained"
         self._guard()
         if not (faults.stubborn or faults.immortal):
             self.world.end(thing, Exit(0, True))
-            return True
+            return "drained"
         try:
             async with asyncio.timeout(grace):
                 await thing.over.wait()
@@ -228,11 +237,11 @@ class FakeExecutor(Executor):
             if faults.immortal:
                 raise StillRunning(f"{name} outlives SIGKILL") from None
             self.world.end(thing, Exit(None, True))
-            return False
+            return "killed"
         self.world.change(
             thing, exit=replace(thing.execution.exit or Exit(0, True), signalled=True)
         )
-        return True
+        return "drained"
 
     async def remove(self, execution: Execution) -> None:
         """See base.py."""
