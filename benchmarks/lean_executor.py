@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stopped
-from nexthos_controller.executors.contract import ExecutorContext, ReplicaExecutor
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
 from nexthos_shared.model import Pipeline
@@ -98,7 +98,7 @@ class LeanExecutor(ReplicaExecutor):
 
     name = "fake"
 
-    def __init__(self, context: ExecutorContext, world: LeanWorld) -> None:
+    def __init__(self, context: LocalContext, world: LeanWorld) -> None:
         self.told: Callable[[str], Awaitable[None]] = _silent
         self._context = context
         self._world = world

@@ -33,7 +33,7 @@ from benchmarks.starts import (
     managed,
 )
 from nexthos_controller.execution import Owner, Spec
-from nexthos_controller.executors.contract import Connection, ExecutorContext, ReplicaExecutor
+from nexthos_controller.executors.contract import Connection, LocalContext, ReplicaExecutor
 from nexthos_controller.executors.streams import StreamsExecutor
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
@@ -158,7 +158,7 @@ async def _creations(here: Ground, raw: Host, count: int) -> list[Figure]:
     async def fetch(spec: Spec) -> bytes:
         return configs[spec.digest]
 
-    context = ExecutorContext(
+    context = LocalContext(
         owner=Owner(NAMESPACE, "alone"),
         fetch=fetch,
         engines={"default": locate_engine()},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nexthos_controller.execution import Execution
-from nexthos_controller.reconcile import Apply, ConfigFacts, Delete, decide
+from nexthos_controller.reconcile import Apply, ConfigFacts, Delete, decide, report
 from nexthos_shared.model import ConditionType, Phase, Place
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D1, D2, NOW, World, condition, entry
@@ -236,18 +236,14 @@ def test_an_update_that_does_not_get_ready_gives_way_to_what_was_good(how: str) 
 
 
 def test_what_somebody_else_changed_or_deleted_is_put_right_and_counted_once() -> None:
-    for meddled in ({"altered": "replicas were set to 3", "replicas": 3}, None):
+    for meddled in (True, False):
         world = applied()
         before = world.settle()
-        if meddled is None:
-            world.view = replace(world.view, workloads=())
-        else:
-            [workload] = world.view.workloads
-            world.view = replace(world.view, workloads=(replace(workload, **meddled),))
+        [workload] = world.view.workloads
+        changed = replace(workload, altered="replicas were set to 3", replicas=3)
+        world.view = replace(world.view, workloads=(changed,) if meddled else ())
         first = decide(world.view)
         assert [type(s) for s in first.steps] == [Apply]
-        from nexthos_controller.reconcile import report
-
         told = report(replace(world.view, memory=first.memory), first, before)
         assert told.drifts == 1
         world.settle()

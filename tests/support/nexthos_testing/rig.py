@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from nexthos_controller.execution import Execution, Listing, Owner, Spec
-from nexthos_controller.executors.contract import Connection, ExecutorContext, ReplicaExecutor
+from nexthos_controller.executors.contract import Connection, LocalContext, ReplicaExecutor
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import EngineMissing, NexthosError, StoreUnavailable
@@ -73,10 +73,10 @@ class Rig(ABC):
         """Let that many calls pass from now on; None: all."""
         self.guards, self.guard_limit = 0, calls
 
-    def context(self, owner: Owner | None = None) -> ExecutorContext:
+    def context(self, owner: Owner | None = None) -> LocalContext:
         if owner is not None and not owner.installation.endswith(self.owner.installation):
             owner = Owner(owner.namespace, f"{owner.installation}-{self.owner.installation}")
-        return ExecutorContext(
+        return LocalContext(
             owner=owner or self.owner,
             fetch=self.fetch,
             engines={"default": locate_engine(), "puppet": self.engine},

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nexthos_cli.dev.ending import End, stop_all
 from nexthos_controller.execution import Owner, Spec
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.local.processes import argv_of, processes
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.executors.process.handle import load
@@ -50,7 +50,9 @@ def _owners(root: Path) -> set[Owner]:
 async def _end_engines(
     controller: Path, owner: Owner, end: End, say: Callable[[str], None]
 ) -> None:
-    context = ExecutorContext(owner, _no_bytes, engines={}, connections={}, state_dir=controller)
+    context = LocalContext(
+        owner=owner, fetch=_no_bytes, engines={}, connections={}, state_dir=controller
+    )
     async with ProcessExecutor(context) as executor:
         live = [e for e in (await executor.list()).executions if e.state == "running"]
         if live:

@@ -18,7 +18,7 @@ from nexthos_testing.wait import eventually
 async def test_stop_drains_and_keeps(rig: Rig):
     """> After: nothing of it runs; it is kept, with its handle, bytes and log, and its exit says
     `signalled`.
-    > Returns whether it drained (ended within the grace by itself).
+    > Returns "drained" if it ended within the grace by itself, else "killed".
     > How an execution ended.
     """
     spec = rig.spec()
@@ -51,8 +51,8 @@ async def test_what_ignores_sigterm_is_killed_after_the_grace(rig: Rig):
 
 
 async def test_a_stop_that_misses_does_nothing(rig: Rig):
-    """> If another uid runs under that name, or it has ended already, nothing is done and True is
-    returned.
+    """> If another uid runs under that name, or it has ended already, nothing is done and
+    "drained" is returned.
     """
     spec = rig.spec()
     first = await rig.executor.start(spec, 0)

@@ -161,11 +161,3 @@ async def test_the_context_is_all_that_an_executor_needs(rig: Rig):
     assert context.connections["default"] == Connection("nats://127.0.0.1:1")
     await rig.executor.start(rig.spec(), 0)
     assert rig.fetches == [rig.spec().digest]
-
-
-async def test_only_a_platform_manages_by_itself(rig: Rig):
-    """> Whether the platform behind it does replicas, rolling updates and restarts.
-    > True on Kubernetes: decide then sets the spec and reads counts and reasons only.
-    """
-    for lifecycle in ("service", "job"):
-        assert rig.executor.self_managed(lifecycle) is (rig.kind == "kubernetes")

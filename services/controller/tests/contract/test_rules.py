@@ -52,7 +52,7 @@ async def test_another_installations_execution_is_neither_seen_nor_touched(rig: 
 
 async def test_what_is_listed_lives_at_a_place_that_answered(rig: Rig):
     """> Absence is never proof: an execution is gone when the place where it lived answered without it.
-    > Executions, and the places that answered in full: what is not listed is not *there*.
+    > Executions and workloads, and the places that answered in full: what is not listed is not *there*.
     """
     execution = await rig.executor.start(rig.spec(), 0)
     listing = await rig.executor.list()

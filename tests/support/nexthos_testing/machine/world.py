@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from nexthos_controller.execution import Execution, Exit, Spec, Stopped
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld, Thing
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.reasons import Problem, Reason
@@ -150,7 +150,7 @@ class _Things(dict[str, Thing]):
 class WatchedExecutor(FakeExecutor):
     """A view of such a world under the executor's name."""
 
-    def __init__(self, context: ExecutorContext, world: WatchedWorld) -> None:
+    def __init__(self, context: LocalContext, world: WatchedWorld) -> None:
         super().__init__(context, world)
         self.name = world.executor
         self._watched = world

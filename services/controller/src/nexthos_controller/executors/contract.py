@@ -72,20 +72,26 @@ class Connection:
     creds: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorContext:
     """What every executor is given once; it must not know more of the controller."""
 
     owner: Owner
     fetch: Callable[[Spec], Awaitable[bytes]]  # verified bytes of spec.digest, or
     #   ConfigMissing, ConfigChanged, ConfigUnavailable
-    engines: Mapping[str, Path]  # name -> binary on this machine
     connections: Mapping[str, Connection]  # name -> NATS; "default" is always there
-    state_dir: Path
     guard: Callable[[], None] = field(default=lambda: None)
     images: Mapping[str, str] = field(default_factory=dict)  # engine's name -> image with a runner
     options: Mapping[str, Any] = field(default_factory=dict)  # this executor's own settings
-    engine_users: EngineUsers | None = None  # who engines of this machine run as; None: who we are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalContext(ExecutorContext):
+    """What those are given besides that run engines on this machine."""
+
+    engines: Mapping[str, Path]  # name -> binary
+    state_dir: Path
+    engine_users: EngineUsers | None = None  # who engines run as; None: who we are
 
 
 class Executor(ABC):

@@ -19,7 +19,7 @@ from nexthos_controller.execution import (
     Stopped,
     Stranger,
 )
-from nexthos_controller.executors.contract import Connection, ExecutorContext, ReplicaExecutor
+from nexthos_controller.executors.contract import Connection, LocalContext, ReplicaExecutor
 from nexthos_controller.executors.fake.world import Call, FakeWorld, Method, Thing
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
@@ -42,7 +42,7 @@ class FakeExecutor(ReplicaExecutor):
 
     name = "fake"
 
-    def __init__(self, context: ExecutorContext, world: FakeWorld | None = None) -> None:
+    def __init__(self, context: LocalContext, world: FakeWorld | None = None) -> None:
         self.world = world or FakeWorld()
         self._context = context
         self._guard = context.guard
@@ -301,9 +301,9 @@ def fake_context(
     fetch: Callable[[Spec], Awaitable[bytes]] = _no_bytes,
     guard: Callable[[], None] = lambda: None,
     state_dir: Path = Path(),
-) -> ExecutorContext:
+) -> LocalContext:
     """A context that asks nothing of the machine, for tests and benchmarks of what calls executors."""
-    return ExecutorContext(
+    return LocalContext(
         owner=owner,
         fetch=fetch,
         engines={"default": Path("/")},

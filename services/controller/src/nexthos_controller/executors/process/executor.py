@@ -17,7 +17,7 @@ import structlog
 
 from nexthos_controller import failpoints
 from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stopped, Stranger
-from nexthos_controller.executors.contract import ExecutorContext, ReplicaExecutor
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.local.belongings import hand_over, open_up, read_theirs
 from nexthos_controller.executors.local.binaries import binary_of, made_with
@@ -59,7 +59,7 @@ class ProcessExecutor(ReplicaExecutor):
     name = "process"
     here = True
 
-    def __init__(self, context: ExecutorContext) -> None:
+    def __init__(self, context: LocalContext) -> None:
         self._context = context
         self._guard = context.guard
         self._state_dir = context.state_dir.absolute()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nexthos_controller import failpoints
 from nexthos_controller.execution import Exit, Spec
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.local.binaries import binary_of, identity_of, made_with
 from nexthos_controller.executors.local.folders import replace_file
 from nexthos_controller.executors.shared import binding
@@ -44,7 +44,7 @@ class Creator:
 
     def __init__(
         self,
-        context: ExecutorContext,
+        context: LocalContext,
         stock: Stock,
         hosts: Hosts,
         hints: Hints,

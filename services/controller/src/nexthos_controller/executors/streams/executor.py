@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from nexthos_controller import failpoints
 from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Spec, Stopped, Stranger
-from nexthos_controller.executors.contract import ExecutorContext, ReplicaExecutor
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.local.belongings import open_up
 from nexthos_controller.executors.local.binaries import binary_of, made_with
 from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw
@@ -50,7 +50,7 @@ class StreamsExecutor(ReplicaExecutor):
     name = "streams"
     here = True
 
-    def __init__(self, context: ExecutorContext) -> None:
+    def __init__(self, context: LocalContext) -> None:
         self._context = context
         self._guard = context.guard
         self.settings = read_settings(context.options)
