@@ -14,19 +14,11 @@ from typing import Any
 import click
 
 from nexthos_cli.output.printing import Coloured, echo, echo_lines, show_traceback, show_usage_error
-from nexthos_shared.errors import NexthosError, TemporaryError, TerminalError
+from nexthos_shared.errors import NexthosError, Refused, TemporaryError
 from nexthos_shared.printable import printable_json
 from nexthos_shared.reasons import Problem, Reason
 
 DONE, FAILED, USAGE, NOT_IN_TIME, INTERRUPTED, READER_GONE = 0, 1, 2, 4, 130, 141
-
-
-class Refused(TerminalError):
-    """Several things are wrong; each is told."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(p.message for p in problems), reason=problems[0].reason)
-        self.problems = list(problems)
 
 
 class NotInTime(TemporaryError):

@@ -31,6 +31,7 @@ library is translated at the door of the room that called it, with `raise ... fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from nexthos_shared.reasons import Problem, Reason
@@ -214,3 +215,11 @@ class SettingsError(TerminalError):
     """A setting, a connection context or an environment variable is unusable."""
 
     reason = Reason.INVALID_SETTINGS
+
+
+class Refused(TerminalError):
+    """Several things are wrong; each is told."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(p.message for p in problems), reason=problems[0].reason)
+        self.problems = list(problems)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexthos_cli.manifest.loader import Manifest
 from nexthos_shared.errors import EngineMissing
+from nexthos_shared.manifest.manifest import Manifest
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:

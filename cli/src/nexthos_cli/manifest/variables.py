@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from nexthos_cli.errors import Refused
 from nexthos_shared import names
-from nexthos_shared.errors import InvalidName
+from nexthos_shared.errors import InvalidName, Refused
 from nexthos_shared.reasons import Problem, Reason
 
 MAX_BYTES = 256 * 1024
