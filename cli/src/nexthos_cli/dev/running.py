@@ -28,9 +28,7 @@ from nexthos_cli.dev.server import find_server, nats_server
 from nexthos_cli.dev.session import Session
 from nexthos_cli.errors import INTERRUPTED
 from nexthos_cli.output.terminal import CleanConsole
-from nexthos_controller.lifecycle.app import running_controller
-from nexthos_controller.runtime.hardening import close_to_others
-from nexthos_controller.settings import Settings
+from nexthos_controller.embedded import Settings, close_to_others, running_controller
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import SettingsError, TerminalError
 from nexthos_shared.nats.connection import ConnectOptions
