@@ -156,6 +156,7 @@ async def test_an_execution_keeps_the_time_to_drain_that_it_was_started_with(rig
 
 async def test_the_context_is_all_that_an_executor_needs(rig: Rig):
     """> What every executor is given once; it must not know more of the controller.
+    > What those are given besides that run engines on this machine.
     > A NATS that executions of a pipeline get as NATS_URL and NATS_CREDS.
     """
     context = rig.context()
