@@ -105,26 +105,26 @@ class LeanExecutor(ReplicaExecutor):
         self._hints = Hints()
 
     async def __aexit__(self, *_: object) -> None:
-        """See base.py."""
+        """See contract.py."""
         self._hints.close()
 
     def check(self, definition: Pipeline) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         return []
 
     async def list(self) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         return Listing(tuple(self._world.everything()), frozenset({PLACE}))
 
     async def find(self, pipeline_id: str) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         return Listing(self._world.of(pipeline_id), frozenset({PLACE}))
 
     async def prepare(self, spec: Spec, replica: int) -> None:
-        """See base.py: there is nothing to prepare."""
+        """See contract.py: there is nothing to prepare."""
 
     async def start(self, spec: Spec, replica: int) -> Execution:
-        """See base.py."""
+        """See contract.py."""
         await self.told(spec.id)
         for execution in self._world.of(spec.id):
             if (execution.replica, execution.spec_hash) == (replica, spec.spec_hash):
@@ -142,27 +142,27 @@ class LeanExecutor(ReplicaExecutor):
         )
 
     async def stop(self, execution: Execution, grace: float) -> Stopped:
-        """See base.py: what is stopped is gone."""
+        """See contract.py: what is stopped is gone."""
         self._context.guard()
         self._world.drop(execution)
         self._hints.add(execution.id)
         return "drained"
 
     async def remove(self, execution: Execution) -> None:
-        """See base.py: it went when it was stopped."""
+        """See contract.py: it went when it was stopped."""
 
     def events(self) -> AsyncIterator[str]:
-        """See base.py."""
+        """See contract.py."""
         return self._hints.listen()
 
     async def logs(
         self, execution: Execution, *, tail: int = 100, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        """See base.py: they say nothing."""
+        """See contract.py: they say nothing."""
         nothing: tuple[LogLine, ...] = ()
         for line in nothing:
             yield line
 
     async def metrics(self, execution: Execution) -> str:
-        """See base.py."""
+        """See contract.py."""
         return ""

@@ -62,7 +62,7 @@ class Child:
     async def tell(self, pipeline_id: str) -> None:
         assert self.running is not None
         moment = repr(time.monotonic()).encode()
-        await self.running.site.link.nc.publish(f"{CALLED}.{pipeline_id}", moment)
+        await self.running.context.link.nc.publish(f"{CALLED}.{pipeline_id}", moment)
 
     def term(self) -> Term:
         """The one that began with the boot. Raises RuntimeError if the lease was lost since."""
@@ -110,7 +110,10 @@ class Child:
     def _resyncs(self) -> tuple[float, float]:
         """How many there were, and the seconds that they took."""
         assert self.running is not None
-        read, name = self.running.site.registry.get_sample_value, "nexthos_resync_duration_seconds"
+        read, name = (
+            self.running.context.registry.get_sample_value,
+            "nexthos_resync_duration_seconds",
+        )
         return read(f"{name}_count") or 0.0, read(f"{name}_sum") or 0.0
 
     async def end(self) -> None:

@@ -108,11 +108,11 @@ def test_the_default_version_is_the_head_of_the_digest():
 
 
 def test_every_bucket_of_a_namespace_has_its_own_name():
-    of = Names("site-a")
+    of = Names("context-a")
     assert [of.pipelines, of.configs, of.status, of.control] == [
-        "site-a-pipelines",
-        "site-a-configs",
-        "site-a-status",
-        "site-a-control",
+        "context-a-pipelines",
+        "context-a-configs",
+        "context-a-status",
+        "context-a-control",
     ]
-    assert of.endpoint("list") == "site-a.svc.list"
+    assert of.endpoint("list") == "context-a.svc.list"

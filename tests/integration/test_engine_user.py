@@ -73,7 +73,7 @@ def open_path() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def site(
+async def context(
     server: NatsServer, namespace: str, folder: Path, **environ: str
 ) -> AsyncIterator[tuple[ControllerProcess, Field]]:
     """A controller with a secret in its environment, and a user of its namespace."""
@@ -125,7 +125,7 @@ async def test_an_engine_of_another_user_reads_nothing_of_the_controller(
     settings = open_path / "settings.yaml"
     settings.write_text("executors: {process: {}, streams: {}}\n")
     environ = {"NEXTHOS_ENGINE_USER": str(USER), "NEXTHOS_CONFIG": str(settings)}
-    async with site(nats_server, namespace, open_path, **environ) as (controller, field):
+    async with context(nats_server, namespace, open_path, **environ) as (controller, field):
         await field.config("other", TICK)
         await field.put("other", env={"PASSWORD": SECRET})
         await eventually(lambda: engine_processes(controller.state_dir), within=20.0)
@@ -152,7 +152,9 @@ async def test_an_engine_of_another_user_reads_nothing_of_the_controller(
 
 
 async def test_it_starts_stops_ends_and_is_adopted_as_any_other(nats_server, namespace, open_path):
-    async with site(nats_server, namespace, open_path, NEXTHOS_ENGINE_USER=f"{USER}:{OTHER}") as (
+    async with context(
+        nats_server, namespace, open_path, NEXTHOS_ENGINE_USER=f"{USER}:{OTHER}"
+    ) as (
         controller,
         field,
     ):
@@ -225,7 +227,7 @@ async def test_engines_of_a_range_of_users_are_closed_to_one_another(
     nats_server, namespace, open_path
 ):
     environ = {"NEXTHOS_ENGINE_USER": f"{USER}-{USER + 9}:{OTHER}"}
-    async with site(nats_server, namespace, open_path, **environ) as (controller, field):
+    async with context(nats_server, namespace, open_path, **environ) as (controller, field):
         await field.config("other", TICK)
         await field.put("other", env={"PASSWORD": SECRET})
         await field.reaches("other", "Running")
@@ -260,7 +262,7 @@ async def test_nobody_posts_into_an_http_server_by_what_everybody_sees(
 ):
     """As an attacker did: the command line, and the port that it names, are readable by everyone."""
     config = "input: {http_server: {path: /post}}\noutput: {drop: {}}\n"
-    async with site(nats_server, namespace, tmp_path) as (controller, field):
+    async with context(nats_server, namespace, tmp_path) as (controller, field):
         await field.config("web", config)
         await field.put("web")
         await field.reaches("web", "Running")

@@ -30,7 +30,7 @@ async def test_a_pipeline_that_takes_every_message_breaks_no_command_and_no_feed
         for key, what in (("takes", subject), ("later", "a.b")):
             file = tmp_path / f"{key}.yaml"
             file.write_text(TAKES % what)
-            # Feeds go on: what is put while the first one takes everything is acted on.
+            # Sources go on: what is put while the first one takes everything is acted on.
             await told(fresh_nats.url, namespace, "apply", "--wait", str(file))
             for args in COMMANDS:
                 await told(fresh_nats.url, namespace, *args)

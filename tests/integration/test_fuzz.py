@@ -122,7 +122,7 @@ async def acts(house: House, key: str) -> None:
 
 async def runs(house: House, key: str) -> bool:
     # By our own client: others take a header that somebody wrote for the server's word.
-    status = read_status(await house.running.site.store.statuses.get(key))
+    status = read_status(await house.running.context.store.statuses.get(key))
     return status is not None and status.phase == "Running"
 
 
@@ -164,9 +164,11 @@ async def test_whatever_a_key_of_the_controllers_holds_they_act_in_the_end(fuzze
         for value in values:
             await raw.publish(subject, value)
         if key == INSTALLATION_KEY:
-            await eventually(lambda: house.running.site.halted or house.running.term is None)
+            await eventually(lambda: house.running.context.halted or house.running.term is None)
             control = await house.field.js.key_value(f"{fuzzed.namespace}-control")
             await control.delete(key)
-        await eventually(lambda: not house.running.site.halted and house.running.term, within=40.0)
-        await house.running.site.link.nc.flush()
+        await eventually(
+            lambda: not house.running.context.halted and house.running.term, within=40.0
+        )
+        await house.running.context.link.nc.flush()
         await acts(house, "after")

@@ -26,7 +26,7 @@ def denying(namespace: str, subject: str) -> str:
 
 def failures(controller: ControllerProcess, key: str) -> list[dict[str, Any]]:
     lines = controller.log()
-    return [n for n in lines if n["event"] == "look failed" and n.get("pipeline") == key]
+    return [n for n in lines if n["event"] == "reconcile failed" and n.get("pipeline") == key]
 
 
 @pytest.mark.fault(23)

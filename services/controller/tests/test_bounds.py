@@ -44,7 +44,7 @@ async def slow(builder: Builder, gate: asyncio.Event) -> AsyncIterator[House]:
 @pytest.fixture
 async def stranger(slow: House) -> AsyncIterator[Client]:
     """Whoever asks, and may leave."""
-    nc = await nats.connect(slow.running.site.options.url)
+    nc = await nats.connect(slow.running.context.options.url)
     yield nc
     await nc.close()
 

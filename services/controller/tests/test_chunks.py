@@ -22,7 +22,7 @@ MANY = 20
 async def put_in_pieces(house, key: str, content: bytes, chunks: int) -> None:
     """An object as a client would write it that cuts after each byte; its meta says `chunks`."""
     names = house.field.names
-    async with raw_nats(house.running.site.options.url) as raw:
+    async with raw_nats(house.running.context.options.url) as raw:
         subject = f"$O.{names.configs}.C.{key}".encode()
         await raw.publish_many(subject, [content[i : i + 1] for i in range(len(content))])
         meta = hostile.meta(f"{key}/1", content, nuid=key, chunks=chunks)

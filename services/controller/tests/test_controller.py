@@ -253,7 +253,7 @@ async def test_an_execution_whose_key_has_no_marker_is_orphaned_until_it_is_dele
         await house.field.put("orders")
         await house.field.reaches("orders", "Running")
         await house.field.js.delete_key_value(house.field.names.pipelines)
-        await house.running.site.store.setup()
+        await house.running.context.store.setup()
 
         async def orphaned() -> bool:
             status = await house.field.status("orders")
@@ -341,7 +341,7 @@ async def test_a_thousand_changes_and_fifty_reconnects_leave_everything_as_befor
             await house.field.request("reconcile")
             await kick(admin, "nobody")  # makes what the test itself needs for it
             before = (await house.field.consumers(), open_files(), tasks())
-            link = house.running.site.store.link
+            link = house.running.context.store.link
             for round in range(50):
                 seen = link.reconnects
                 for n in range(20):

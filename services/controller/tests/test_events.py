@@ -34,8 +34,8 @@ async def test_the_life_of_a_pipeline_is_told_from_its_start_to_its_deletion(
         assert "exit code 7" in end.data.message
         assert (end.data.bad, end.data.restarts) == (True, 1)
         assert len({e.id for e in events}) == len(events)
-        about = house.running.site.about
-        assert {e.source for e in events} == {f"nexthos/{about.namespace}/{about.controller}"}
+        identity = house.running.context.identity
+        assert {e.source for e in events} == {f"nexthos/{identity.namespace}/{identity.controller}"}
 
 
 async def test_without_a_stream_of_events_pipelines_run_and_the_controller_says_so(
@@ -51,7 +51,7 @@ async def test_without_a_stream_of_events_pipelines_run_and_the_controller_says_
             return any(p["reason"].startswith("Store") for p in reply["problems"])
 
         await eventually(is_told)
-        await house.running.site.store.setup()
+        await house.running.context.store.setup()
 
         async def is_whole() -> bool:
             reasons = [e.data.reason for e in await house.field.events("orders")]

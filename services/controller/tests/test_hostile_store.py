@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.loop.sources import Feeds
+from nexthos_controller.loop.sources import Sources
 from nexthos_shared import object_format
 from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.reasons import Reason
@@ -91,7 +91,7 @@ async def nothing_is_skipped(house) -> bool:
 
 async def test_a_meta_that_calls_itself_another_s_changes_nothing_of_that_one(house):
     await acts_on(house, "orders")
-    async with raw_nats(house.running.site.options.url) as raw:
+    async with raw_nats(house.running.context.options.url) as raw:
         other = hostile.meta("orders/1", b"other bytes")
         await raw.publish(meta_subject(house, "mine/1"), other)
     await eventually(partial(told_of, house, "mine/1"))
@@ -148,7 +148,7 @@ async def test_headers_of_a_stored_message_neither_deafen_nor_command_the_contro
             await raw.publish(meta_subject(house, "bad/1"), head=head)
         await acts_on(house, "good")
         for watch, entries in (("entries", names.pipelines), ("statuses", names.status)):
-            assert not house.running.site.link.behind, (watch, entries)
+            assert not house.running.context.link.behind, (watch, entries)
     async with builder.house() as house:
         await acts_on(house, "again")
     assert heard.pending_msgs == 0
@@ -167,7 +167,7 @@ async def test_a_lease_with_any_headers_and_bytes_is_had_in_the_end(builder):
 @asynccontextmanager
 async def inbox_of(house, bucket: str):
     """The inbox of a watch, as somebody could know it who sees it on the wire."""
-    subscriptions = house.running.site.link.nc._subs.values()
+    subscriptions = house.running.context.link.nc._subs.values()
     stream = f"KV_{bucket}"
     [found] = [s for s in subscriptions if s._jsi is not None and s._jsi._stream == stream]
     yield found.subject.encode()
@@ -188,10 +188,10 @@ async def inbox_of(house, bucket: str):
 async def test_what_somebody_sends_to_a_watch_s_inbox_is_dropped_and_counted(house, reply, head):
     target = f"{house.field.names.namespace}.never".encode()
     heard = await house.field.nc.subscribe(target.decode())
-    before = house.running.site.link.skips.total
+    before = house.running.context.link.skips.total
     async with (
         inbox_of(house, house.field.names.pipelines) as inbox,
-        raw_nats(house.running.site.options.url) as raw,
+        raw_nats(house.running.context.options.url) as raw,
     ):
         fill = {
             "reply": reply.replace(b"%s", target),
@@ -199,14 +199,14 @@ async def test_what_somebody_sends_to_a_watch_s_inbox_is_dropped_and_counted(hou
         }
         for number in range(3):  # two that are the same are one
             await raw.publish(inbox, b"x" * number if head is None else b"", **fill)
-    await eventually(lambda: house.running.site.link.skips.total > before)
+    await eventually(lambda: house.running.context.link.skips.total > before)
     await acts_on(house, "good")
     assert heard.pending_msgs == 0
 
 
 async def test_a_request_whose_reply_is_no_text_leaves_the_controller_its_ears(house):
     subject = f"{house.field.names.namespace}.svc.status".encode()
-    async with raw_nats(house.running.site.options.url) as raw:
+    async with raw_nats(house.running.context.options.url) as raw:
         await raw.publish(subject, b"", reply=b"\xff\xfe.x")
         await raw.publish(subject, b"", head=b"ab")
     await acts_on(house, "good")
@@ -229,14 +229,14 @@ async def test_a_place_declared_gone_while_a_term_begins_makes_nothing_an_orphan
         names = house.field.names
         async with raw_nats(builder.url) as raw:
             await raw.publish(f"$KV.{names.control}.abandoned.elsewhere".encode(), b"{}")
-    entries = Feeds._entries
+    entries = Sources._entries
 
-    async def late(feeds: Feeds) -> None:
-        await eventually(lambda: feeds._controller.abandoned)
-        await eventually(lambda: len(feeds._controller.queue) == 0)
-        await entries(feeds)
+    async def late(sources: Sources) -> None:
+        await eventually(lambda: sources._controller.abandoned)
+        await eventually(lambda: len(sources._controller.queue) == 0)
+        await entries(sources)
 
-    monkeypatch.setattr(Feeds, "_entries", late)
+    monkeypatch.setattr(Sources, "_entries", late)
     async with builder.house() as house:
         await acts_on(house, "more")
         told = [event.data.reason for event in await house.field.events("orders")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.catalog import Catalog
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.execution import Spec
 from nexthos_controller.executors.contract import Connection
@@ -94,12 +94,12 @@ async def lint(config: str, *, here: bool) -> tuple[Problem, ...]:
     )
     digest = names.digest_of(content)
     spec = Spec("import", 1, definition.spec_hash(digest), digest, "x", definition)
-    surroundings = Surroundings(
+    catalog = Catalog(
         engines={"default": locate_engine()},
         images={},
         connections={"default": Connection("nats://127.0.0.1:1")},
     )
-    facts = Facts(Bytes(content), surroundings)  # type: ignore[arg-type]
+    facts = Facts(Bytes(content), catalog)  # type: ignore[arg-type]
     await facts.lint(spec, Somewhere(here))
     return facts.lints()[spec.spec_hash]
 

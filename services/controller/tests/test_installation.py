@@ -26,7 +26,7 @@ async def forge(builder, value: bytes, head: bytes | None = None) -> None:
 
 
 async def halted(house) -> bool:
-    return [p.reason for p in house.running.site.halted] == [Reason.INSTALLATION_DIFFERS]
+    return [p.reason for p in house.running.context.halted] == [Reason.INSTALLATION_DIFFERS]
 
 
 async def acts(house) -> bool:
@@ -56,13 +56,13 @@ async def test_an_id_that_was_forged_between_two_terms_stops_acting_and_is_told(
     async with builder.house(leads=False) as house:
         await eventually(partial(halted, house))
         assert not await acts(house)
-        assert not house.running.site.is_ready
-        assert installation in house.running.site.why_not_ready
+        assert not house.running.context.is_ready
+        assert installation in house.running.context.why_not_ready
         await eventually(partial(tells, house))  # as a standby, which it is until then
         control = await house.field.js.key_value(house.field.names.control)
         await control.delete(INSTALLATION_KEY)  # what it says is the next step
         await house.running.leading()
-        await house.running.site.link.nc.flush()  # its subscriptions have reached the server
+        await house.running.context.link.nc.flush()  # its subscriptions have reached the server
         assert (await house.field.request("status"))["installation"] == installation
         await house.publish("more")
         await house.field.reaches("more", "Running")
@@ -82,10 +82,10 @@ async def test_an_id_that_is_forged_while_a_controller_acts_ends_its_term_and_no
     assert started(house) == 1
     await forge(builder, right)
     await house.running.leading()
-    await house.running.site.link.nc.flush()
+    await house.running.context.link.nc.flush()
     await house.field.request("reconcile", id="orders")
     assert started(house) == 1
-    assert not house.running.site.halted
+    assert not house.running.context.halted
 
 
 @pytest.mark.fault(101)
@@ -95,7 +95,7 @@ async def test_an_id_that_is_deleted_while_a_controller_acts_is_written_again(ho
     await control.delete(INSTALLATION_KEY)
 
     async def is_back() -> bool:
-        stored = await house.running.site.store.control.get(INSTALLATION_KEY)
+        stored = await house.running.context.store.control.get(INSTALLATION_KEY)
         return stored is not None and stored.value == right
 
     await eventually(is_back)

@@ -14,7 +14,7 @@ from prometheus_client.exposition import generate_latest
 from nexthos_controller.executors.contract import Executor, ReplicaExecutor, WorkloadExecutor
 from nexthos_controller.executors.fake import FakeExecutor, fake_context
 from nexthos_controller.executors.instrumented import MeasuredReplicas, MeasuredWorkloads, measured
-from nexthos_controller.http.metrics import PipelineMetrics, SiteMetrics
+from nexthos_controller.http.metrics import ControllerMetrics, PipelineMetrics
 from nexthos_controller.http.server import serve_http
 from nexthos_controller.telemetry.instruments import Instruments
 from nexthos_shared.errors import ExecutorUnreachable
@@ -55,7 +55,7 @@ async def fetch(url: str) -> tuple[int, str]:
 
 async def test_the_documentation_names_every_metric_with_its_type_and_no_other(house, registry):
     Instruments.of(registry)
-    registry.register(SiteMetrics(lambda: True, lambda: 0, lambda: 0))
+    registry.register(ControllerMetrics(lambda: True, lambda: 0, lambda: 0))
     registry.register(PipelineMetrics(house.running.term.controller))
     text = generate_latest(registry).decode()
     rows = re.findall(r"^\| `(nexthos_\w+)` \| (\w+) \|", DOCUMENT.read_text(), re.MULTILINE)
@@ -92,7 +92,7 @@ async def test_series_of_a_pipeline_follow_its_status_and_go_with_it(house):
 
 async def test_a_standby_says_that_it_does_not_lead(registry):
     leads = True
-    registry.register(SiteMetrics(lambda: leads, lambda: 3, lambda: 2))
+    registry.register(ControllerMetrics(lambda: leads, lambda: 3, lambda: 2))
     assert registry.get_sample_value("nexthos_leader") == 1
     leads = False
     assert registry.get_sample_value("nexthos_leader") == 0
@@ -107,7 +107,7 @@ async def test_looks_are_counted_by_their_result_and_keep_it(registry):
             return 5.0
         raise ExecutorUnreachable("gone") if key == "bad" else KeyError(key)
 
-    looking = instruments.looking(look)
+    looking = instruments.reconciling(look)
     assert await looking("good") == 5.0
     for key, error in (("bad", ExecutorUnreachable), ("worse", KeyError)):
         with pytest.raises(error):

@@ -105,7 +105,7 @@ async def test_a_place_that_answers_again_is_not_gone_any_more(
     async with here.house(resync=1.0) as house:
 
         async def taken_back() -> bool:
-            stored = await house.running.site.store.control.get(f"{ABANDONED}here")
+            stored = await house.running.context.store.control.get(f"{ABANDONED}here")
             return stored is not None and stored.value is None
 
         await eventually(taken_back)

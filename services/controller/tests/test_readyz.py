@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from nexthos_controller.loop.sources import Feeds
-from nexthos_controller.runtime import context as site
+from nexthos_controller.loop.sources import Sources
+from nexthos_controller.runtime import context as context
 from nexthos_shared.reasons import Reason
 from nexthos_testing.house import House
 from nexthos_testing.wait import eventually
@@ -35,7 +35,7 @@ async def says(house: House, code: int, *words: str) -> bool:
 
 @pytest.mark.fault(100)
 async def test_a_watch_that_does_not_get_on_is_told_and_over_when_it_does(house, monkeypatch):
-    monkeypatch.setattr(site, "BEHIND", 0.2)
+    monkeypatch.setattr(context, "BEHIND", 0.2)
     assert await readyz(house) == (200, "ok\n")
     js, configs = house.field.js, f"OBJ_{house.field.names.configs}"
     kept = (await js.stream_info(configs)).config
@@ -50,24 +50,24 @@ async def test_a_watch_that_does_not_get_on_is_told_and_over_when_it_does(house,
 
 
 async def test_a_feed_that_ends_by_a_defect_again_and_again_is_told(builder, monkeypatch):
-    monkeypatch.setattr(site, "BEHIND", 0.2)
+    monkeypatch.setattr(context, "BEHIND", 0.2)
 
-    async def fails(_: Feeds) -> None:
+    async def fails(_: Sources) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(Feeds, "_abandoned", fails)
+    monkeypatch.setattr(Sources, "_abandoned", fails)
     async with builder.house() as house:
         await eventually(partial(says, house, 503, "RuntimeError", "the controller's log"))
 
 
 @pytest.mark.fault(100)
 async def test_a_term_that_never_catches_up_is_told(builder, monkeypatch):
-    monkeypatch.setattr(site, "BEHIND", 0.2)
+    monkeypatch.setattr(context, "BEHIND", 0.2)
     never = asyncio.Event()
 
-    async def hangs(_: Feeds) -> None:
+    async def hangs(_: Sources) -> None:
         await never.wait()
 
-    monkeypatch.setattr(Feeds, "_look_at_all", hangs)
+    monkeypatch.setattr(Sources, "_look_at_all", hangs)
     async with builder.house(leads=False) as house:
         await eventually(partial(says, house, 503, "the term does not get on", "caught up"))

@@ -86,7 +86,7 @@ class Attack:
     @property
     def dropped(self) -> int:
         name = "nexthos_replies_dropped_total"
-        return int(self.house.running.site.registry.get_sample_value(name) or 0)
+        return int(self.house.running.context.registry.get_sample_value(name) or 0)
 
     async def ask(self, subject: str, body: bytes) -> None:
         """One request with each reply that is no inbox; return when all were dropped."""
@@ -175,7 +175,7 @@ async def test_what_every_service_of_nats_answers_goes_to_inboxes_only(attack: A
 async def test_a_standby_sends_nothing_to_a_reply_that_is_no_inbox(
     attack: Attack, tmp_path: Path
 ) -> None:
-    url = attack.house.running.site.options.url
+    url = attack.house.running.context.options.url
     beside = Builder(url, attack.house.field.names.namespace, tmp_path / "beside")
     async with beside.house(leads=False) as standby:
         other = Attack(standby, attack.few, attack.recorded, attack.watcher)
@@ -225,10 +225,10 @@ async def test_followers_whose_reply_is_no_inbox_or_heard_by_nobody_take_no_plac
 @pytest.mark.fault(89)
 async def test_a_reply_that_the_controller_itself_would_receive_is_dropped(attack: Attack) -> None:
     """Its answers are read as JetStream's there: of a get, of a publish, of a feed."""
-    site = attack.house.running.site
+    context = attack.house.running.context
     inboxes = {
         s.subject.replace("*", "x")
-        for nc in {link.nc for link in site.replies.links}
+        for nc in {link.nc for link in context.replies.links}
         for s in nc._subs.values()
         if s.subject.startswith("_INBOX.")
     }

@@ -36,8 +36,8 @@ async def test_a_standby_answers_from_the_store_and_says_who_acts(builder: Build
         user = first.field
         itself = await asked_of(user, False)
         assert itself["acts"] is False
-        assert itself["controller"] == second.running.site.about.controller
-        assert itself["leader"]["controller"] == first.running.site.about.controller
+        assert itself["controller"] == second.running.context.identity.controller
+        assert itself["leader"]["controller"] == first.running.context.identity.controller
         assert itself["phases"] == {"Running": 1}
         leader = await asked_of(user, True)
         assert leader["acts"] is True
@@ -70,7 +70,7 @@ async def test_where_a_bucket_is_missing_at_boot_it_says_so_and_waits(builder: B
         assert house.running.term is None
         js = user.js
         assert f"KV_{names.pipelines}" not in {s.config.name for s in await js.streams_info()}
-        await house.running.site.store.setup()
+        await house.running.context.store.setup()
         await house.running.leading()
         assert [
             c for c in builder.world.calls[len(calls) :] if c.method in ("stop", "remove")
@@ -133,7 +133,7 @@ async def test_a_status_bucket_that_is_made_anew_is_filled_again(builder: Builde
             await house.publish(key)
             await house.field.reaches(key, "Running")
         await house.field.js.delete_stream(f"KV_{house.field.names.status}")
-        await house.running.site.store.setup()
+        await house.running.context.store.setup()
         await eventually(lambda: house.field.phase("orders"), within=20.0)
         await eventually(lambda: house.field.phase("lines"), within=20.0)
         assert builder.world.count("start") == 2

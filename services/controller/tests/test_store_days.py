@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.executors.fake import FakeWorld
 from nexthos_controller.lifecycle import app
-from nexthos_controller.loop import sources as feeds
+from nexthos_controller.loop import sources
 from nexthos_controller.status.store import ATTEMPTS
 from nexthos_shared.model import ConditionType
 from nexthos_shared.reasons import Reason
@@ -52,11 +52,11 @@ async def test_while_nats_is_away_what_runs_runs_on_and_what_crashed_waits_for_i
             await house.field.reaches(key, "Running")
         healthy = world.running("healthy")
         await fresh_nats.kill()
-        await eventually(lambda: not house.running.site.store.link.nc.is_connected)
+        await eventually(lambda: not house.running.context.store.link.nc.is_connected)
         with capture_logs() as logs:
             world.finish(house.name("crashed"), 7)
             await eventually(lambda: house.running.term is None)  # the lease can't be renewed
-        reasons = {line["reason"] for line in logs if line["event"] == "look failed"}
+        reasons = {line["reason"] for line in logs if line["event"] == "reconcile failed"}
         assert reasons <= {"StoreUnavailable", "LeaseLost"}
         assert (world.running("healthy"), world.running("crashed")) == (healthy, [])
         await fresh_nats.start()
@@ -136,7 +136,7 @@ async def misses(field: Field, bucket: str) -> bool:
 async def test_a_missing_bucket_is_told_and_nothing_is_created_or_removed(
     builder: Builder, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(feeds, "LOOK_FOR_BUCKETS", 0.05)
+    monkeypatch.setattr(sources, "LOOK_FOR_BUCKETS", 0.05)
     monkeypatch.setattr(app, "LOOK_FOR_STORE", 0.05)
     world = builder.world
     async with builder.house(resync=0.2) as house:
@@ -149,9 +149,9 @@ async def test_a_missing_bucket_is_told_and_nothing_is_created_or_removed(
         before = world.running()
     async with builder.house(leads=False) as house:
         await eventually(lambda: misses(house.field, bucket))
-        assert await house.running.site.store.missing() == [bucket]
+        assert await house.running.context.store.missing() == [bucket]
         assert (world.running(), len(before)) == (before, 1)
-        await house.running.site.store.setup()
+        await house.running.context.store.setup()
         await house.running.leading()
         await eventually(lambda: answers(house.field))
     assert world.running() == before
@@ -175,7 +175,7 @@ async def test_what_a_lost_bucket_held_is_orphaned_over_restarts_and_goes_when_i
         await house.field.reaches("orders", "Running")
         [before] = builder.world.running()
         await house.field.js.delete_key_value(house.field.names.pipelines)
-        await house.running.site.store.setup()
+        await house.running.context.store.setup()
         await eventually(lambda: is_orphaned(house.field, "orders"), within=20.0)
     async with builder.house() as house:
         await house.field.request("reconcile")
@@ -261,7 +261,7 @@ async def overwritten(house: House) -> KvEntry:
     await house.publish("orders")
     await house.field.reaches("orders", "Running")
     await house.field.request("reconcile", id="orders")
-    stored = await house.running.site.store.statuses.get("orders")
+    stored = await house.running.context.store.statuses.get("orders")
     assert stored is not None
     return stored
 
@@ -272,7 +272,7 @@ async def test_a_status_is_put_right_even_if_what_is_read_first_is_stale(
 ) -> None:
     lagging = Lagging(house.field.names.status, [overwritten])
     lagging.put_before(monkeypatch)
-    await house.running.site.store.statuses.put("orders", b"somebody else")
+    await house.running.context.store.statuses.put("orders", b"somebody else")
     status = await house.field.reaches("orders", "Running")
     assert status.ready == 1
     assert (lagging.stale, lagging.writes) == ([], 3)  # as known, stale, right
@@ -286,9 +286,9 @@ async def test_a_status_that_can_not_be_put_right_is_tried_a_bounded_number_of_t
     lagging = Lagging(house.field.names.status, [overwritten] * 1000)
     lagging.put_before(monkeypatch)
     with capture_logs() as logs:
-        await house.running.site.store.statuses.put("orders", b"somebody else")
-        await eventually(lambda: [line for line in logs if line["event"] == "look failed"])
-    failed = [line for line in logs if line["event"] == "look failed"]
+        await house.running.context.store.statuses.put("orders", b"somebody else")
+        await eventually(lambda: [line for line in logs if line["event"] == "reconcile failed"])
+    failed = [line for line in logs if line["event"] == "reconcile failed"]
     assert [line["reason"] for line in failed] == ["StoreConflict"]
     assert lagging.writes == ATTEMPTS
 
@@ -299,6 +299,6 @@ async def test_a_status_that_could_not_be_put_right_is_put_right_by_a_later_look
 ) -> None:
     lagging = Lagging(house.field.names.status, [overwritten] * (ATTEMPTS - 1))
     lagging.put_before(monkeypatch)
-    await house.running.site.store.statuses.put("orders", b"somebody else")
+    await house.running.context.store.statuses.put("orders", b"somebody else")
     await eventually(lambda: not lagging.stale)
     await house.field.reaches("orders", "Running", within=3.0)

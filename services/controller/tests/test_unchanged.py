@@ -174,6 +174,6 @@ async def test_a_resync_looks_only_at_what_is_not_as_it_was_left(builder: Builde
 
 async def resyncs(house: House, times: int) -> None:
     """Wait for so many."""
-    read, name = house.running.site.registry.get_sample_value, "nexthos_resync_duration_seconds"
+    read, name = house.running.context.registry.get_sample_value, "nexthos_resync_duration_seconds"
     until = (read(f"{name}_count") or 0) + times
     await eventually(lambda: (read(f"{name}_count") or 0) >= until)

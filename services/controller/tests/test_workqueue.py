@@ -130,7 +130,7 @@ async def test_a_long_wait_aside_gives_its_place_to_others() -> None:
 
     async def work(key: str) -> None:
         if key == "slow":
-            async with queue.aside():
+            async with queue.yield_slot():
                 await waiting.wait()
         order.append(key)
 

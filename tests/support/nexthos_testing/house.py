@@ -100,7 +100,7 @@ class Builder:
         ):
             if leads:
                 await running.leading()
-            await running.site.link.nc.flush()  # its subscriptions have reached the server
+            await running.context.link.nc.flush()  # its subscriptions have reached the server
             yield House(running, self.world, user, made)
 
 

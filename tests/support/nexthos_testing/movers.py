@@ -16,7 +16,7 @@ from unittest.mock import patch
 from prometheus_client import CollectorRegistry
 
 from nexthos_controller import failpoints
-from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.catalog import Catalog
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.executors.contract import Connection, Executor, LocalContext
 from nexthos_controller.executors.fake import (
@@ -69,15 +69,13 @@ class Movers:
         return EPOCH + self.loop.time()
 
     def _begin(self) -> Controller:
-        surroundings = Surroundings(
-            {"default": Path("/")}, {}, {"default": Connection("nats://fake")}
-        )
-        facts = LintedFacts(self.configs, surroundings)
+        catalog = Catalog({"default": Path("/")}, {}, {"default": Connection("nats://fake")})
+        facts = LintedFacts(self.configs, catalog)
         context = LocalContext(
             owner=FAKE_OWNER,
             fetch=facts.fetch,
-            engines=surroundings.engines,
-            connections=surroundings.connections,
+            engines=catalog.engines,
+            connections=catalog.connections,
             state_dir=Path(),
         )
         executors: dict[str, Executor] = {

@@ -89,7 +89,7 @@ async def _run(wishes: Wishes, state: Path, screen: Screen, end: End) -> int:
         brought = Brought.load(state)
         folder = Folder(
             wishes.path,
-            running.site.store,
+            running.context.store,
             options,
             engine,
             brought,

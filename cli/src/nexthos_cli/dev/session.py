@@ -20,12 +20,12 @@ from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
 from nexthos_controller.embedded import (
+    ControllerContext,
     Desired,
     Execution,
     Executor,
     ReplicaExecutor,
     Running,
-    Site,
     Term,
 )
 from nexthos_shared.errors import NexthosError
@@ -52,13 +52,13 @@ class Session:
     since: float
     duration: float | None  # seconds; None: until it is ended
     clean: bool = False  # what was stored before is gone
-    site: Site = field(init=False)
+    context: ControllerContext = field(init=False)
     _tally: Tally = field(init=False)
     _known: dict[str, PipelineStatus] = field(init=False)
     _readers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.site = self.running.site
+        self.context = self.running.context
         self._tally = Tally(self.since)
         self._known: dict[str, PipelineStatus] = {}
 
@@ -74,7 +74,7 @@ class Session:
             async with asyncio.timeout(LEADS_WITHIN):
                 while True:
                     term = await self.running.leading()
-                    if self.site.lease.held:  # else this term is about to end
+                    if self.context.lease.held:  # else this term is about to end
                         return term
                     await asyncio.sleep(PULSE)
         except (TimeoutError, NexthosError):
@@ -83,7 +83,7 @@ class Session:
     async def run(self, namespace: str, url: str) -> int:
         """Bring the folder, show what happens, end the engines; the exit code."""
         self._welcome(namespace, url)
-        js, events = self.site.store.link.js, self.site.store.events.stream
+        js, events = self.context.store.link.js, self.context.store.events.stream
         before = await messages_by_subject(js, events)
         try:
             with self.screen:
@@ -104,7 +104,7 @@ class Session:
         if self.clean:
             kept = ", what earlier runs stored was removed"
         self.screen.say(f"NATS {url}{kept}", "bold")
-        self.screen.say(f"engine {self.site.about.engine}", "dim")
+        self.screen.say(f"engine {self.context.identity.engine}", "dim")
         self.screen.say("in another terminal:", "dim")
         more = "" if namespace == "nexthos" else f" NEXTHOS_NAMESPACE={namespace}"
         for line in (f"export NATS_URL={url}{more}", f"{shown} ls -w", f"{shown} status ID"):
@@ -244,7 +244,7 @@ class Session:
                 words = f"ending: engines get {GRACE:g} s to drain, Ctrl-C kills them"
                 self.screen.say(words, "dim")
             await stop_all(executor, live, self.end, self.screen.say)
-            if self.running.term is term and self.site.lease.held:
+            if self.running.term is term and self.context.lease.held:
                 return
 
     def _is_ours(self, execution: Execution) -> bool:

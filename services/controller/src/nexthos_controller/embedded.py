@@ -12,13 +12,14 @@ from nexthos_controller.executors.process.handle import load as load_handle
 from nexthos_controller.executors.streams import refusals as stream_refusals
 from nexthos_controller.lifecycle.app import Running, running_controller
 from nexthos_controller.lifecycle.term import Term
-from nexthos_controller.runtime.context import Site
+from nexthos_controller.runtime.context import ControllerContext
 from nexthos_controller.runtime.hardening import close_to_others
 from nexthos_controller.runtime.logs import configure_logs
 from nexthos_controller.settings import Settings
 from nexthos_controller.telemetry.engine_metrics import Count, read_figures
 
 __all__ = [
+    "ControllerContext",
     "Count",
     "Desired",
     "Execution",
@@ -30,7 +31,6 @@ __all__ = [
     "ReplicaExecutor",
     "Running",
     "Settings",
-    "Site",
     "Spec",
     "Stopped",
     "Term",

@@ -81,7 +81,7 @@ async def _run(settings: object) -> None:
     import structlog
 
     from nexthos_controller.runtime.hardening import become_able, forget_secrets, risks_of
-    from nexthos_controller.runtime.identity import ask_about
+    from nexthos_controller.runtime.identity import ask_identity
     from nexthos_controller.settings import Settings
     from nexthos_shared.nats.connection import resolve
     from nexthos_shared.process.engine_user import engine_users_of
@@ -109,21 +109,21 @@ async def _run(settings: object) -> None:
             structlog.get_logger(__name__).warning(
                 "settings", message=risk.message, reason=risk.reason
             )
-        about = asyncio.create_task(ask_about(settings, options))
+        identity = asyncio.create_task(ask_identity(settings, options))
         try:
             # In a thread: the engine is started and answers in the 0.1 s that this takes.
             await asyncio.to_thread(importlib.import_module, "nexthos_controller.lifecycle.app")
             from nexthos_controller.lifecycle.app import running_controller
 
-            async with running_controller(settings, options, about=about) as running:
+            async with running_controller(settings, options, identity=identity) as running:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BOOT):
                         await running.leading()
                 garbage.take_up()
                 await running.ended()
         finally:
-            about.cancel()
-            await asyncio.gather(about, return_exceptions=True)
+            identity.cancel()
+            await asyncio.gather(identity, return_exceptions=True)
     except asyncio.CancelledError:
         structlog.get_logger(__name__).info("ended by a signal")
 

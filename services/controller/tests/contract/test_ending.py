@@ -1,4 +1,4 @@
-"""base.py: stop, remove, and how an end is judged."""
+"""contract.py: stop, remove, and how an end is judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""base.py: the context, opening and closing, check, list, find, self_managed."""
+"""contract.py: the context, opening and closing, check, list, find, self_managed."""
 
 from __future__ import annotations
 

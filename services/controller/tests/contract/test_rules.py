@@ -1,4 +1,4 @@
-"""base.py, "Rules for all methods" and "An execution's life". Each test quotes what it proves."""
+"""contract.py, "Rules for all methods" and "An execution's life". Each test quotes what it proves."""
 
 from __future__ import annotations
 

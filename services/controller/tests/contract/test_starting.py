@@ -1,4 +1,4 @@
-"""base.py: prepare and start."""
+"""contract.py: prepare and start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""base.py under two controllers: what the old one still has under way misses what the new one made."""
+"""contract.py under two controllers: what the old one still has under way misses what the new one made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""base.py: events, logs, metrics."""
+"""contract.py: events, logs, metrics."""
 
 from __future__ import annotations
 

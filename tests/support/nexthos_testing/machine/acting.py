@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.catalog import Catalog
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.cache.executions import list_all
@@ -66,15 +66,13 @@ class Acting:
         self.dies_in: int | None = None  # moments
         self.looks: dict[str, Look] = {}
         self.identity = {"pipelines": "", "statuses": ""}
-        surroundings = Surroundings(
-            {"default": Path("/")}, {}, {"default": Connection("nats://fake")}
-        )
-        self.facts = LintedFacts(ground.configs, surroundings)
+        catalog = Catalog({"default": Path("/")}, {}, {"default": Connection("nats://fake")})
+        self.facts = LintedFacts(ground.configs, catalog)
         context = LocalContext(
             owner=ground.owner,
             fetch=self.facts.fetch,
-            engines=surroundings.engines,
-            connections=surroundings.connections,
+            engines=catalog.engines,
+            connections=catalog.connections,
             state_dir=Path(),
             guard=self.guard,
         )
@@ -245,7 +243,7 @@ class LintedFacts(Facts):
         self._lints[spec.spec_hash] = (refusal,) if bad else ()
 
 
-def at_a_faultpoint(_: str) -> None:
-    """In the place of `faultpoints.reach`."""
+def at_a_failpoint(_: str) -> None:
+    """In the place of `failpoints.reach`."""
     if look := LOOK.get():
         look.acting.moment()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from nexthos_controller import failpoints
-from nexthos_testing.machine.acting import Acting, Died, at_a_faultpoint
+from nexthos_testing.machine.acting import Acting, Died, at_a_failpoint
 from nexthos_testing.machine.ground import Ground
 from nexthos_testing.machine.judge import Violation
 
@@ -38,7 +38,7 @@ class Grounded(RuleBasedStateMachine):
         self.ground = Ground()
         self.ground.loop.set_exception_handler(_complain)
         self._patches = ExitStack()
-        self._patches.enter_context(patch.object(failpoints, "reach", at_a_faultpoint))
+        self._patches.enter_context(patch.object(failpoints, "reach", at_a_failpoint))
         self.controllers = 1
         self.acting = Acting(self.ground, 1)
         self.zombies: list[Acting] = []  # that lost the lease, and do not know it yet

@@ -16,8 +16,8 @@ from nexthos_controller.api.log_stream import LogStreams
 from nexthos_controller.api.selection import all_keys, existing, known_name
 from nexthos_controller.api.usage import UsagePages
 from nexthos_controller.loop.reconciler import Controller
-from nexthos_controller.loop.sources import Feeds
-from nexthos_controller.runtime.context import Site, missing_bucket
+from nexthos_controller.loop.sources import Sources
+from nexthos_controller.runtime.context import ControllerContext, missing_bucket
 from nexthos_controller.status.events import EventLog
 from nexthos_shared.errors import NexthosError, NotFound, TooManyRequests
 from nexthos_shared.model import (
@@ -70,15 +70,19 @@ class Answers:
     """Answers about one controller's pipelines."""
 
     def __init__(
-        self, controller: Controller, site: Site, feeds: Feeds, event_log: EventLog
+        self,
+        controller: Controller,
+        context: ControllerContext,
+        sources: Sources,
+        event_log: EventLog,
     ) -> None:
         self._controller = controller
-        self._site = site
-        self._feeds = feeds
+        self._context = context
+        self._sources = sources
         self._event_log = event_log
         self._logs = LogStreams(controller)
         self._usage = UsagePages(controller)
-        self._handout = Handout(site.store.configs)
+        self._handout = Handout(context.store.configs)
         self._awaited = 0  # outcomes, by all requests together
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -111,7 +115,7 @@ class Answers:
             definition=read_definition(self._controller.desired.stored(key)),
             problem=entry.problem.message if entry and entry.problem else None,
             status=status,
-            events=await self._site.last_events(key),
+            events=await self._context.last_events(key),
         )
 
     async def page(self, request: ListRequest) -> ListReply:
@@ -180,8 +184,8 @@ class Answers:
         phases = await asyncio.to_thread(self._phases)
         leader = None
         with suppress(NexthosError):
-            leader = await self._site.leader()
-        return self._site.told(
+            leader = await self._context.leader()
+        return self._context.told(
             leader=leader,
             problems=list(self._problems()),
             pipelines=len(self._controller.desired),
@@ -195,14 +199,14 @@ class Answers:
         return dict(Counter(status.phase for _, status in statuses))
 
     def _problems(self) -> Iterable[Problem]:
-        for bucket in self._feeds.missing:
+        for bucket in self._sources.missing:
             yield missing_bucket(bucket)
         if self._event_log.problem is not None:
             yield self._event_log.problem
-        yield from self._feeds.strangers.problems
+        yield from self._sources.strangers.problems
         yield from self._refused()
-        yield from self._site.hindrances()
-        yield from self._site.skipped()
+        yield from self._context.hindrances()
+        yield from self._context.skipped()
 
     def _refused(self) -> Iterable[Problem]:
         """One is told: what one status can't be stored for, others can't either."""

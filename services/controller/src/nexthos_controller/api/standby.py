@@ -20,7 +20,7 @@ from nexthos_controller.api.endpoint import SHORT, Endpoint
 from nexthos_controller.api.listing import page_of, summary
 from nexthos_controller.api.selection import known_name
 from nexthos_controller.api.service import Service
-from nexthos_controller.runtime.context import Site
+from nexthos_controller.runtime.context import ControllerContext
 from nexthos_shared.errors import NexthosError, NotFound
 from nexthos_shared.model import (
     ControllerReply,
@@ -38,12 +38,14 @@ from nexthos_shared.store import KvEntry
 
 
 @asynccontextmanager
-async def standing_by(site: Site) -> AsyncIterator[None]:
+async def standing_by(context: ControllerContext) -> AsyncIterator[None]:
     """Answer from the store alone while this is entered."""
-    about = site.about
-    metadata = {"namespace": about.namespace, "role": "standby"}
-    answers, names = StandbyAnswers(site), site.store.names
-    async with Service(site.link.nc, names, answers, about.version, metadata, site.replies):
+    identity = context.identity
+    metadata = {"namespace": identity.namespace, "role": "standby"}
+    answers, names = StandbyAnswers(context), context.store.names
+    async with Service(
+        context.link.nc, names, answers, identity.version, metadata, context.replies
+    ):
         yield
 
 
@@ -51,7 +53,7 @@ async def standing_by(site: Site) -> AsyncIterator[None]:
 class StandbyAnswers:
     """`status`, `list` and `config` from the store."""
 
-    site: Site
+    context: ControllerContext
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What a standby can answer; all else is the leader's."""
@@ -64,14 +66,14 @@ class StandbyAnswers:
                 waiting=SHORT,
             ),
             Endpoint("list", ListRequest, (ListReply,), self.page, waiting=SHORT),
-            Handout(self.site.store.configs).endpoint,
+            Handout(self.context.store.configs).endpoint,
         )
 
     async def status(self, request: StatusRequest) -> PipelineReply | ControllerReply:
         """One pipeline, or this controller. Raises NotFound, InvalidName, StoreMissing, ..."""
         if request.id is None:
             return await self._overview()
-        key, store = known_name(request.id), self.site.store
+        key, store = known_name(request.id), self.context.store
         entry, stored = await store.pipelines.get(key), await store.statuses.get(key)
         status = read_status(stored)
         if status is None and (entry is None or entry.value is None):
@@ -83,7 +85,7 @@ class StandbyAnswers:
             definition=read_definition(entry),
             problem=read.problem.message if read and read.problem else None,
             status=status,
-            events=await self.site.last_events(key),
+            events=await self.context.last_events(key),
             as_of=time.time(),
         )
 
@@ -95,23 +97,23 @@ class StandbyAnswers:
         return structs.replace(page_of(lines, request), as_of=time.time())
 
     async def _everything(self) -> tuple[dict[str, KvEntry], dict[str, PipelineStatus]]:
-        entries = {e.key: e for e in await self.site.store.pipelines.snapshot()}
-        found = {e.key: read_status(e) for e in await self.site.store.statuses.snapshot()}
+        entries = {e.key: e for e in await self.context.store.pipelines.snapshot()}
+        found = {e.key: read_status(e) for e in await self.context.store.statuses.snapshot()}
         return entries, {key: status for key, status in found.items() if status is not None}
 
     async def _overview(self) -> ControllerReply:
-        problems: list[Problem] = list(self.site.hindrances())
+        problems: list[Problem] = list(self.context.hindrances())
         leader: LeaderReport | None = None
         entries: dict[str, KvEntry] = {}
         statuses: dict[str, PipelineStatus] = {}
         try:
-            problems += await self.site.missing()
-            leader = await self.site.leader()
+            problems += await self.context.missing()
+            leader = await self.context.leader()
             entries, statuses = await self._everything()
         except NexthosError as error:
             if not problems:  # else it is about the same
                 problems.append(error.problem)
-        return self.site.told(
+        return self.context.told(
             acts=False,
             leader=leader,
             problems=problems,

@@ -18,7 +18,7 @@ from nexthos_shared.process.engine_user import EngineUsers
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Catalog:
     """Engines and connections by name; `default` is always among both.
 
     `engines` are those that have a binary on this machine, `images` those that have an image.

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.catalog import Catalog
 from nexthos_controller.execution import Spec
 from nexthos_controller.executors.contract import Executor
 from nexthos_controller.executors.shared.imports import may_import, without_files
@@ -39,20 +39,20 @@ T = TypeVar("T")
 class Facts:
     """Facts about the configurations of one namespace."""
 
-    def __init__(self, configs: Configs, surroundings: Surroundings) -> None:
+    def __init__(self, configs: Configs, catalog: Catalog) -> None:
         self._configs = configs
-        self._surroundings = surroundings
+        self._catalog = catalog
         self._infos: dict[tuple[str, str], ConfigInfo] = {}
         self._lints: OrderedDict[str, tuple[Problem, ...]] = OrderedDict()
         self._traits: OrderedDict[str, Traits] = OrderedDict()
         self._in_pieces = asyncio.Semaphore(FETCHES)
         # Entered while something long is waited for; the queue's, where there is one.
-        self.aside: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+        self.yield_slot: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
 
     @property
     def connections(self) -> Mapping[str, str]:
         """NATS URLs by the name of the connection."""
-        return {name: c.url for name, c in self._surroundings.connections.items()}
+        return {name: c.url for name, c in self._catalog.connections.items()}
 
     def replace(self, infos: Iterable[ConfigInfo]) -> set[str]:
         """Take over a snapshot of all objects; returns the ids whose objects differ from before."""
@@ -120,7 +120,7 @@ class Facts:
         try:
             await asyncio.wait({task}, timeout=AT_ONCE)
             if not task.done():
-                async with self.aside():
+                async with self.yield_slot():
                     await asyncio.wait({task})
             return task.result()
         finally:
@@ -139,8 +139,8 @@ class Facts:
         self, spec: Spec, content: bytes, file: str, *, here: bool
     ) -> list[Problem]:
         definition = spec.definition
-        environment = self._surroundings.environment(spec, replica=0)
-        binary = self._surroundings.engines.get(definition.engine)
+        environment = self._catalog.environment(spec, replica=0)
+        binary = self._catalog.engines.get(definition.engine)
         asked = binary is not None and here
         refused = [] if asked else await engine.refused(content, environment, file=file)
         if binary is None:
@@ -151,7 +151,7 @@ class Facts:
             words = "a mapping may import a file, which is not on this machine: it is not asked beforehand"
             return [*refused, Problem(Reason.NOT_LINTED, words)]
         workdir = definition.executor_options.get("workdir")
-        users = self._surroundings.engine_users
+        users = self._catalog.engine_users
         problems = await engine.lint(
             binary,
             content,

@@ -36,7 +36,7 @@ class _Status(Stored, frozen=True, kw_only=True):
     conditions: list[_Condition] = always([])
 
 
-class SiteMetrics(Collector):
+class ControllerMetrics(Collector):
     """Of a controller whether it leads or stands by."""
 
     def __init__(

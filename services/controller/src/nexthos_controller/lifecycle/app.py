@@ -19,12 +19,12 @@ from nexthos_controller.election.lease import Lease
 from nexthos_controller.executors.contract import Executor, LocalContext
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.http import discovery
-from nexthos_controller.http.metrics import SiteMetrics
+from nexthos_controller.http.metrics import ControllerMetrics
 from nexthos_controller.http.server import serve_http
 from nexthos_controller.lifecycle.term import Term, lead
 from nexthos_controller.loop.reconciler import Controller
-from nexthos_controller.runtime.context import Factories, Site
-from nexthos_controller.runtime.identity import About, ask_about
+from nexthos_controller.runtime.context import ControllerContext, Factories
+from nexthos_controller.runtime.identity import Identity, ask_identity
 from nexthos_controller.runtime.replies import Replies
 from nexthos_controller.settings import Settings, read_token
 from nexthos_controller.telemetry.instruments import Instruments
@@ -63,8 +63,8 @@ log = structlog.get_logger(__name__)
 class Running:
     """A controller that takes part, for those who started it (main, `nexthos dev`, tests)."""
 
-    def __init__(self, site: Site, http: str) -> None:
-        self.site = site
+    def __init__(self, context: ControllerContext, http: str) -> None:
+        self.context = context
         self.http = http
         self.term: Term | None = None  # None: it stands by
         self._leads = asyncio.Event()
@@ -104,7 +104,7 @@ class Running:
         """Stand by and lead in turns, until cancelled."""
         while True:
             await self._await_turn()
-            async with self.site.lease.kept():
+            async with self.context.lease.kept():
                 await self._lead_until_lost()
 
     async def _await_turn(self) -> None:
@@ -113,7 +113,7 @@ class Running:
         try:
             await asyncio.wait({turn}, timeout=AT_ONCE)
             if not turn.done():
-                async with standing_by(self.site):
+                async with standing_by(self.context):
                     await asyncio.wait({turn})
             turn.result()
         finally:
@@ -121,18 +121,20 @@ class Running:
             await asyncio.gather(turn, return_exceptions=True)
 
     async def _turn(self) -> None:
-        await _store_is_there(self.site.store, self._known)
-        self._known = await _installation_is_right(self.site, self._known)
-        store = asyncio.create_task(_store_stays(self.site.store, self._known), name="store stays")
+        await _store_is_there(self.context.store, self._known)
+        self._known = await _installation_is_right(self.context, self._known)
+        store = asyncio.create_task(
+            _store_stays(self.context.store, self._known), name="store stays"
+        )
         try:
-            await self.site.lease.acquire()
+            await self.context.lease.acquire()
         finally:
             store.cancel()
             await asyncio.gather(store, return_exceptions=True)
 
     async def _lead_until_lost(self) -> None:
         term = asyncio.create_task(self._lead(), name="term")
-        lost = asyncio.create_task(self.site.lease.lost.wait(), name="lease lost")
+        lost = asyncio.create_task(self.context.lease.lost.wait(), name="lease lost")
         try:
             await asyncio.wait({term, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -143,22 +145,22 @@ class Running:
             term.result()
 
     async def _lead(self) -> None:
-        about = self.site.about
+        identity = self.context.identity
         try:
-            async with lead(self.site, self._known) as term:
+            async with lead(self.context, self._known) as term:
                 self.term = term
                 self._leads.set()
                 log.info(
                     "controller acts",
-                    controller=about.controller,
-                    namespace=about.namespace,
-                    token=self.site.lease.token,
-                    store=about.store,
-                    engine=about.engine,
+                    controller=identity.controller,
+                    namespace=identity.namespace,
+                    token=self.context.lease.token,
+                    store=identity.store,
+                    engine=identity.engine,
                     http=self.http,
                     state_dir=str(term.state_dir),
                 )
-                await term.feeds.displaced.wait()
+                await term.sources.displaced.wait()
                 log.error("the term ends: its installation was overwritten")
         except (StoreMissing, StoreUnavailable, InstallationDiffers) as error:
             # The store went away before the term had begun: that is no reason to end.
@@ -174,11 +176,11 @@ async def running_controller(
     settings: Settings,
     options: ConnectOptions,
     executors: Factories = EXECUTORS,
-    about: asyncio.Task[About] | None = None,
+    identity: asyncio.Task[Identity] | None = None,
 ) -> AsyncIterator[Running]:
     """A controller that takes part while this is entered. Leaving it leaves every execution running.
 
-    `executors` are those that settings may name, `about` is `ask_about` if it runs already. Raises
+    `executors` are those that settings may name, `identity` is `ask_identity` if it runs already. Raises
     SettingsError, EngineMissing, NotPermitted; a missing store or another controller is waited for, and
     told.
     """
@@ -190,14 +192,14 @@ async def running_controller(
             serve_http(
                 settings.http,
                 registry,
-                lambda: any(p.site.is_ready for p in parts),
+                lambda: any(p.context.is_ready for p in parts),
                 discovery.routes(settings.namespace, lambda: _acting(parts)),
                 read_token(settings.http_token_file) if settings.http_token_file else None,
-                lambda: next((p.site.why_not_ready for p in parts), "NATS was not reached yet"),
+                lambda: next((p.context.why_not_ready for p in parts), "NATS was not reached yet"),
             )
         )
         name = f"{settings.namespace} controller"
-        asked = about or asyncio.create_task(ask_about(settings, options))
+        asked = identity or asyncio.create_task(ask_identity(settings, options))
         stack.callback(asked.cancel)
         link = await stack.enter_async_context(connect(options, name=name, daemon=True))
         # Apart, since a renewal whose answer comes behind the snapshots of 50,000 comes too late.
@@ -208,23 +210,23 @@ async def running_controller(
         store = Store.of(link, names)
         lease = Lease(Store.of(claims, names).control, known.controller, settings.lease_ttl)
         registry.register(
-            SiteMetrics(lambda: lease.held, lambda: link.reconnects, lambda: link.skips.total)
+            ControllerMetrics(lambda: lease.held, lambda: link.reconnects, lambda: link.skips.total)
         )
         instruments = Instruments.of(registry)
-        site = Site(
+        context = ControllerContext(
             settings=settings,
             options=options,
             executors=executors,
             link=link,
             store=store,
             lease=lease,
-            about=known,
+            identity=known,
             registry=registry,
             instruments=instruments,
             replies=Replies((link, claims), names, instruments.replies_dropped),
             now=steady_clock(),
         )
-        parts.append(Running(site, http))
+        parts.append(Running(context, http))
         yield await stack.enter_async_context(parts[0])
 
 
@@ -259,19 +261,19 @@ async def _store_stays(store: Store, known: str) -> None:
                 await _store_is_there(store, known)
 
 
-async def _installation_is_right(site: Site, known: str | None) -> str:
+async def _installation_is_right(context: ControllerContext, known: str | None) -> str:
     """Wait until the store says one thing about which store it is, and return that."""
     while True:
         try:
-            found = await site.store.installation(known)
+            found = await context.store.installation(known)
         except InstallationDiffers as error:
-            if site.halted != [error.problem]:
+            if context.halted != [error.problem]:
                 log.error("nothing is done", because=str(error))
-            site.halted[:] = [error.problem]
+            context.halted[:] = [error.problem]
         except (StoreMissing, StoreUnavailable) as error:
             log.warning("waiting for the store", because=str(error))
         else:
-            site.halted.clear()
+            context.halted.clear()
             return found
         await asyncio.sleep(LOOK_FOR_STORE)
 

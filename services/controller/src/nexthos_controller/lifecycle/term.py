@@ -4,7 +4,7 @@ store -> (watches, executors' hints) -> queue -> look -> status, events
                                          service -> answers
 
 Everything that is opened here is closed here, and leaving a term leaves every execution running. What
-a controller has whether it leads or not is its `Site`.
+a controller has whether it leads or not is its `ControllerContext`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nexthos_controller.api.leader import Answers
 from nexthos_controller.api.service import Service
-from nexthos_controller.cache.catalog import Surroundings
+from nexthos_controller.cache.catalog import Catalog
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.execution import Owner
@@ -25,8 +25,8 @@ from nexthos_controller.executors.contract import Connection, Executor, LocalCon
 from nexthos_controller.executors.instrumented import measured
 from nexthos_controller.http.metrics import PipelineMetrics
 from nexthos_controller.loop.reconciler import Controller
-from nexthos_controller.loop.sources import Feeds
-from nexthos_controller.runtime.context import Site
+from nexthos_controller.loop.sources import Sources
+from nexthos_controller.runtime.context import ControllerContext
 from nexthos_controller.settings import Settings, default_state_dir
 from nexthos_controller.status.events import EventLog
 from nexthos_controller.status.store import StatusStore
@@ -44,79 +44,83 @@ class Term:
 
     controller: Controller
     answers: Answers
-    feeds: Feeds
+    sources: Sources
     state_dir: Path
 
 
 @asynccontextmanager
-async def lead(site: Site, known: str | None = None) -> AsyncIterator[Term]:
+async def lead(context: ControllerContext, known: str | None = None) -> AsyncIterator[Term]:
     """Act while this is entered. `known`: which installation the store was before.
 
     Raises SettingsError, EngineMissing, NotPermitted, StoreMissing, InstallationDiffers.
     """
-    settings, store = site.settings, site.store
+    settings, store = context.settings, context.store
     installation = await store.installation(known)
     state_dir = settings.state_dir or default_state_dir(
         os.environ, settings.namespace, installation
     )
     async with AsyncExitStack() as stack:
         events = EventLog(
-            store.events, f"nexthos/{settings.namespace}/{site.about.controller}", site.now
+            store.events, f"nexthos/{settings.namespace}/{context.identity.controller}", context.now
         )
         await stack.enter_async_context(events)
-        if site.lease.takeover is not None:
-            events.took_over(site.lease.takeover, site.lease.token)
-        controller = _controller(site, installation, state_dir, events)
+        if context.lease.takeover is not None:
+            events.took_over(context.lease.takeover, context.lease.token)
+        controller = _controller(context, installation, state_dir, events)
         for executor in controller.executors.values():
             await stack.enter_async_context(executor)
         await controller.statuses.load()
         metrics = PipelineMetrics(controller)
-        site.registry.register(metrics)
-        stack.callback(site.registry.unregister, metrics)
+        context.registry.register(metrics)
+        stack.callback(context.registry.unregister, metrics)
         await stack.enter_async_context(controller.queue)
-        feeds = Feeds(controller, store, site.link, settings.resync, site.instruments, installation)
-        await stack.enter_async_context(feeds)
-        await feeds.caught_up.wait()
-        about = replace(site.about, installation=installation)
-        answers = Answers(controller, replace(site, about=about), feeds, events)
+        sources = Sources(
+            controller, store, context.link, settings.resync, context.instruments, installation
+        )
+        await stack.enter_async_context(sources)
+        await sources.caught_up.wait()
+        identity = replace(context.identity, installation=installation)
+        answers = Answers(controller, replace(context, identity=identity), sources, events)
         metadata = {"namespace": settings.namespace, "installation": installation}
-        version, replies = site.about.version, site.replies
-        service = Service(site.link.nc, store.names, answers, version, metadata, replies)
+        version, replies = context.identity.version, context.replies
+        service = Service(context.link.nc, store.names, answers, version, metadata, replies)
         await stack.enter_async_context(service)
-        yield Term(controller, answers, feeds, state_dir)
+        yield Term(controller, answers, sources, state_dir)
 
 
-def _controller(site: Site, installation: str, state_dir: Path, events: EventLog) -> Controller:
-    settings, store = site.settings, site.store
-    surroundings = _surroundings(settings, site.options)
-    facts = Facts(store.configs, surroundings)
-    context = LocalContext(
+def _controller(
+    context: ControllerContext, installation: str, state_dir: Path, events: EventLog
+) -> Controller:
+    settings, store = context.settings, context.store
+    catalog = _catalog(settings, context.options)
+    facts = Facts(store.configs, catalog)
+    local = LocalContext(
         owner=Owner(settings.namespace, installation),
         fetch=facts.fetch,
-        engines=surroundings.engines,
-        images=surroundings.images,
-        connections=surroundings.connections,
+        engines=catalog.engines,
+        images=catalog.images,
+        connections=catalog.connections,
         state_dir=state_dir,
-        guard=site.lease.guard,
-        engine_users=surroundings.engine_users,
+        guard=context.lease.guard,
+        engine_users=catalog.engine_users,
     )
     statuses = StatusStore(
         store.statuses,
-        site.about.controller,
-        site.now,
+        context.identity.controller,
+        context.now,
         events,
-        site.lease.guard,
-        site.instruments,
+        context.lease.guard,
+        context.instruments,
     )
-    offered = {name: _executor(name, site, context) for name in _offered(settings)}
+    offered = {name: _executor(name, context, local) for name in _offered(settings)}
     return Controller(
         desired=Desired(),
         statuses=statuses,
         facts=facts,
-        executors={n: measured(e, site.instruments.call) for n, e in offered.items()},
+        executors={n: measured(e, context.instruments.call) for n, e in offered.items()},
         default_executor=settings.executor,
-        now=site.now,
-        instruments=site.instruments,
+        now=context.now,
+        instruments=context.instruments,
         ready_debounce=settings.ready_debounce,
         bound=settings.workers,
     )
@@ -127,24 +131,24 @@ def _offered(settings: Settings) -> list[str]:
     return sorted({settings.executor, *settings.executors})
 
 
-def _executor(name: str, site: Site, context: LocalContext) -> Executor:
-    known, settings = site.executors, site.settings
+def _executor(name: str, context: ControllerContext, local: LocalContext) -> Executor:
+    known, settings = context.executors, context.settings
     if name not in known:
         there = f"there is no such executor (there are: {', '.join(sorted(known))})"
         if name == settings.executor:
             raise SettingsError(f"NEXTHOS_EXECUTOR={name}: {there}", field="executor")
         raise SettingsError(f"executors.{name}: {there}", field=f"executors.{name}")
-    return known[name](replace(context, options=settings.executors.get(name) or {}))
+    return known[name](replace(local, options=settings.executors.get(name) or {}))
 
 
-def _surroundings(settings: Settings, options: ConnectOptions) -> Surroundings:
+def _catalog(settings: Settings, options: ConnectOptions) -> Catalog:
     default = Connection(options.safe_url, options.creds)
     connections = {n: Connection(c.url, c.creds) for n, c in settings.connections.items()}
     engines = {n: e.binary for n, e in settings.engines.items() if e.binary is not None}
     images = {n: e.image for n, e in settings.engines.items() if e.image is not None}
     if settings.engine is not None or "default" not in engines:
         engines["default"] = settings.engine or engine.locate_engine()
-    return Surroundings(
+    return Catalog(
         engines=engines,
         images={"default": RUNNER_IMAGE, **images},
         connections={"default": default, **connections},

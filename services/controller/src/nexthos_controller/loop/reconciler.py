@@ -109,8 +109,8 @@ class Controller:
         self.abandoned: frozenset[str] = frozenset()  # places that somebody declared gone
         self.away: frozenset[str] = frozenset()  # NATS URLs that answered before, and don't now
         self.connected_since = now()
-        self.queue = WorkQueue(instruments.looking(self.reconcile), bound=bound)
-        facts.aside = self.queue.aside
+        self.queue = WorkQueue(instruments.reconciling(self.reconcile), bound=bound)
+        facts.yield_slot = self.queue.yield_slot
         self._now = now
         self._faults: dict[str, Problem] = {}
         self._unchanged = Unchanged()
@@ -316,7 +316,7 @@ class Controller:
     async def _stop(self, step: Stop) -> None:
         execution = step.execution
         executor = self._replicas(execution.executor)
-        async with self.queue.aside():  # a grace must not keep others from starting
+        async with self.queue.yield_slot():  # a grace must not keep others from starting
             ended = await _within(
                 step.grace + END_MARGIN,
                 executor.stop(execution, step.grace),

@@ -38,7 +38,7 @@ GIVE_WAY_IN_ALL = 1.0  # seconds: under hundreds of puts a second nothing would 
 log = structlog.get_logger(__name__)
 
 
-class Feeds:
+class Sources:
     """What fills the queue: the watch on entries, the watch on objects, the executors' hints."""
 
     def __init__(
@@ -64,8 +64,8 @@ class Feeds:
         self.strangers = Strangers(controller.executors, resync)
         self.missing: list[str] = []  # buckets of the store that do not exist at the moment
 
-    async def __aenter__(self) -> Feeds:
-        feeds: list[Callable[[], Awaitable[None]]] = [
+    async def __aenter__(self) -> Sources:
+        sources: list[Callable[[], Awaitable[None]]] = [
             self._entries,
             self._objects,
             self._statuses,
@@ -78,8 +78,8 @@ class Feeds:
             self.strangers.watch,
         ]
         executors = self._controller.executors.values()
-        feeds += [partial(self._hints, executor) for executor in executors]
-        self._tasks = [asyncio.create_task(self._for_ever(feed)) for feed in feeds]
+        sources += [partial(self._hints, executor) for executor in executors]
+        self._tasks = [asyncio.create_task(self._for_ever(feed)) for feed in sources]
         self._tasks.append(asyncio.create_task(self._note_until_caught_up()))
         return self
 

@@ -118,7 +118,7 @@ class WorkQueue:
         return time.monotonic() - began
 
     @asynccontextmanager
-    async def aside(self) -> AsyncIterator[None]:
+    async def yield_slot(self) -> AsyncIterator[None]:
         """Inside `work`: let others use the place during a long wait."""
         self._places.release()
         try:

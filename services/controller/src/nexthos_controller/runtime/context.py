@@ -1,4 +1,4 @@
-"""The site: what a controller has whether it leads or stands by."""
+"""The context: what a controller has whether it leads or stands by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from nexthos_controller.election.lease import Lease
 from nexthos_controller.executors.contract import Executor, LocalContext
 from nexthos_controller.runtime.hardening import risks_of
-from nexthos_controller.runtime.identity import About
+from nexthos_controller.runtime.identity import Identity
 from nexthos_controller.runtime.replies import Replies
 from nexthos_controller.settings import Settings
 from nexthos_controller.telemetry.instruments import Instruments
@@ -29,7 +29,7 @@ BEHIND = 10.0  # seconds that a watch may take to begin, or to come back
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ControllerContext:
     """What a controller has whether it leads or stands by."""
 
     settings: Settings
@@ -38,7 +38,7 @@ class Site:
     link: Link
     store: Store
     lease: Lease
-    about: About
+    identity: Identity
     registry: CollectorRegistry
     instruments: Instruments
     replies: Replies
@@ -73,16 +73,16 @@ class Site:
 
     def told(self, **known: Any) -> ControllerReply:
         """What is said of this controller: what does not change, and what is `known` besides."""
-        about = self.about
+        identity = self.identity
         return ControllerReply(
-            controller=about.controller,
-            version=about.version,
-            namespace=about.namespace,
-            installation=about.installation,
-            started_at=about.started_at,
+            controller=identity.controller,
+            version=identity.version,
+            namespace=identity.namespace,
+            installation=identity.installation,
+            started_at=identity.started_at,
             ready=self.is_ready,
-            store=about.store,
-            engine=about.engine,
+            store=identity.store,
+            engine=identity.engine,
             risks=risks_of(self.settings, self.options),
             **known,
         )

@@ -17,7 +17,7 @@ from nexthos_shared.nats.options import ConnectOptions
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class Identity:
     """What does not change while a controller runs."""
 
     controller: str
@@ -29,11 +29,11 @@ class About:
     engine: str
 
 
-async def ask_about(settings: Settings, options: ConnectOptions) -> About:
+async def ask_identity(settings: Settings, options: ConnectOptions) -> Identity:
     """Ask the default engine. Raises EngineMissing."""
     binary = settings.engine or engine.locate_engine()
     stated = await engine.engine_version(binary)
-    return About(
+    return Identity(
         controller=f"{socket.gethostname()}-{secrets.token_hex(3)}",
         version=version("nexthos-controller"),
         namespace=settings.namespace,

@@ -23,7 +23,7 @@ class Instruments:
     """Counters of one process; they outlive its terms."""
 
     looks: Counter
-    look_seconds: Histogram
+    reconcile_seconds: Histogram
     call_errors: Counter
     call_seconds: Histogram
     resync_seconds: Histogram
@@ -63,7 +63,7 @@ class Instruments:
             counter("nexthos_replies_dropped", "Requests whose reply subject is no inbox"),
         )
 
-    def looking(
+    def reconciling(
         self, look: Callable[[str], Awaitable[float | None]]
     ) -> Callable[[str], Awaitable[float | None]]:
         """The same `look`, timed and counted."""
@@ -80,7 +80,7 @@ class Instruments:
                 raise
             finally:
                 self.looks.labels(result).inc()
-                self.look_seconds.observe(time.perf_counter() - began)
+                self.reconcile_seconds.observe(time.perf_counter() - began)
 
         return timed
 

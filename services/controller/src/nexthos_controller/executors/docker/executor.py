@@ -1,4 +1,4 @@
-"""The contract of base.py, for containers. Decides nothing; what is known of what runs is in `stock`."""
+"""The contract of contract.py, for containers. Decides nothing; what is known of what runs is in `stock`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class DockerExecutor(ReplicaExecutor):
     # ---- what can run, and what does
 
     def check(self, definition: Pipeline) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         problems = []
         if definition.engine not in self._context.images:
             problems.append(binding.unknown_engine(definition.engine))
@@ -117,17 +117,17 @@ class DockerExecutor(ReplicaExecutor):
         )
 
     async def list(self) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         records = await self._stock.refresh()
         await self._images.refresh()
         return await self._listing(records)
 
     async def strangers(self) -> frozenset[Stranger]:
-        """See base.py."""
+        """See contract.py."""
         return await self._stock.strangers()
 
     async def find(self, pipeline_id: str) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         return await self._listing(await self._stock.refresh(pipeline_id))
 
     async def _listing(self, records: Iterable[Record]) -> Listing:
@@ -149,7 +149,7 @@ class DockerExecutor(ReplicaExecutor):
     # ---- preparing
 
     async def prepare(self, spec: Spec, replica: int) -> None:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(self._name(spec, replica)):
             await self._prepared(spec, replica)
 
@@ -255,7 +255,7 @@ class DockerExecutor(ReplicaExecutor):
     # ---- starting
 
     async def start(self, spec: Spec, replica: int) -> Execution:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(self._name(spec, replica)):
             life = await self._prepared(spec, replica)
             if not life.running:
@@ -304,7 +304,7 @@ class DockerExecutor(ReplicaExecutor):
     # ---- stopping and removing
 
     async def stop(self, execution: Execution, grace: float) -> Stopped:
-        """See base.py."""
+        """See contract.py."""
         life = await self._life_of(execution)
         if life is None or not life.running:
             return "drained"
@@ -326,7 +326,7 @@ class DockerExecutor(ReplicaExecutor):
         return life if life is not None and life.uid == execution.uid else None
 
     async def remove(self, execution: Execution) -> None:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(execution.name):
             life = await self._life_of(execution)
             if life is None:
@@ -345,13 +345,13 @@ class DockerExecutor(ReplicaExecutor):
     # ---- hints, logs, metrics
 
     def events(self) -> AsyncIterator[str]:
-        """See base.py."""
+        """See contract.py."""
         return self._hints.listen()
 
     async def logs(
         self, execution: Execution, *, tail: int = 100, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        """See base.py."""
+        """See contract.py."""
         container = execution.uid.partition("-")[0] or execution.name
         with contextlib.suppress(Gone):
             if not follow:
@@ -364,7 +364,7 @@ class DockerExecutor(ReplicaExecutor):
                     yield line
 
     async def metrics(self, execution: Execution) -> str:
-        """See base.py."""
+        """See contract.py."""
         life = await self._life_of(execution)
         if life is None or not life.started:
             return ""

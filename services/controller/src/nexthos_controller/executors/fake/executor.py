@@ -1,4 +1,4 @@
-"""The contract of base.py, for a world in memory: the reference that the others are compared with."""
+"""The contract of contract.py, for a world in memory: the reference that the others are compared with."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class FakeExecutor(ReplicaExecutor):
     # ---- what can run, and what does
 
     def check(self, definition: Pipeline) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         problems = []
         if definition.engine not in self._context.engines:
             words = f"no engine {definition.engine!r}"
@@ -98,19 +98,19 @@ class FakeExecutor(ReplicaExecutor):
         return problems
 
     async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         unfit = self.world.faults.unfit
         if not unfit or unfit not in config:
             return []
         return [Problem(Reason.CANNOT_RUN_HERE, f"{unfit.decode()}: not here")]
 
     async def list(self) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         await self._meet("list", "", "")
         return self._listing(None)
 
     async def strangers(self) -> frozenset[Stranger]:
-        """See base.py."""
+        """See contract.py."""
         ours = self._context.owner
         running = (t for t in self.world.things.values() if t.execution.state == "running")
         return frozenset(
@@ -120,7 +120,7 @@ class FakeExecutor(ReplicaExecutor):
         )
 
     async def find(self, pipeline_id: str) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         await self._meet("find", "", pipeline_id)
         return self._listing(pipeline_id)
 
@@ -144,14 +144,14 @@ class FakeExecutor(ReplicaExecutor):
     # ---- preparing and starting
 
     async def prepare(self, spec: Spec, replica: int) -> None:
-        """See base.py."""
+        """See contract.py."""
         name = self._name(spec, replica)
         async with self._locks.setdefault(name, asyncio.Lock()):
             if await self._meet("prepare", name, spec.id):
                 await self._prepared(spec, replica)
 
     async def start(self, spec: Spec, replica: int) -> Execution:
-        """See base.py."""
+        """See contract.py."""
         name = self._name(spec, replica)
         async with self._locks.setdefault(name, asyncio.Lock()):
             if not await self._meet("start", name, spec.id):
@@ -218,7 +218,7 @@ class FakeExecutor(ReplicaExecutor):
     # ---- stopping and removing
 
     async def stop(self, execution: Execution, grace: float) -> Stopped:
-        """See base.py."""
+        """See contract.py."""
         name, faults = execution.name, self.world.faults
         if not await self._meet("stop", name, execution.id, execution.uid):
             return "drained"
@@ -244,7 +244,7 @@ class FakeExecutor(ReplicaExecutor):
         return "drained"
 
     async def remove(self, execution: Execution) -> None:
-        """See base.py."""
+        """See contract.py."""
         name = execution.name
         async with self._locks.setdefault(name, asyncio.Lock()):
             if not await self._meet("remove", name, execution.id, execution.uid):
@@ -260,13 +260,13 @@ class FakeExecutor(ReplicaExecutor):
     # ---- hints, logs, metrics
 
     def events(self) -> AsyncIterator[str]:
-        """See base.py."""
+        """See contract.py."""
         return self._hints.listen()
 
     async def logs(
         self, execution: Execution, *, tail: int = 100, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        """See base.py."""
+        """See contract.py."""
         thing = self.world.things.get(execution.name)
         if thing is None or not self._owns(thing):
             return
@@ -282,7 +282,7 @@ class FakeExecutor(ReplicaExecutor):
             await asyncio.sleep(FOLLOW_EVERY)
 
     async def metrics(self, execution: Execution) -> str:
-        """See base.py."""
+        """See contract.py."""
         await self._meet("metrics", execution.name, execution.id)
         thing = self._like(execution)
         return thing.metrics if thing is not None else ""

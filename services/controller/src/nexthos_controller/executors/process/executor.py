@@ -1,4 +1,4 @@
-"""The contract of base.py, for processes. Decides nothing; what is known of what runs is in `stock`."""
+"""The contract of contract.py, for processes. Decides nothing; what is known of what runs is in `stock`."""
 
 from __future__ import annotations
 
@@ -114,21 +114,21 @@ class ProcessExecutor(ReplicaExecutor):
     # ---- what can run, and what does
 
     def check(self, definition: Pipeline) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         return command.problems_of(self._context, definition)
 
     async def list(self) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         await self._stock.take_stock()
         return self._listing(self._stock.all())
 
     async def find(self, pipeline_id: str) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         await self._stock.refresh(pipeline_id)
         return self._listing(self._stock.of(pipeline_id))
 
     async def strangers(self) -> frozenset[Stranger]:
-        """See base.py."""
+        """See contract.py."""
         return await asyncio.to_thread(adopt.strangers, self._context.owner, self._users)
 
     def _listing(self, records: Iterable[Record]) -> Listing:
@@ -150,7 +150,7 @@ class ProcessExecutor(ReplicaExecutor):
     # ---- preparing
 
     async def prepare(self, spec: Spec, replica: int) -> None:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(self._name(spec, replica)):
             await self._prepared(spec, replica)
 
@@ -214,7 +214,7 @@ class ProcessExecutor(ReplicaExecutor):
     # ---- starting
 
     async def start(self, spec: Spec, replica: int) -> Execution:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(self._name(spec, replica)):
             record = await self._prepared(spec, replica)
             if not record.running:
@@ -301,7 +301,7 @@ class ProcessExecutor(ReplicaExecutor):
     # ---- stopping and removing
 
     async def stop(self, execution: Execution, grace: float) -> Stopped:
-        """See base.py."""
+        """See contract.py."""
         await self._stock.refresh(execution.id)
         record = self._stock.like(execution)
         if record is None or not record.running:
@@ -322,7 +322,7 @@ class ProcessExecutor(ReplicaExecutor):
         return "drained" if drained else "killed"
 
     async def remove(self, execution: Execution) -> None:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(execution.name):
             await self._stock.refresh(execution.id)
             record = self._stock.like(execution)
@@ -343,13 +343,13 @@ class ProcessExecutor(ReplicaExecutor):
     # ---- hints, logs, metrics
 
     def events(self) -> AsyncIterator[str]:
-        """See base.py."""
+        """See contract.py."""
         return self._hints.listen()
 
     async def logs(
         self, execution: Execution, *, tail: int = 100, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        """See base.py."""
+        """See contract.py."""
         await self._stock.refresh(execution.id)
         record = self._stock.named(execution.name)
         if record is None:
@@ -365,7 +365,7 @@ class ProcessExecutor(ReplicaExecutor):
                 yield line
 
     async def metrics(self, execution: Execution) -> str:
-        """See base.py."""
+        """See contract.py."""
         await self._stock.refresh(execution.id)
         record = self._stock.like(execution)
         life = record.handle.life if record is not None else None

@@ -1,4 +1,4 @@
-"""The contract of base.py, for streams. Decides nothing; what is known of what runs is in `stock`."""
+"""The contract of contract.py, for streams. Decides nothing; what is known of what runs is in `stock`."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class StreamsExecutor(ReplicaExecutor):
     # ---- what can run, and what does
 
     def check(self, definition: Pipeline) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         problems = []
         if definition.engine not in self._context.engines:
             problems.append(binding.unknown_engine(definition.engine))
@@ -129,7 +129,7 @@ class StreamsExecutor(ReplicaExecutor):
         return problems + refusals.of_fields(definition.executor_options, limits)
 
     async def refusals(self, spec: Spec, config: bytes) -> list[Problem]:
-        """See base.py."""
+        """See contract.py."""
         if spec.definition.connection not in self._context.connections:
             return []  # that is of the settings, and what is said of bytes is held beyond them
         try:
@@ -139,7 +139,7 @@ class StreamsExecutor(ReplicaExecutor):
         return []
 
     async def list(self) -> Listing:
-        """See base.py."""
+        """See contract.py."""
         self._stock.refresh()
         await self._refresh_hosts()
         await self._look(self._hosts.all())
@@ -149,11 +149,11 @@ class StreamsExecutor(ReplicaExecutor):
         return listing
 
     async def strangers(self) -> frozenset[Stranger]:
-        """See base.py."""
+        """See contract.py."""
         return await asyncio.to_thread(strangers, self._context.owner, self._context.engine_users)
 
     async def find(self, pipeline_id: str) -> Listing:
-        """See base.py. From what is known; hosts are asked by `watch`."""
+        """See contract.py. From what is known; hosts are asked by `watch`."""
         self._stock.refresh(pipeline_id)
         await self._refresh_hosts()
         records = self._stock.of(pipeline_id)
@@ -215,7 +215,7 @@ class StreamsExecutor(ReplicaExecutor):
     # ---- preparing
 
     async def prepare(self, spec: Spec, replica: int) -> None:
-        """See base.py."""
+        """See contract.py."""
         name = binding.name_of(self._context, spec, replica)
         async with self._lock(name):
             if self._known(name, spec) is None:
@@ -270,7 +270,7 @@ class StreamsExecutor(ReplicaExecutor):
     # ---- starting
 
     async def start(self, spec: Spec, replica: int) -> Execution:
-        """See base.py. A stream that its host refuses has begun and ended at once, with exit code 1."""
+        """See contract.py. A stream that its host refuses has begun and ended at once, with exit code 1."""
         name = binding.name_of(self._context, spec, replica)
         async with self._lock(name):
             await self._hosts.refresh()
@@ -315,7 +315,7 @@ class StreamsExecutor(ReplicaExecutor):
     # ---- stopping and removing
 
     async def stop(self, execution: Execution, grace: float) -> Stopped:
-        """See base.py, and `endings` for what stands for SIGTERM and SIGKILL."""
+        """See contract.py, and `endings` for what stands for SIGTERM and SIGKILL."""
         self._stock.refresh(execution.id)
         await self._hosts.deaths.settle()
         record = self._stock.like(execution)
@@ -332,7 +332,7 @@ class StreamsExecutor(ReplicaExecutor):
         return "drained" if drained else "killed"
 
     async def remove(self, execution: Execution) -> None:
-        """See base.py."""
+        """See contract.py."""
         async with self._lock(execution.name):
             self._stock.refresh(execution.id)
             record = self._stock.like(execution)
@@ -356,13 +356,13 @@ class StreamsExecutor(ReplicaExecutor):
     # ---- hints, logs, metrics
 
     def events(self) -> AsyncIterator[str]:
-        """See base.py."""
+        """See contract.py."""
         return self._hints.listen()
 
     async def logs(
         self, execution: Execution, *, tail: int = 100, follow: bool = False
     ) -> AsyncIterator[LogLine]:
-        """See base.py. Of lives that have ended, the last lines; of this one, what its host logged."""
+        """See contract.py. Of lives that have ended, the last lines; of this one, what its host logged."""
         self._stock.refresh(execution.id)
         record = self._stock.named(execution.name)
         if record is None:
@@ -373,7 +373,7 @@ class StreamsExecutor(ReplicaExecutor):
             yield line
 
     async def metrics(self, execution: Execution) -> str:
-        """See base.py."""
+        """See contract.py."""
         self._stock.refresh(execution.id)
         record = self._stock.like(execution)
         if record is None or record.handle.life is None:
