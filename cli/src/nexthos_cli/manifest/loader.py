@@ -22,10 +22,10 @@ from nexthos_cli.manifest.sources import Source
 from nexthos_shared import names
 from nexthos_shared.engine import MAX_CONFIG_BYTES
 from nexthos_shared.errors import InvalidName
-from nexthos_shared.manifest.documents import Document, Mark, Unreadable, read_documents
 from nexthos_shared.manifest.fields import at, mistakes
 from nexthos_shared.manifest.manifest import Manifest
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Document, Mark, Unreadable, read_documents
 
 ONLY_RESOURCES = (
     "only resources: no input, no output; the resources of other files are not loaded, so each "

@@ -31,9 +31,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from nexthos_cli.manifest.sources import Source
 from nexthos_shared.errors import InvalidDefinition, StoreUnavailable
-from nexthos_shared.manifest.documents import Document, Unreadable, read_documents
 from nexthos_shared.model.quantities import Duration, MemoryBytes
 from nexthos_shared.reasons import Problem
+from nexthos_shared.yaml import Document, Unreadable, read_documents
 
 FILE_NAME = "nats.yaml"
 MAX_BYTES = 256 * 1024

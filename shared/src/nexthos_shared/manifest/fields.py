@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from nexthos_shared.manifest.documents import Document, Path
 from nexthos_shared.model import Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Document, Path
 
 _HINTS = {
     "string_type": "must be text: write it in quotes",
