@@ -1,8 +1,9 @@
-"""YAML 1.2 (and so JSON) as plain values, with the line and column of every part.
+"""The one reader of YAML 1.2 (and so JSON) that others wrote: bounded, with the place of every part.
 
-Comes in: text of any kind. Goes out: `Document`s, or `Unreadable` with the place. Must not know what a
-manifest is. Values are those that JSON has: a date stays the text that it is, no tag makes an object.
-Bounded by events, depth, time and by what aliases add up to, so a YAML bomb costs what its bytes cost.
+Comes in: text of any kind. Goes out: the parser's events, or `Document`s of plain values; `Unreadable`
+with the place for all else. Must not know what a manifest or a configuration is. Values of documents are
+those that JSON has: a date stays the text that it is, no tag makes an object. Bounded by events, depth,
+time and by what aliases add up to, so a YAML bomb costs what its bytes cost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MAX_EVENTS = 10_000  # of one document; a definition has 64 KiB, its configurati
 MAX_EVENTS_OF_ALL = 100_000  # about 2 s
 MAX_DEPTH = 64
 MAX_WEIGHT = 50_000  # values, aliases written out
-MAX_SECONDS = 5.0  # of processor time; 8 MiB of configurations in `|` blocks take half of it
+MAX_SECONDS = 5.0  # of this thread; 8 MiB of configurations in `|` blocks take half of it
 
 Path = tuple[str | int, ...]
 
@@ -37,6 +38,76 @@ class Unreadable(Exception):
     def __init__(self, message: str, mark: Mark | None = None) -> None:
         super().__init__(message)
         self.mark = mark
+
+    @property
+    def line(self) -> int | None:
+        """The line of `mark`."""
+        return self.mark.line if self.mark else None
+
+    @property
+    def column(self) -> int | None:
+        """The column of `mark`."""
+        return self.mark.column if self.mark else None
+
+
+class BeyondBounds(Unreadable):
+    """Perhaps YAML, but more of it than is read here."""
+
+
+def events(text: str, *, most: int = MAX_EVENTS_OF_ALL) -> Iterator[Any]:
+    """The events of ruamel.yaml's parser, at most `most`. Raises Unreadable, and nothing else."""
+    from ruamel.yaml import YAML  # here, since it takes 9 ms to import
+    from ruamel.yaml.error import MarkedYAMLError
+
+    depth = 0
+    try:
+        for number, event in enumerate(YAML(typ="safe", pure=True).parse(_Stream(text))):
+            kind = type(event).__name__
+            if kind in ("MappingStartEvent", "SequenceStartEvent"):
+                depth += 1
+            elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise BeyondBounds(f"more than {MAX_DEPTH} levels deep", mark_of(event))
+            if number > most:
+                raise BeyondBounds("too many parts to be a pipeline", mark_of(event))
+            yield event
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Mark(mark.line + 1, mark.column + 1) if mark else None
+        words = " ".join(str(part) for part in (error.context, error.problem) if part)
+        raise Unreadable(words, place) from error
+    except Unreadable:
+        raise
+    except Exception as error:  # ruamel also fails by assertions and lookups on hostile text
+        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def mark_of(event: Any) -> Mark:
+    """Where an event begins."""
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def scalar(event: Any) -> str | None:
+    """The text of a scalar as it is written, None for null: what `on` means is the engine's to say."""
+    plain = event.style in (None, "")
+    return None if plain and event.value in _NULL else str(event.value)
+
+
+class _Stream(io.StringIO):
+    """Text that ends when reading it has taken too much of this thread's time.
+
+    The parser needs seconds for a megabyte of one scalar, and neither events nor depth tell of it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._until = time.thread_time() + MAX_SECONDS
+
+    def read(self, size: int | None = -1) -> str:
+        if time.thread_time() > self._until:
+            raise BeyondBounds("takes too long to read: no pipeline is that large")
+        return super().read(size)
 
 
 @dataclass(slots=True)
@@ -60,36 +131,7 @@ class Document:
 
 def read_documents(text: str) -> list[Document]:
     """All documents of `text`; empty ones have the value None. Raises Unreadable."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
-
-    try:
-        return list(_documents(YAML(typ="safe", pure=True).parse(_Stream(text))))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Mark(mark.line + 1, mark.column + 1) if mark else None
-        words = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise Unreadable(words, place) from error
-    except Unreadable:
-        raise
-    except Exception as error:  # ruamel also fails by assertions and lookups on hostile text
-        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
-
-
-class _Stream(io.StringIO):
-    """Text that ends when reading it has taken too much of the processor's time.
-
-    The parser needs seconds for a megabyte of one scalar, and neither events nor depth tell of it.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._until = time.process_time() + MAX_SECONDS
-
-    def read(self, size: int | None = -1) -> str:
-        if time.process_time() > self._until:
-            raise Unreadable("takes too long to read: no pipeline is that large")
-        return super().read(size)
+    return list(_documents(events(text)))
 
 
 @dataclass(slots=True)
@@ -108,14 +150,14 @@ class _Open:
         return self.path if self.key is None else (*self.path, self.key)
 
 
-def _documents(events: Iterator[Any]) -> Iterator[Document]:
+def _documents(found: Iterator[Any]) -> Iterator[Document]:
     reader, began = _Reader(), 0
-    for number, event in enumerate(events):
+    for number, event in enumerate(found):
         kind = type(event).__name__
         if kind == "DocumentStartEvent":
             reader, began = _Reader(), number
-        if number - began > MAX_EVENTS or number > MAX_EVENTS_OF_ALL:
-            raise Unreadable("too many parts to be a pipeline", _mark(event))
+        if number - began > MAX_EVENTS:
+            raise BeyondBounds("too many parts to be a pipeline", mark_of(event))
         if kind == "DocumentStartEvent":
             continue
         if kind == "DocumentEndEvent":
@@ -141,18 +183,16 @@ class _Reader:
             self._add(ended.value, ended.weight, event)
         elif kind == "AliasEvent":
             if event.anchor not in self._anchors:
-                raise Unreadable(f"alias *{event.anchor} stands for nothing", _mark(event))
+                raise Unreadable(f"alias *{event.anchor} stands for nothing", mark_of(event))
             self._place(event)
             self._add(*self._anchors[event.anchor], event)
         elif kind == "ScalarEvent":
             self._scalar(event)
 
     def _begin(self, value: Any, event: Any) -> None:
-        if len(self._stack) >= MAX_DEPTH:
-            raise Unreadable(f"more than {MAX_DEPTH} levels deep", _mark(event))
         _check_tag(event)
         if self._stack and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is None:
-            raise Unreadable("a key must be text", _mark(event))
+            raise Unreadable("a key must be text", mark_of(event))
         path = self._place(event)
         self._stack.append(_Open(value, path, event.anchor))
 
@@ -172,13 +212,13 @@ class _Reader:
         _check_tag(event)
         top.key = str(event.value)
         if top.key in top.value:
-            raise Unreadable(f"key {top.key!r} stands here twice", _mark(event))
-        self.document.keys[(*top.path, top.key)] = _mark(event)
+            raise Unreadable(f"key {top.key!r} stands here twice", mark_of(event))
+        self.document.keys[(*top.path, top.key)] = mark_of(event)
         self._remember(event.anchor, top.key, 1)
 
     def _place(self, event: Any) -> Path:
         path = self._stack[-1].next_path() if self._stack else ()
-        self.document.marks[path] = _mark(event)
+        self.document.marks[path] = mark_of(event)
         return path
 
     def _remember(self, anchor: str | None, value: Any, weight: int) -> None:
@@ -192,18 +232,14 @@ class _Reader:
         top = self._stack[-1]
         top.weight += weight
         if top.weight > MAX_WEIGHT:
-            raise Unreadable(f"aliases add up to more than {MAX_WEIGHT} values", _mark(event))
+            raise BeyondBounds(f"aliases add up to more than {MAX_WEIGHT} values", mark_of(event))
         if isinstance(top.value, list):
             top.value.append(value)
         elif top.key is None:
-            raise Unreadable("a key must be text", _mark(event))
+            raise Unreadable("a key must be text", mark_of(event))
         else:
             top.value[top.key] = value
             top.key = None
-
-
-def _mark(event: Any) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 # YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#103-core-schema; infinities stay text: JSON has none.
@@ -218,7 +254,7 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 def _check_tag(event: Any) -> None:
     tag = str(event.tag) if event.tag else ""
     if tag and not tag.startswith(("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", _TEXT_TAG)):
-        raise Unreadable(f"tag {tag!r} is not known here", _mark(event))
+        raise Unreadable(f"tag {tag!r} is not known here", mark_of(event))
 
 
 def _resolved(event: Any) -> Any:
