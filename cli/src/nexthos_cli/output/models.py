@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field
 
 from nexthos_shared.model import Event, LogsLine, Phase
-from nexthos_shared.model.stored import Stored, always
+from nexthos_shared.model.stored import Stored, always, doc
 from nexthos_shared.plan.differences import Difference
 from nexthos_shared.reasons import Problem, Reason
 
@@ -242,9 +241,7 @@ class LogsOutput(Stored, frozen=True, kw_only=True):
 
     id: str
     lines: list[LogsLine]
-    dropped: Annotated[
-        int, Meta(description="lines that were left out: too many for one answer")
-    ] = always(0)
+    dropped: Annotated[int, doc("lines that were left out: too many for one answer")] = always(0)
 
 
 class TopLine(Output):
