@@ -1,8 +1,8 @@
-"""Manifests and plain Benthos files: what `apply`, `lint` and `dev` are given.
+"""Manifests and plain Benthos configurations, told apart: what `apply`, `lint` and `dev` are given.
 
 Comes in: `Source`s and the variables of `-e`. Goes out: `Loaded`: manifests, what was skipped and why,
 and every problem with file, line and column. Must not know the store: nothing here depends on what is
-stored, so all of it can be told before anything is connected.
+stored, so all of it can be told before anything is connected. Nor files: a source opens what it names.
 
 A document with `schema` is a manifest. A file with `input`, `output`, `pipeline` or `buffer` at its top
 and no `schema` is a plain Benthos configuration: a manifest with nothing but its configuration. Plain
@@ -15,15 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from nexthos_cli.manifest.sources import Source
 from nexthos_shared import names
-from nexthos_shared.engine import MAX_CONFIG_BYTES
-from nexthos_shared.errors import InvalidName
+from nexthos_shared.errors import ConfigMissing, InvalidName
 from nexthos_shared.manifest.fields import at, mistakes
 from nexthos_shared.manifest.manifest import Manifest
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.yaml import Document, Mark, Unreadable, read_documents
 
@@ -34,6 +32,29 @@ ONLY_RESOURCES = (
 PLAIN_KEYS = {"input", "output", "pipeline", "buffer"}
 _TEST_FILE = re.compile(r"_(benthos|bento)_test$")
 _TOP_KEY = re.compile(r"""^["']?([A-Za-z_]\w*)["']?[ \t]*:(?:\s|$)""", re.MULTILINE)
+
+
+class Source(Protocol):
+    """A file, or whatever else holds documents."""
+
+    @property
+    def name(self) -> str:
+        """What a person knows it by; it stands in messages."""
+
+    @property
+    def content(self) -> bytes:
+        """What it holds, whatever that is."""
+
+    @property
+    def stem(self) -> str | None:
+        """Its name without folder and suffix, from which an id is made; None: it has none."""
+
+    @property
+    def key(self) -> str | None:
+        """The same for each name of one file; None: it is no file."""
+
+    def beside(self, named: str) -> Source:
+        """The file that a manifest in it calls `named`. Raises ConfigMissing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +86,8 @@ class _Loading:
     def __init__(self, env: dict[str, str]) -> None:
         self._env = env
         self._loaded = Loaded()
-        self._claimed: dict[Path, Manifest] = {}  # configuration files that manifests name
-        self._paths: dict[str, Path] = {}  # plain files, by shown name
+        self._claimed: dict[str, Manifest] = {}  # by key of the configuration file that it names
+        self._keys: dict[str, str] = {}  # of plain files, by shown name
 
     def source(self, source: Source) -> None:
         """Sort out one file."""
@@ -117,8 +138,8 @@ class _Loading:
         pipeline_id = self._id_of(source, Document())
         if pipeline_id is None or not self._acceptable(content, source.name):
             return
-        if source.path is not None:
-            self._paths[source.name] = source.path.resolve()
+        if source.key is not None:
+            self._keys[source.name] = source.key
         value: dict[str, Any] = {"schema": 1, "id": pipeline_id} | _pinned(content)
         if self._env:
             value["env"] = dict(self._env)
@@ -131,7 +152,7 @@ class _Loading:
     def _manifest(self, source: Source, text: str, document: Document, *, alone: bool) -> None:
         value = dict(document.value)
         before = len(self._loaded.problems)
-        content, shown, path = self._content(source, document, value)
+        content, within = self._content(source, document, value)
         written = value.pop("id", None)
         pipeline_id = self._id_of(source, document, written, alone=alone)
         if self._env and isinstance(value.get("env", {}), dict):
@@ -143,20 +164,20 @@ class _Loading:
         if pipeline_id is None or len(self._loaded.problems) > before:
             return
         value["id"] = pipeline_id
-        here = content is not None and path is None
+        here = content is not None and within is source
         block = _block(text, document) if here else None
         inline = document.mark(("config",)) if here and block is None else None
         manifest = Manifest(
-            pipeline_id, source.name, value, content, shown, document, block, inline
+            pipeline_id, source.name, value, content, within.name, document, block, inline
         )
-        if path is not None:
-            self._claimed[path.resolve()] = manifest
+        if within is not source and within.key is not None:
+            self._claimed[within.key] = manifest
         self._loaded.manifests.append(manifest)
 
     def _content(
         self, source: Source, document: Document, value: dict[str, Any]
-    ) -> tuple[bytes | None, str, Path | None]:
-        """The configuration, the name of the file it stands in, and that file if it is another."""
+    ) -> tuple[bytes | None, Source]:
+        """The configuration, and the source that it stands in."""
         config, named = value.pop("config", None), value.pop("config_file", None)
         if config is not None and named is not None:
             self._at(
@@ -166,27 +187,25 @@ class _Loading:
             self._at(document, "config", source, "must be text: write `config: |` and indent it")
         elif config is not None:
             content = config.encode()
-            return (content if self._acceptable(content, source.name) else None), source.name, None
+            return (content if self._acceptable(content, source.name) else None), source
         elif named is not None and (not isinstance(named, str) or not named):
             self._at(document, "config_file", source, "must be the name of a file")
         elif named is not None:
             return self._from_file(source, document, named)
-        return None, source.name, None
+        return None, source
 
     def _from_file(
         self, source: Source, document: Document, named: str
-    ) -> tuple[bytes | None, str, Path | None]:
-        path = source.folder / named
+    ) -> tuple[bytes | None, Source]:
         try:
-            with path.open("rb") as file:
-                content = file.read(MAX_CONFIG_BYTES + 1)
-        except (OSError, ValueError) as error:
-            words = error.strerror if isinstance(error, OSError) else str(error)
-            self._at(document, "config_file", source, f"{path}: {words}", Reason.CONFIG_MISSING)
-            return None, str(path), None
-        if self._text(content, str(path)) is None or not self._acceptable(content, str(path)):
-            return None, str(path), None
-        return content, str(path), path
+            file = source.beside(named)
+        except ConfigMissing as error:
+            self._at(document, "config_file", source, str(error), Reason.CONFIG_MISSING)
+            return None, source
+        is_text = self._text(file.content, file.name) is not None
+        return (
+            file.content if is_text and self._acceptable(file.content, file.name) else None
+        ), file
 
     def _pin(self, value: dict[str, Any], content: bytes, document: Document, file: str) -> None:
         pinned = _pinned(content)
@@ -266,7 +285,7 @@ class _Loading:
         """What was loaded, without plain files that belong to a manifest, doubles told."""
         kept: dict[str, Manifest] = {}
         for manifest in self._loaded.manifests:
-            owner = self._claimed.get(self._paths.get(manifest.file, Path()))
+            owner = self._claimed.get(self._keys.get(manifest.file, ""))
             if owner is not None and owner is not manifest:
                 words = f"the configuration of pipeline {owner.id} in {owner.file}"
                 self._loaded.skipped.append(Skipped(manifest.file, words))
