@@ -116,3 +116,14 @@ def test_every_bucket_of_a_namespace_has_its_own_name():
         "site-a-control",
     ]
     assert of.endpoint("list") == "site-a.svc.list"
+
+
+@pytest.mark.parametrize("key", ["orders", "A", "a.b", "a/b", "-a", "x" * 200])
+def test_what_raw_kv_lets_in_can_be_asked_for(key: str) -> None:
+    assert names.check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["", "a..b", ".a", "a.", "a/../../x", "a b", "*", "a\n", "x" * 201])
+def test_what_can_be_no_key_is_told_by_the_rule_of_an_id(key: str) -> None:
+    with pytest.raises(InvalidName, match="must be 1 to 36"):
+        names.check_key(key)
