@@ -25,7 +25,7 @@
         ├── NotPermitted              NATS refused a subject, or refused the credentials
         └── SettingsError             a setting, connection context or environment variable is unusable
 
-`TemporaryError` and `TerminalError` are never raised bare by our own code. What is raised by a
+The first three are never raised bare by our own code: a test looks. What is raised by a
 library is translated at the door of the room that called it, with `raise ... from`.
 """
 

@@ -63,5 +63,7 @@ def _take(
     elif name in environ:
         found[name] = environ[name]
     else:
-        words = f"{name}: is not set here, so it has no value to pass on; write {name}=VALUE"
+        # What stands alone in a file may be a value whose name was forgotten.
+        what = name if file is None else f"{file}:{line}: a name without a value"
+        words = f"{what}: is not set here, so it has no value to pass on; write NAME=VALUE"
         problems.append(Problem(Reason.VARIABLE_MISSING, words, file=file, line=line))
