@@ -56,8 +56,8 @@ def test_other_addresses_are_fine(url):
 @pytest.mark.parametrize(
     ("mapping", "line"),
     [
-        ("'root.context = env(\"SITE\")'", 3),
-        ("|\n          root.a = 1\n          root.context = env('SITE')", 5),
+        ("'root.site = env(\"SITE\")'", 3),
+        ("|\n          root.a = 1\n          root.site = env('SITE')", 5),
         ('|\n          # env("OTHER")\n          root = env("SITE").string()', 5),
     ],
 )

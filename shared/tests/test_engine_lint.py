@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_shared.engine import MAX_CONFIG_BYTES, lint, locate_engine
+from nexthos_shared.engine import lint, locate_engine
 from nexthos_shared.errors import EngineMissing
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.wait import eventually
 

@@ -108,11 +108,22 @@ def test_the_default_version_is_the_head_of_the_digest():
 
 
 def test_every_bucket_of_a_namespace_has_its_own_name():
-    of = Names("context-a")
+    of = Names("site-a")
     assert [of.pipelines, of.configs, of.status, of.control] == [
-        "context-a-pipelines",
-        "context-a-configs",
-        "context-a-status",
-        "context-a-control",
+        "site-a-pipelines",
+        "site-a-configs",
+        "site-a-status",
+        "site-a-control",
     ]
-    assert of.endpoint("list") == "context-a.svc.list"
+    assert of.endpoint("list") == "site-a.svc.list"
+
+
+@pytest.mark.parametrize("key", ["orders", "A", "a.b", "a/b", "-a", "x" * 200])
+def test_what_raw_kv_lets_in_can_be_asked_for(key: str) -> None:
+    assert names.check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["", "a..b", ".a", "a.", "a/../../x", "a b", "*", "a\n", "x" * 201])
+def test_what_can_be_no_key_is_told_by_the_rule_of_an_id(key: str) -> None:
+    with pytest.raises(InvalidName, match="must be 1 to 36"):
+        names.check_key(key)

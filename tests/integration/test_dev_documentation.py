@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexthos_cli.manifest.loader import ONLY_RESOURCES
+from nexthos_shared.manifest.documents import ONLY_RESOURCES
 from nexthos_testing.dev import NEXTHOS, environment
 from nexthos_testing.process_rig import pids_below
 

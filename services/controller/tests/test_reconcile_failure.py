@@ -10,7 +10,8 @@ from nexthos_controller.execution import Exit
 from nexthos_controller.reconcile import (
     ConfigFacts,
 )
-from nexthos_controller.reconcile.failure import JITTER, delay_after
+from nexthos_controller.reconcile.failure import delay_after
+from nexthos_shared.backoff import JITTER
 from nexthos_shared.model import ConditionType, Phase, Traits
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.world import D1, D2, NOW, World, condition, entry, running

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from nexthos_controller.reconcile.failure import JITTER, LAST_DELAY
+from nexthos_controller.reconcile.failure import DELAY
+from nexthos_shared.backoff import JITTER
 from nexthos_shared.model import Phase
 from nexthos_testing.world import NOW, World, running
 
@@ -47,4 +48,4 @@ def test_a_clock_that_was_put_back_does_not_keep_a_restarted_controller_from_sta
     world.settle()
     world.settle(now=NOW - 3600)
     assert world.decision.look_again is not None
-    assert world.decision.look_again <= LAST_DELAY * (1 + JITTER)
+    assert world.decision.look_again <= DELAY.last * (1 + JITTER)

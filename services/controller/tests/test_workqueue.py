@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nexthos_controller.loop.workqueue import LAST_BACKOFF, WorkQueue, backoff
+from nexthos_controller.loop.workqueue import AGAIN, WorkQueue
 from nexthos_shared.errors import StoreUnavailable
 
 PATIENCE = 5.0  # seconds; a condition that takes longer is a failure
@@ -263,9 +263,9 @@ async def test_waiting_and_active_keys_are_counted(bench: Bench) -> None:
 
 
 def test_the_backoff_doubles_with_jitter_up_to_its_cap() -> None:
-    assert 0.4 <= backoff(1) <= 0.6
-    assert 1.6 <= backoff(3) <= 2.4
-    assert backoff(1000) <= LAST_BACKOFF * 1.2
+    assert 0.4 <= AGAIN.after(1) <= 0.6
+    assert 1.6 <= AGAIN.after(3) <= 2.4
+    assert AGAIN.after(1000) <= AGAIN.last * 1.2
 
 
 async def test_whoever_has_time_waits_until_live_keys_were_looked_at(bench: Bench) -> None:

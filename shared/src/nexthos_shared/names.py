@@ -14,6 +14,8 @@ from nexthos_shared.errors import InvalidName
 
 ID_RULE = "1 to 36 lower-case letters, digits and inner hyphens"
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,34}[a-z0-9])?")
+_KEY = re.compile(r"[-/_=A-Za-z0-9]+(\.[-/_=A-Za-z0-9]+)*")
+LONGEST_KEY = 200  # characters
 NAMESPACE_RULE = "1 to 12 lower-case letters, digits and inner hyphens"
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?")
 VERSION_RULE = "1 to 128 letters, digits and ._=- characters"
@@ -64,6 +66,15 @@ def check_id(value: str) -> str:
 def is_id(value: str) -> bool:
     """Whether `value` is a pipeline id."""
     return _ID.fullmatch(value) is not None
+
+
+def check_key(value: str) -> str:
+    """Return `value` if a pipeline may be stored under it: an id, or what raw KV lets in (`A`, `a.b`).
+
+    Such a key is looked at and removed, and never written. Raises InvalidName with the rule of an id.
+    """
+    may_be = len(value) <= LONGEST_KEY and _KEY.fullmatch(value)
+    return value if may_be else check_id(value)
 
 
 def check_namespace(value: str) -> str:

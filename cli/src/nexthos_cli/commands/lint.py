@@ -13,8 +13,8 @@ from nexthos_cli.command.options import output, variables, verb
 
 if TYPE_CHECKING:
     from nexthos_cli.manifest.lint import Checked
-    from nexthos_cli.manifest.loader import Loaded
     from nexthos_cli.output.models import LintOutput
+    from nexthos_shared.manifest.documents import Loaded
 
 
 @verb("lint")
@@ -37,11 +37,11 @@ def lint(
 async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
     from nexthos_cli.manifest import resources
     from nexthos_cli.manifest.lint import check
-    from nexthos_cli.manifest.loader import load
     from nexthos_cli.manifest.sources import read_sources
     from nexthos_cli.output.render import structured
     from nexthos_shared.engine import locate_engine
     from nexthos_shared.errors import NotFound, Refused
+    from nexthos_shared.manifest.documents import load
 
     engine = locate_engine()
     sources, problems = read_sources(paths)

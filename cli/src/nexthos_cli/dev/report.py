@@ -10,8 +10,6 @@ from nexthos_cli.output.terminal import CleanConsole
 from nexthos_controller.embedded import Count, Desired
 from nexthos_shared.model import Phase, PipelineStatus
 
-DONE = {Phase.RUNNING, Phase.COMPLETED}
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -39,7 +37,7 @@ def _is_there(desired: Desired, key: str, statuses: Mapping[str, PipelineStatus]
     entry, status = desired.entry(key), statuses.get(key)
     if entry is None or entry.wanted != "published":
         return True
-    if entry.problem is not None or status is None or status.phase not in DONE:
+    if entry.problem is not None or status is None or not status.phase.is_good:
         return False
     if status.observed_revision < entry.revision:
         return False

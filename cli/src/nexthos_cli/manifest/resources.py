@@ -31,9 +31,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from nexthos_cli.manifest.sources import Source
 from nexthos_shared.errors import InvalidDefinition, StoreUnavailable
-from nexthos_shared.manifest.documents import Document, Unreadable, read_documents
 from nexthos_shared.model.quantities import Duration, MemoryBytes
+from nexthos_shared.problems import first_mistake
 from nexthos_shared.reasons import Problem
+from nexthos_shared.yaml import Document, Unreadable, read_documents
 
 FILE_NAME = "nats.yaml"
 MAX_BYTES = 256 * 1024
@@ -104,18 +105,13 @@ def _document(raw: bytes) -> Document:
 
 
 def _explained(path: Path, document: Document, error: ValidationError) -> InvalidDefinition:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = tuple(part for part in first["loc"] if part != "[key]")
-    mark = document.mark(place, key=True)
-    field = ".".join(str(part) for part in place)
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "is not a field of it (unknown fields are refused)"
+    first = first_mistake(error)
+    mark = document.mark(first.path, key=True)
     where = f"{path}:{mark.line}" if mark else str(path)
     return InvalidDefinition(
-        f"{where}: {field or 'the file'}: {message}",
+        f"{where}: {first.field or 'the file'}: {first.words}",
         file=str(path),
-        field=field or None,
+        field=first.field or None,
         line=mark.line if mark else None,
         column=mark.column if mark else None,
     )

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexthos_shared.errors import ConfigMissing
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
 
 STDIN = "-"
@@ -32,6 +34,22 @@ class Source:
     def stem(self) -> str | None:
         """The file's name without its suffix."""
         return self.path.stem if self.path else None
+
+    @property
+    def key(self) -> str | None:
+        """Where it really is."""
+        return str(self.path.resolve()) if self.path else None
+
+    def beside(self, named: str) -> Source:
+        """The file that is called `named` in its folder. Raises ConfigMissing."""
+        path = self.folder / named
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_CONFIG_BYTES + 1)
+        except (OSError, ValueError) as error:
+            words = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConfigMissing(f"{path}: {words}") from error
+        return Source(str(path), content, path.parent, path)
 
 
 def read_sources(paths: Sequence[str]) -> tuple[list[Source], list[Problem]]:

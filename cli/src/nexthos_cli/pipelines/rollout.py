@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from nexthos_cli.app import App
 from nexthos_cli.output.models import Renewed
 from nexthos_cli.pipelines.act import target_of
-from nexthos_cli.pipelines.entry import NotRunning, Rewritten, raise_nonce, rewrite
+from nexthos_cli.pipelines.entry import Rewritten, raise_nonce, rewrite
 from nexthos_cli.wait.wait import Target, Verdict, Waiting, wait_for_one
 from nexthos_shared.errors import NexthosError, NotFound
 from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.model.entries import read_status
+from nexthos_shared.plan.edit import NotRunning
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:

@@ -33,7 +33,6 @@ _THERE = {
     "draft": Phase.DRAFT,
     "completed": Phase.COMPLETED,
 }
-_HOPELESS = {Phase.INVALID, Phase.FAILED, Phase.CRASH_LOOP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def _is_hopeless(target: Target, status: PipelineStatus) -> bool:
         return False
     if target.goal == "paused":
         return status.phase is Phase.INVALID
-    return status.phase in _HOPELESS or _condition_is(status, ConditionType.VALID, "False")
+    return status.phase.is_hopeless or _condition_is(status, ConditionType.VALID, "False")
 
 
 def _rolled_back(status: PipelineStatus) -> Problem | None:

@@ -17,6 +17,7 @@ from nexthos_shared import names
 from nexthos_shared.errors import InvalidName, SettingsError
 from nexthos_shared.model.quantities import Duration
 from nexthos_shared.nats.urls import has_credentials
+from nexthos_shared.problems import first_mistake
 
 # Read by others than this model: the file's own name, engines of other parts, faults of tests.
 FOREIGN = {"NEXTHOS_CONFIG", "NEXTHOS_FAULT", "NEXTHOS_STORE_URL"}
@@ -154,13 +155,17 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _explained(error: ValidationError, file: str | None) -> SettingsError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    name = first["loc"][0] if first["loc"] else ""
-    where = f"NEXTHOS_{str(name).upper()}" if name in FROM_ENVIRONMENT else file
-    return SettingsError(
-        f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}", field=field, file=file
-    )
+    first = first_mistake(error, of="the settings")
+    name = str(first.path[0]) if first.path else ""
+    where = f"NEXTHOS_{name.upper()}" if name in FROM_ENVIRONMENT else file
+    return SettingsError(f"{where}: {first.field}: {first.words}", field=first.field, file=file)
+
+
+def settings_error(error: ValidationError, section: str) -> SettingsError:
+    """What is wrong first with a section of the settings, `executors.docker`."""
+    first = first_mistake(error, of="the settings")
+    field = f"{section}.{first.field}" if first.field else section
+    return SettingsError(f"{field}: {first.words}", field=field)
 
 
 def read_token(path: Path) -> str:

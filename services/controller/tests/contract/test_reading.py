@@ -1,4 +1,4 @@
-"""contract.py: the context, opening and closing, check, list, find, self_managed."""
+"""contract.py: the context, opening and closing, check, list, find, logs and metrics."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from nexthos_shared.names import Names, runner_inbox
 from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Reason
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds, doubling between two attempts
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts
 READ_WITHIN = 20.0  # seconds for all parts
 READS = 5  # attempts at a configuration that is overwritten while it is read
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -43,7 +43,7 @@ class _Overwritten(Exception):
 def fetch(settings: Settings) -> bytes:
     """The bytes of `<pipeline>/<version>`; tried again while nobody answers, `fetch_within` seconds."""
     deadline = time.monotonic() + settings.fetch_within
-    pause = FIRST_PAUSE
+    failures = 0
     while True:
         try:
             return _fetch(settings)
@@ -52,10 +52,13 @@ def fetch(settings: Settings) -> bytes:
             if left <= 0:
                 words = f"{error}; given up after {settings.fetch_within:g} s"
                 raise Failed(Exit.AWAY, words) from error
-            pause = min(pause, left)
+            # Here, since it takes 2 ms, and most starts find NATS at once.
+            from nexthos_shared.backoff import Backoff
+
+            failures += 1
+            pause = min(Backoff(FIRST_PAUSE, LONGEST_PAUSE).after(failures), left)
             log.warning(f"{error}; tried again in {pause:.1f} s")
         time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def _fetch(settings: Settings) -> bytes:

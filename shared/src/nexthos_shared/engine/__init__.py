@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nexthos_shared.engine.handling import handled
     from nexthos_shared.engine.inspect import ConfigShape, read_shape
     from nexthos_shared.engine.launch import environment, overlay
-    from nexthos_shared.engine.linting import EMPTY, MAX_CONFIG_BYTES, is_empty, lint, refused
+    from nexthos_shared.engine.linting import EMPTY, is_empty, lint, refused
     from nexthos_shared.engine.messages import last_error
     from nexthos_shared.engine.profile import (
         Distribution,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY",
-    "MAX_CONFIG_BYTES",
     "ConfigShape",
     "Distribution",
     "EngineProfile",
@@ -64,7 +63,6 @@ _HOME = {
     "environment": "launch",
     "overlay": "launch",
     "handled": "handling",
-    "MAX_CONFIG_BYTES": "linting",
     "lint": "linting",
     "refused": "linting",
     "EMPTY": "linting",

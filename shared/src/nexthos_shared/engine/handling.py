@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nexthos_shared.engine.inspect import Unreadable, parse_bounded
+from nexthos_shared.engine.inspect import parse_bounded
+from nexthos_shared.yaml import Unreadable
 
 MOST = 200  # paths
 _OF_INTEREST = re.compile(rb"\bcatch\b|\berror(ed)?\(|\berror_source|\bfallback\b|\bdrop_on\b")

@@ -3,11 +3,10 @@
 Comes in: bytes as stored, whatever they are. Goes out: a `ConfigShape`; never an exception. Must not
 know what will run it.
 
-Read as YAML events (ruamel.yaml, pure Python) into plain dicts, lists and texts: no resolver, so
-`on` and `yes` stay the texts that they are for the engine, and no recursion. Bounded by size, depth
-and number of events, and an alias stands for the node it names, so a YAML bomb costs what its bytes
-cost. ruamel takes about 4 ms for 700 bytes, a tenth of an engine's start: configurations without a
-word of interest are therefore not parsed.
+Read as YAML events into plain dicts, lists and texts: no resolver, so `on` and `yes` stay the texts that
+they are for the engine, and no recursion. Bounded by size, depth and number of events, and an alias stands
+for the node it names, so a YAML bomb costs what its bytes cost. ruamel takes about 4 ms for 700 bytes, a
+tenth of an engine's start: configurations without a word of interest are therefore not parsed.
 """
 
 from __future__ import annotations
@@ -17,18 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nexthos_shared.yaml import MAX_DEPTH, BeyondBounds, Unreadable, events, scalar
+
 MAX_PARSED_BYTES = 128 * 1024  # about 0.8 s
-MAX_DEPTH = 64
 MAX_EVENTS = 50_000
-# What the parser ends with by defects of its own: `"\\UFFFFFFFF"` is an OverflowError.
-PARSER_DEFECTS = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
 
 _OF_INTEREST = re.compile(
     rb"metrics|dynamic|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
@@ -103,40 +94,11 @@ def top_level_keys(config: bytes) -> frozenset[str]:
 # ---- reading
 
 
-class Unreadable(Exception):
-    """Not YAML, or beyond the bounds. `line` and `column` (1-based) where the parser stood."""
-
-    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(message)
-        self.line = line
-        self.column = column
-
-
 def parse_bounded(config: bytes) -> Any:
-    """Return the first document as dicts, lists and texts; None where nothing or null stands."""
-    if len(config) > MAX_PARSED_BYTES:
-        raise Unreadable(f"more than {MAX_PARSED_BYTES} bytes")
-    # Imported here: the runner reads no shape, and its start-up time is every pipeline's.
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    try:
-        return _build(YAML(typ="safe", pure=True).parse(config.decode("utf-8")))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        raise Unreadable(str(error.problem), *where) from error
-    except (YAMLError, *PARSER_DEFECTS) as error:
-        raise Unreadable(str(error) or type(error).__name__) from error
-
-
-def _build(events: Iterator[Any]) -> Any:
-    """Fold events into values. The stack holds (container, anchor, pending key) of what is open."""
+    """The first document as dicts, lists and texts; None where nothing or null stands. Raises Unreadable."""
     stack: list[_Open] = []
     anchors: dict[str, Any] = {}
-    for number, event in enumerate(events):
-        if number > MAX_EVENTS or len(stack) > MAX_DEPTH:
-            raise Unreadable("too deep or too long", event.start_mark.line + 1)
+    for event in bounded_events(config):
         kind = type(event).__name__
         if kind in ("MappingStartEvent", "SequenceStartEvent"):
             stack.append(_Open({} if kind.startswith("Mapping") else [], event.anchor))
@@ -155,6 +117,17 @@ def _build(events: Iterator[Any]) -> Any:
             return value
         stack[-1].add(value)
     return None
+
+
+def bounded_events(config: bytes, encoding: str = "utf-8") -> Iterator[Any]:
+    """The events of a configuration of at most MAX_PARSED_BYTES. Raises Unreadable."""
+    if len(config) > MAX_PARSED_BYTES:
+        raise BeyondBounds(f"more than {MAX_PARSED_BYTES} bytes")
+    try:
+        text = config.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Unreadable(str(error)) from error
+    return events(text, most=MAX_EVENTS)
 
 
 class _Open:
@@ -180,12 +153,6 @@ class _Open:
         else:
             self._key = item if isinstance(item, str) else ""
             self._keyed = True
-
-
-def scalar(event: Any) -> str | None:
-    """The text of a scalar, None for null."""
-    plain = event.style in (None, "")
-    return None if plain and event.value in ("", "~", "null", "Null", "NULL") else str(event.value)
 
 
 # ---- judging

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from nexthos_shared.engine import defects
 from nexthos_shared.engine.child import Finished, run_child
-from nexthos_shared.engine.inspect import Unreadable, parse_bounded
+from nexthos_shared.engine.inspect import parse_bounded
 from nexthos_shared.engine.messages import plain, read_message, without_values
 from nexthos_shared.engine.profile import EngineProfile
 from nexthos_shared.errors import EngineMissing
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.process.engine_user import EngineUser
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Unreadable
 
-MAX_CONFIG_BYTES = 1024 * 1024
 MAX_PROBLEMS = 50
 EMPTY = defects.EMPTY
 MAX_EMPTY = 64  # bytes that may stand in what holds nothing: `--- null`, `{}`

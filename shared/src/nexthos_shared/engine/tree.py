@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexthos_shared.engine import inspect as shape
+from nexthos_shared.engine.inspect import bounded_events
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Unreadable, mark_of, scalar
 
 
 @dataclass(slots=True, eq=False)
@@ -50,17 +51,12 @@ class Tree:
 
 def read_tree(config: bytes) -> Tree:
     """Blocks: about a second for 128 KiB, beyond which there is no tree."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     tree = Tree()
-    if len(config) > shape.MAX_PARSED_BYTES:
-        return tree
     try:
-        events = YAML(typ="safe", pure=True).parse(config.decode("utf-8-sig"))
+        events = bounded_events(config, "utf-8-sig")
         tree.root = _first(events, tree.problems)
         _look_behind(events, tree.problems)
-    except (YAMLError, shape.Unreadable, *shape.PARSER_DEFECTS):
+    except Unreadable:
         return tree
     return tree
 
@@ -96,9 +92,7 @@ def scalars(root: Node | None) -> Iterator[Node]:
 def _first(events: Iterator[Any], problems: list[Problem]) -> Node | None:
     stack: list[tuple[Node, list[Node]]] = []  # what is open, with what stands in it
     anchors: dict[str, Node] = {}
-    for number, event in enumerate(events):
-        if number > shape.MAX_EVENTS or len(stack) > shape.MAX_DEPTH:
-            raise shape.Unreadable("too deep or too long")
+    for event in events:
         kind = type(event).__name__
         if kind.endswith("EndEvent") and kind.startswith(("Mapping", "Sequence")):
             node, inside = stack.pop()
@@ -121,10 +115,10 @@ def _first(events: Iterator[Any], problems: list[Problem]) -> Node | None:
 
 
 def _node(event: Any) -> Node:
-    mark = event.start_mark
-    node = Node(mark.line + 1, mark.column + 1)
+    mark = mark_of(event)
+    node = Node(mark.line, mark.column)
     if type(event).__name__ == "ScalarEvent":
-        node.text, node.style = shape.scalar(event), event.style or ""
+        node.text, node.style = scalar(event), event.style or ""
     return node
 
 
@@ -157,7 +151,7 @@ def _look_behind(events: Iterator[Any], problems: list[Problem]) -> None:
             if kind == "DocumentStartEvent":
                 began = event
             elif began is not None and not kind.startswith(("Document", "Stream")):
-                if kind == "ScalarEvent" and shape.scalar(event) is None:
+                if kind == "ScalarEvent" and scalar(event) is None:
                     began = None
                     continue
                 break

@@ -1,237 +1,327 @@
-"""YAML 1.2 (and so JSON) as plain values, with the line and column of every part.
+"""Manifests and plain Benthos configurations, told apart: what `apply`, `lint` and `dev` are given.
 
-Comes in: text of any kind. Goes out: `Document`s, or `Unreadable` with the place. Must not know what a
-manifest is. Values are those that JSON has: a date stays the text that it is, no tag makes an object.
-Bounded by events, depth, time and by what aliases add up to, so a YAML bomb costs what its bytes cost.
+Comes in: `Source`s and the variables of `-e`. Goes out: `Loaded`: manifests, what was skipped and why,
+and every problem with file, line and column. Must not know the store: nothing here depends on what is
+stored, so all of it can be told before anything is connected. Nor files: a source opens what it names.
+
+A document with `schema` is a manifest. A file with `input`, `output`, `pipeline` or `buffer` at its top
+and no `schema` is a plain Benthos configuration: a manifest with nothing but its configuration. Plain
+files are not parsed here if their keys can be told without: `${VARIABLE}` may stand where YAML would
+not have it, and the engine's own lint is the judge.
 """
 
 from __future__ import annotations
 
-import io
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-MAX_EVENTS = 10_000  # of one document; a definition has 64 KiB, its configuration is one event
-MAX_EVENTS_OF_ALL = 100_000  # about 2 s
-MAX_DEPTH = 64
-MAX_WEIGHT = 50_000  # values, aliases written out
-MAX_SECONDS = 5.0  # of processor time; 8 MiB of configurations in `|` blocks take half of it
+from nexthos_shared import names
+from nexthos_shared.errors import ConfigMissing, InvalidName
+from nexthos_shared.manifest.fields import at, mistakes
+from nexthos_shared.manifest.manifest import Manifest
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
+from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Document, Mark, Unreadable, read_documents
 
-Path = tuple[str | int, ...]
+ONLY_RESOURCES = (
+    "only resources: no input, no output; the resources of other files are not loaded, so each "
+    "configuration needs them in its own file"
+)
+PLAIN_KEYS = {"input", "output", "pipeline", "buffer"}
+_TEST_FILE = re.compile(r"_(benthos|bento)_test$")
+_TOP_KEY = re.compile(r"""^["']?([A-Za-z_]\w*)["']?[ \t]*:(?:\s|$)""", re.MULTILINE)
+
+
+class Source(Protocol):
+    """A file, or whatever else holds documents."""
+
+    @property
+    def name(self) -> str:
+        """What a person knows it by; it stands in messages."""
+
+    @property
+    def content(self) -> bytes:
+        """What it holds, whatever that is."""
+
+    @property
+    def stem(self) -> str | None:
+        """Its name without folder and suffix, from which an id is made; None: it has none."""
+
+    @property
+    def key(self) -> str | None:
+        """The same for each name of one file; None: it is no file."""
+
+    def beside(self, named: str) -> Source:
+        """The file that a manifest in it calls `named`. Raises ConfigMissing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place, counted from 1."""
+class Skipped:
+    """A file, or a document of it, that is no pipeline."""
 
-    line: int
-    column: int
-
-
-class Unreadable(Exception):
-    """Not YAML, or beyond the bounds; `mark` is where the parser stood, if it can tell."""
-
-    def __init__(self, message: str, mark: Mark | None = None) -> None:
-        super().__init__(message)
-        self.mark = mark
+    file: str
+    reason: str
 
 
 @dataclass(slots=True)
-class Document:
-    """One document. `marks` holds the place of each value and, under `keys`, of each key."""
+class Loaded:
+    """What was found, in the order in which it was given."""
 
-    value: Any = None
-    marks: dict[Path, Mark] = field(default_factory=dict)
-    keys: dict[Path, Mark] = field(default_factory=dict)
-    blocks: set[Path] = field(default_factory=set)  # literal block scalars: `|`
-
-    def mark(self, path: Path, *, key: bool = False) -> Mark | None:
-        """The place of `path`, or of the nearest part around it that is written down."""
-        for end in range(len(path), -1, -1):
-            if key and (mark := self.keys.get(path[:end])):
-                return mark
-            if mark := self.marks.get(path[:end]):
-                return mark
-        return None
+    manifests: list[Manifest] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
-def read_documents(text: str) -> list[Document]:
-    """All documents of `text`; empty ones have the value None. Raises Unreadable."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
-
-    try:
-        return list(_documents(YAML(typ="safe", pure=True).parse(_Stream(text))))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Mark(mark.line + 1, mark.column + 1) if mark else None
-        words = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise Unreadable(words, place) from error
-    except Unreadable:
-        raise
-    except Exception as error:  # ruamel also fails by assertions and lookups on hostile text
-        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+def load(sources: Iterable[Source], env: Mapping[str, str] | None = None) -> Loaded:
+    """Read all of them. `env` is merged over each manifest's."""
+    loading = _Loading(dict(env or {}))
+    for source in sources:
+        loading.source(source)
+    return loading.finished()
 
 
-class _Stream(io.StringIO):
-    """Text that ends when reading it has taken too much of the processor's time.
+class _Loading:
+    def __init__(self, env: dict[str, str]) -> None:
+        self._env = env
+        self._loaded = Loaded()
+        self._claimed: dict[str, Manifest] = {}  # by key of the configuration file that it names
+        self._keys: dict[str, str] = {}  # of plain files, by shown name
 
-    The parser needs seconds for a megabyte of one scalar, and neither events nor depth tell of it.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._until = time.process_time() + MAX_SECONDS
-
-    def read(self, size: int | None = -1) -> str:
-        if time.process_time() > self._until:
-            raise Unreadable("takes too long to read: no pipeline is that large")
-        return super().read(size)
-
-
-@dataclass(slots=True)
-class _Open:
-    """A mapping or sequence that has begun and not ended."""
-
-    value: Any
-    path: Path
-    anchor: str | None
-    key: str | None = None
-    weight: int = 1
-
-    def next_path(self) -> Path:
-        if isinstance(self.value, list):
-            return (*self.path, len(self.value))
-        return self.path if self.key is None else (*self.path, self.key)
-
-
-def _documents(events: Iterator[Any]) -> Iterator[Document]:
-    reader, began = _Reader(), 0
-    for number, event in enumerate(events):
-        kind = type(event).__name__
-        if kind == "DocumentStartEvent":
-            reader, began = _Reader(), number
-        if number - began > MAX_EVENTS or number > MAX_EVENTS_OF_ALL:
-            raise Unreadable("too many parts to be a pipeline", _mark(event))
-        if kind == "DocumentStartEvent":
-            continue
-        if kind == "DocumentEndEvent":
-            yield reader.document
-        else:
-            reader.take(kind, event)
-
-
-class _Reader:
-    """Folds the events of one document into its value."""
-
-    def __init__(self) -> None:
-        self.document = Document()
-        self._stack: list[_Open] = []
-        self._anchors: dict[str, tuple[Any, int]] = {}
-
-    def take(self, kind: str, event: Any) -> None:
-        if kind in ("MappingStartEvent", "SequenceStartEvent"):
-            self._begin({} if kind.startswith("Mapping") else [], event)
-        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
-            ended = self._stack.pop()
-            self._remember(ended.anchor, ended.value, ended.weight)
-            self._add(ended.value, ended.weight, event)
-        elif kind == "AliasEvent":
-            if event.anchor not in self._anchors:
-                raise Unreadable(f"alias *{event.anchor} stands for nothing", _mark(event))
-            self._place(event)
-            self._add(*self._anchors[event.anchor], event)
-        elif kind == "ScalarEvent":
-            self._scalar(event)
-
-    def _begin(self, value: Any, event: Any) -> None:
-        if len(self._stack) >= MAX_DEPTH:
-            raise Unreadable(f"more than {MAX_DEPTH} levels deep", _mark(event))
-        _check_tag(event)
-        if self._stack and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is None:
-            raise Unreadable("a key must be text", _mark(event))
-        path = self._place(event)
-        self._stack.append(_Open(value, path, event.anchor))
-
-    def _scalar(self, event: Any) -> None:
-        top = self._stack[-1] if self._stack else None
-        if top is not None and isinstance(top.value, dict) and top.key is None:
-            self._key(top, event)
+    def source(self, source: Source) -> None:
+        """Sort out one file."""
+        text = self._text(source.content, source.name)
+        if text is None:
             return
-        path = self._place(event)
-        if event.style == "|":
-            self.document.blocks.add(path)
-        value = _resolved(event)
-        self._remember(event.anchor, value, 1)
-        self._add(value, 1, event)
-
-    def _key(self, top: _Open, event: Any) -> None:
-        _check_tag(event)
-        top.key = str(event.value)
-        if top.key in top.value:
-            raise Unreadable(f"key {top.key!r} stands here twice", _mark(event))
-        self.document.keys[(*top.path, top.key)] = _mark(event)
-        self._remember(event.anchor, top.key, 1)
-
-    def _place(self, event: Any) -> Path:
-        path = self._stack[-1].next_path() if self._stack else ()
-        self.document.marks[path] = _mark(event)
-        return path
-
-    def _remember(self, anchor: str | None, value: Any, weight: int) -> None:
-        if anchor:
-            self._anchors[anchor] = (value, weight)
-
-    def _add(self, value: Any, weight: int, event: Any) -> None:
-        if not self._stack:
-            self.document.value = value
+        if source.stem and _TEST_FILE.search(source.stem):
+            self._skip(source, "unit tests of a configuration")
             return
-        top = self._stack[-1]
-        top.weight += weight
-        if top.weight > MAX_WEIGHT:
-            raise Unreadable(f"aliases add up to more than {MAX_WEIGHT} values", _mark(event))
-        if isinstance(top.value, list):
-            top.value.append(value)
-        elif top.key is None:
-            raise Unreadable("a key must be text", _mark(event))
+        keys = set(_TOP_KEY.findall(text))
+        looks_plain = bool(keys & PLAIN_KEYS) and "schema" not in keys
+        if looks_plain and "\n---" not in text:
+            self._plain(source)
+            return
+        if keys and not looks_plain and all(k.endswith("_resources") for k in keys):
+            self._skip(source, ONLY_RESOURCES)
+            return
+        try:
+            documents = [d for d in read_documents(text) if d.value is not None]
+        except Unreadable as error:
+            if looks_plain:
+                self._plain(source)  # a ${VARIABLE} may be what YAML stumbles over: lint decides
+            else:
+                self._unreadable(source, error)
+            return
+        self._documents(source, text, documents)
+
+    def _documents(self, source: Source, text: str, documents: Sequence[Document]) -> None:
+        alone = len(documents) == 1
+        if not documents:
+            self._skip(source, "empty")
+        for document in documents:
+            keys = set(document.value) if isinstance(document.value, dict) else set()
+            if "schema" in keys:
+                self._manifest(source, text, document, alone=alone)
+            elif keys & PLAIN_KEYS and alone:
+                self._plain(source)
+            elif keys & PLAIN_KEYS:
+                words = (
+                    "a Benthos configuration must be alone in its file, or a manifest's `config: |`"
+                )
+                self._loaded.problems.append(at(document, (), source.name, words))
+            else:
+                self._skip(source, _why_neither(keys))
+
+    def _plain(self, source: Source) -> None:
+        content = source.content
+        pipeline_id = self._id_of(source, Document())
+        if pipeline_id is None or not self._acceptable(content, source.name):
+            return
+        if source.key is not None:
+            self._keys[source.name] = source.key
+        value: dict[str, Any] = {"schema": 1, "id": pipeline_id} | _pinned(content)
+        if self._env:
+            value["env"] = dict(self._env)
+        if bad := mistakes(value, Document(), source.name):
+            self._loaded.problems += bad  # of `-e`: nothing else of it is written by anybody
         else:
-            top.value[top.key] = value
-            top.key = None
+            manifest = Manifest(pipeline_id, source.name, value, content, source.name)
+            self._loaded.manifests.append(manifest)
+
+    def _manifest(self, source: Source, text: str, document: Document, *, alone: bool) -> None:
+        value = dict(document.value)
+        before = len(self._loaded.problems)
+        content, within = self._content(source, document, value)
+        written = value.pop("id", None)
+        pipeline_id = self._id_of(source, document, written, alone=alone)
+        if self._env and isinstance(value.get("env", {}), dict):
+            value["env"] = {**(value.get("env") or {}), **self._env}
+        if content is not None:
+            self._pin(value, content, document, source.name)
+        bad = mistakes(value, document, source.name)
+        self._loaded.problems += bad
+        if pipeline_id is None or len(self._loaded.problems) > before:
+            return
+        value["id"] = pipeline_id
+        here = content is not None and within is source
+        block = _block(text, document) if here else None
+        inline = document.mark(("config",)) if here and block is None else None
+        manifest = Manifest(
+            pipeline_id, source.name, value, content, within.name, document, block, inline
+        )
+        if within is not source and within.key is not None:
+            self._claimed[within.key] = manifest
+        self._loaded.manifests.append(manifest)
+
+    def _content(
+        self, source: Source, document: Document, value: dict[str, Any]
+    ) -> tuple[bytes | None, Source]:
+        """The configuration, and the source that it stands in."""
+        config, named = value.pop("config", None), value.pop("config_file", None)
+        if config is not None and named is not None:
+            self._at(
+                document, "config_file", source, "stands beside `config`: one of them is enough"
+            )
+        elif config is not None and not isinstance(config, str):
+            self._at(document, "config", source, "must be text: write `config: |` and indent it")
+        elif config is not None:
+            content = config.encode()
+            return (content if self._acceptable(content, source.name) else None), source
+        elif named is not None and (not isinstance(named, str) or not named):
+            self._at(document, "config_file", source, "must be the name of a file")
+        elif named is not None:
+            return self._from_file(source, document, named)
+        return None, source
+
+    def _from_file(
+        self, source: Source, document: Document, named: str
+    ) -> tuple[bytes | None, Source]:
+        try:
+            file = source.beside(named)
+        except ConfigMissing as error:
+            self._at(document, "config_file", source, str(error), Reason.CONFIG_MISSING)
+            return None, source
+        is_text = self._text(file.content, file.name) is not None
+        return (
+            file.content if is_text and self._acceptable(file.content, file.name) else None
+        ), file
+
+    def _pin(self, value: dict[str, Any], content: bytes, document: Document, file: str) -> None:
+        pinned = _pinned(content)
+        if value.get("version") is None:
+            value["version"] = pinned["version"]
+        if value.get("digest") not in (None, pinned["digest"]):
+            words = f"is not that of the configuration, which is {pinned['digest']}"
+            self._loaded.problems.append(
+                at(document, ("digest",), file, words, reason=Reason.DIGEST_MISMATCH)
+            )
+        value["digest"] = pinned["digest"]
+
+    def _id_of(
+        self, source: Source, document: Document, written: Any = None, *, alone: bool = True
+    ) -> str | None:
+        if written is None and not (alone and source.stem):
+            words = "id: is missing: it can't be taken from a file's name here"
+            self._loaded.problems.append(at(document, (), source.name, words))
+            return None
+        if written is not None and not isinstance(written, str):
+            self._loaded.problems.append(
+                at(document, ("id",), source.name, "must be text: write it in quotes")
+            )
+            return None
+        value = written if written is not None else re.sub(r"[_\s]", "-", str(source.stem)).lower()
+        try:
+            return names.check_id(value)
+        except InvalidName as error:
+            path = ("id",) if written is not None else ()
+            hint = "" if path else "; rename the file, or write a manifest with `id:`"
+            self._loaded.problems.append(
+                at(document, path, source.name, f"{error}{hint}", reason=Reason.INVALID_NAME)
+            )
+            return None
+
+    def _acceptable(self, content: bytes, file: str) -> bool:
+        if len(content) <= MAX_CONFIG_BYTES:
+            return True
+        words = f"the configuration has more than {MAX_CONFIG_BYTES} bytes (1 MiB)"
+        self._loaded.problems.append(Problem(Reason.CONFIG_TOO_LARGE, words, file=file))
+        return False
+
+    def _text(self, content: bytes, file: str) -> str | None:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            column = error.start - content.rfind(b"\n", 0, error.start)
+            words = f"not UTF-8: {error.reason}"
+            self._loaded.problems.append(
+                Problem(Reason.CONFIG_NOT_TEXT, words, file=file, line=line, column=column)
+            )
+            return None
+
+    def _unreadable(self, source: Source, error: Unreadable) -> None:
+        kind = "JSON" if source.name.endswith(".json") else "YAML"
+        line, column = (error.mark.line, error.mark.column) if error.mark else (None, None)
+        words = f"not {kind} that can be read: {error}"
+        self._loaded.problems.append(
+            Problem(Reason.INVALID_DEFINITION, words, file=source.name, line=line, column=column)
+        )
+
+    def _at(
+        self,
+        document: Document,
+        name: str,
+        source: Source,
+        words: str,
+        reason: Reason = Reason.INVALID_DEFINITION,
+    ) -> None:
+        self._loaded.problems.append(at(document, (name,), source.name, words, reason=reason))
+
+    def _skip(self, source: Source, reason: str) -> None:
+        self._loaded.skipped.append(Skipped(source.name, reason))
+
+    def finished(self) -> Loaded:
+        """What was loaded, without plain files that belong to a manifest, doubles told."""
+        kept: dict[str, Manifest] = {}
+        for manifest in self._loaded.manifests:
+            owner = self._claimed.get(self._keys.get(manifest.file, ""))
+            if owner is not None and owner is not manifest:
+                words = f"the configuration of pipeline {owner.id} in {owner.file}"
+                self._loaded.skipped.append(Skipped(manifest.file, words))
+            elif manifest.id in kept:
+                words = f"pipeline {manifest.id} is defined here and in {kept[manifest.id].file}"
+                self._loaded.problems.append(
+                    manifest.problem(Reason.INVALID_DEFINITION, words, "id")
+                )
+            else:
+                kept[manifest.id] = manifest
+        self._loaded.manifests = list(kept.values())
+        return self._loaded
 
 
-def _mark(event: Any) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+def _pinned(content: bytes) -> dict[str, str]:
+    return {"version": names.version_of(content), "digest": names.digest_of(content)}
 
 
-# YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#103-core-schema; infinities stay text: JSON has none.
-_NULL = {"", "~", "null", "Null", "NULL"}
-_TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
-_INT = re.compile(r"[-+]?[0-9]{1,40}")
-_OCTAL, _HEX = re.compile(r"0o[0-7]{1,40}"), re.compile(r"0x[0-9a-fA-F]{1,40}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
-_TEXT_TAG = "tag:yaml.org,2002:str"
-
-
-def _check_tag(event: Any) -> None:
-    tag = str(event.tag) if event.tag else ""
-    if tag and not tag.startswith(("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", _TEXT_TAG)):
-        raise Unreadable(f"tag {tag!r} is not known here", _mark(event))
-
-
-def _resolved(event: Any) -> Any:
-    _check_tag(event)
-    text = str(event.value)
-    if event.style is not None or event.tag:
-        return text
-    if text in _NULL:
+def _block(text: str, document: Document) -> Mark | None:
+    """Where a `config: |` block begins: the line before it, and by how much it is indented."""
+    mark = document.marks.get(("config",))
+    if mark is None or ("config",) not in document.blocks:
         return None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    if _INT.fullmatch(text):
-        return int(text)
-    if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
-        return int(text, 0)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    above = text.split("\n")[mark.line :]
+    value = str(document.value["config"]).split("\n")
+    for written, meant in zip(above, value, strict=False):
+        if meant.strip():
+            return Mark(mark.line, len(written) - len(meant))
+    return Mark(mark.line, 0)
+
+
+def _why_neither(keys: set[str]) -> str:
+    if keys == {"tests"}:
+        return "unit tests of a configuration"
+    if keys and all(k.endswith("_resources") for k in keys):
+        return ONLY_RESOURCES
+    if keys & {"config", "config_file"} or {"status", "version"} <= keys:
+        return "looks like a manifest, but has no `schema: 1`"
+    return "neither a manifest (no `schema: 1`) nor a Benthos configuration (no input, output, pipeline)"

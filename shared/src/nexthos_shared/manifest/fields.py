@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from nexthos_shared.manifest.documents import Document, Path
+from nexthos_shared import problems
 from nexthos_shared.model import Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Document, Path
 
 _HINTS = {
     "string_type": "must be text: write it in quotes",
@@ -79,24 +80,17 @@ def at(
 
 
 def _problems(error: ValidationError, document: Document, file: str) -> Iterator[Problem]:
-    for found in error.errors(include_url=False, include_input=False):
-        path: Path = tuple(part for part in found["loc"] if part != "[key]")
-        message = _HINTS.get(found["type"], found["msg"].removeprefix("Value error, "))
-        unknown = found["type"] == "extra_forbidden"
+    for found in problems.mistakes(error, of="a manifest", fields=NAMES):
+        unknown = found.kind == problems.UNKNOWN
+        message = _HINTS.get(found.kind, found.words)
         if unknown:
-            message = _unknown(str(path[-1]), len(path))
-        if not path:  # our own validators name the field at the beginning
-            head, _, rest = message.partition(": ")
-            if head.split(".")[0] in NAMES:
-                path, message = tuple(head.split(".")), rest
-        is_status = path == ("status",)
+            message += _close_to(found)
+        is_status = found.path == ("status",)
         reason = Reason.UNKNOWN_STATUS if is_status else Reason.INVALID_DEFINITION
-        yield at(
-            document, path, file, message, reason=reason, key=unknown or "[key]" in found["loc"]
-        )
+        yield at(document, found.path, file, message, reason=reason, key=unknown or found.of_key)
 
 
-def _unknown(name: str, depth: int) -> str:
-    close = difflib.get_close_matches(name, NAMES, n=1) if depth == 1 else []
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"is not a field of a manifest (unknown fields are refused){hint}"
+def _close_to(found: problems.Mistake) -> str:
+    names = NAMES if len(found.path) == 1 else []
+    close = difflib.get_close_matches(str(found.path[-1]), names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

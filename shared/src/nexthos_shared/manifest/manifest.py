@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nexthos_shared.manifest.documents import Document, Mark
 from nexthos_shared.manifest.fields import at
 from nexthos_shared.model import Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Document, Mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from pydantic import (
 from nexthos_shared import names
 from nexthos_shared.errors import InvalidDefinition, InvalidName
 from nexthos_shared.model.quantities import Cpu, Duration, MemoryBytes
+from nexthos_shared.problems import first_mistake
 from nexthos_shared.reasons import Problem, Reason
 
 MAX_DEFINITION_BYTES = 64 * 1024
@@ -252,19 +253,11 @@ def parse_pipeline(value: bytes, *, key: str | None = None) -> Pipeline:
 
 
 def _explained(subject: str, error: ValidationError) -> InvalidDefinition:
-    """The first problem in the words of the user's own document; pydantic's URLs are left out."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "is not a field of a pipeline (unknown fields are refused)"
-    if not field and (head := message.partition(":")[0]) and head.split(".")[0] in _FIELDS:
-        field, message = head, message[len(head) + 1 :].strip()
-    reason = Reason.UNKNOWN_STATUS if field == "status" else Reason.INVALID_DEFINITION
+    first = first_mistake(error, of="a pipeline", fields=_FIELDS)
+    reason = Reason.UNKNOWN_STATUS if first.field == "status" else Reason.INVALID_DEFINITION
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    place = f"{field}: " if field else ""
     return InvalidDefinition(
-        f"{subject}: {place}{message}{more}", reason=reason, field=field or None
+        f"{subject}: {first.sentence}{more}", reason=reason, field=first.field or None
     )
 
 

@@ -31,6 +31,39 @@ class Phase(StrEnum):
     INVALID = "Invalid"
     UNKNOWN = "Unknown"
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing runs, and nothing is to run."""
+        return self in _AT_REST
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """It is left without anybody's doing."""
+        return self in (Phase.STARTING, Phase.STOPPING, Phase.UNKNOWN)
+
+    @property
+    def is_over(self) -> bool:
+        """A job that came to its end, good or bad."""
+        return self in (Phase.COMPLETED, Phase.FAILED)
+
+    @property
+    def is_good(self) -> bool:
+        """What is published got where it should."""
+        return self in (Phase.RUNNING, Phase.COMPLETED)
+
+    @property
+    def is_bad(self) -> bool:
+        """Something is wrong, or not known."""
+        return self is Phase.UNKNOWN or self.is_hopeless
+
+    @property
+    def is_hopeless(self) -> bool:
+        """It gets no better by waiting."""
+        return self in (Phase.CRASH_LOOP, Phase.FAILED, Phase.INVALID)
+
+
+_AT_REST = frozenset({Phase.DRAFT, Phase.PAUSED, Phase.COMPLETED, Phase.FAILED, Phase.INVALID})
+
 
 class ConditionType(StrEnum):
     """What a condition speaks of."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import random
 import re
 import socket
 import ssl
@@ -25,6 +24,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.client import JetStreamContext
 
+from nexthos_shared.backoff import Backoff
 from nexthos_shared.errors import NotPermitted, SettingsError, StoreUnavailable
 from nexthos_shared.nats import wire as nats_wire
 from nexthos_shared.nats.login import Unusable, jwt_of, login_of, pair_of, servers_of
@@ -52,6 +52,7 @@ HEADERS_BYTES = 512  # of a message with headers of ours, at most
 ACKNOWLEDGEMENTS = frozenset({b"+ACK", b"-NAK", b"+WPI", b"+NXT", b"+TERM"})
 API = "$JS.API"  # what JetStream's subjects begin with where there is neither domain nor prefix
 RECONNECT_EVERY = 0.25  # seconds
+CONNECT_AGAIN = Backoff(0.1, 5.0)  # seconds between attempts to connect for the first time
 # With its defaults nats-py knocks 60 times at a closed door, and then does not say what it heard.
 FIRST_CONNECT: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
@@ -449,7 +450,7 @@ async def _connect_for(link: Link, arguments: dict[str, Any], within: float | No
 
 async def _connect_some_time(link: Link, arguments: dict[str, Any]) -> None:
     """Try for ever, but not on refused credentials (nats-py's own -1 would retry those too)."""
-    wait = 0.1
+    failures = 0
     while True:
         try:
             await link.nc.connect(**arguments, **FIRST_CONNECT)
@@ -459,9 +460,10 @@ async def _connect_some_time(link: Link, arguments: dict[str, Any]) -> None:
             await _close(link.nc)
             if isinstance(why, NotPermitted | SettingsError):
                 raise why from error
+            failures += 1
+            wait = CONNECT_AGAIN.after(failures)
             log.warning("NATS can't be reached yet", error=str(why), again_in=round(wait, 1))
-            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
-            wait = min(wait * 2, 5.0)
+            await asyncio.sleep(wait)
             link.nc = _Client(link.skips)
     link.nc.options["allow_reconnect"] = True
     link.nc.options["max_reconnect_attempts"] = -1

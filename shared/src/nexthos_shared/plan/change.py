@@ -7,7 +7,6 @@ an omitted `status` or `restart_nonce` keeps what is stored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,7 @@ from nexthos_shared.manifest.fields import misfit
 from nexthos_shared.manifest.manifest import Manifest
 from nexthos_shared.model import MAX_DEFINITION_BYTES, Pipeline, Wanted, read_entry
 from nexthos_shared.plan.differences import Difference, described, differences
+from nexthos_shared.plan.edit import to_bytes
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.untrusted_json import read_json, read_object
 
@@ -55,7 +55,7 @@ def entry_bytes(pipeline: Pipeline) -> bytes:
     if not value.get("restart_nonce"):
         value.pop("restart_nonce", None)
     first = {key: value.pop(key) for key in ("status", "version", "id") if key in value}
-    return json.dumps(first | value, separators=(",", ":"), ensure_ascii=False).encode()
+    return to_bytes(first | value)
 
 
 def decide(manifest: Manifest, stored: KvEntry | None, info: ConfigInfo | None) -> Change:

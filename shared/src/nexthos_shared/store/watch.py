@@ -14,7 +14,6 @@ and not at the next garbage collection.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable, Iterator
 from contextlib import aclosing, contextmanager, suppress
@@ -24,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 from nats.aio.msg import Msg
 
+from nexthos_shared.backoff import Backoff, jittered
 from nexthos_shared.errors import NexthosError, StoreMissing
 from nexthos_shared.model import Event
 from nexthos_shared.nats.connection import Link
@@ -36,7 +36,7 @@ from nexthos_shared.store.identity import Identity
 RESYNC = 60.0  # seconds, give or take a fifth
 IDENTITY_CHECK = 2.0  # seconds
 COMPARISONS, BETWEEN = 5, 0.1  # and seconds: what is on its way has come by then
-FIRST_WAIT, LAST_WAIT = 0.1, 1.0  # seconds between attempts to open
+AGAIN = Backoff(0.1, 1.0)  # seconds between attempts to open
 WORDS = 200  # characters of what is told of a message
 LAG = 1.0  # seconds in which a server that leads anew has caught up
 
@@ -149,7 +149,7 @@ async def follow_events(
         except NexthosError:
             if not link.reconnects or link.nc.is_closed:
                 raise
-            await _pause(link, reconnects, FIRST_WAIT)
+            await _pause(link, reconnects, AGAIN.first)
 
 
 async def _until_back(link: Link, reconnects: int) -> None:
@@ -162,7 +162,7 @@ async def _watch(
     source: _Source, link: Link, read: Callable[[Msg], T | None], terms: _Terms
 ) -> AsyncGenerator[Snapshot[T] | Change[T], None]:
     known: Identity | None = None
-    wait = FIRST_WAIT
+    failures = 0
     read = _guarded(link, read)
     with _told(link, f"{source.name}/{terms.pattern}") as fails:
         while True:
@@ -182,7 +182,7 @@ async def _watch(
                         found,
                         entries,
                     )  # of 50,000 entries most are replaced before the watch is opened anew
-                    wait = FIRST_WAIT
+                    failures = 0
                     open_ = _Open(source, link, feed, tally, terms)
                     ends = feed.silence(), _until(open_, reconnects, known)
                     async with aclosing(_while(feed.messages, *ends)) as messages:
@@ -199,8 +199,8 @@ async def _watch(
                 unexpected = not isinstance(error, NexthosError)
                 fails(str(error) or type(error).__name__)
                 log.warning("watch", bucket=source.name, error=str(error), exc_info=unexpected)
-                await _pause(link, reconnects, wait * random.uniform(0.8, 1.2))
-                wait = min(wait * 2, LAST_WAIT)
+                failures += 1
+                await _pause(link, reconnects, AGAIN.after(failures))
 
 
 @contextmanager
@@ -295,7 +295,7 @@ class _Open:
 async def _until(watch: _Open, reconnects: int, known: Identity) -> None:
     """Return when the watch must be opened anew."""
     loop, link, terms = asyncio.get_running_loop(), watch.link, watch.terms
-    deadline = loop.time() + terms.resync * random.uniform(0.8, 1.2)
+    deadline = loop.time() + jittered(terms.resync)
     while True:
         left = max(deadline - loop.time(), 0.0)
         if await _pause(link, reconnects, min(terms.identity_check, left)) or link.nc.is_closed:
@@ -310,7 +310,7 @@ async def _until(watch: _Open, reconnects: int, known: Identity) -> None:
             if not await watch.is_whole():
                 log.debug("watch is opened anew", bucket=watch.source.name)
                 return
-            deadline = loop.time() + terms.resync * random.uniform(0.8, 1.2)
+            deadline = loop.time() + jittered(terms.resync)
         except StoreMissing:
             return  # says so, again and again, until it is back
         except NexthosError as error:

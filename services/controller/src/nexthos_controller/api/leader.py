@@ -13,7 +13,7 @@ from nexthos_controller.api.config_parts import Handout
 from nexthos_controller.api.endpoint import SHORT, Asker, Endpoint
 from nexthos_controller.api.listing import page_of, summary
 from nexthos_controller.api.log_stream import LogStreams
-from nexthos_controller.api.selection import all_keys, existing, known_name
+from nexthos_controller.api.selection import all_keys, existing
 from nexthos_controller.api.usage import UsagePages
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.loop.sources import Sources
@@ -39,11 +39,11 @@ from nexthos_shared.model import (
 )
 from nexthos_shared.model.entries import read_definition
 from nexthos_shared.model.stored import Stored
+from nexthos_shared.names import check_key
 from nexthos_shared.reasons import Problem
 
 MOST_AWAITED = 50_000  # outcomes, by all requests together; one request alone may wait for more
 LISTED_OUTCOMES = 500  # a reply must stay below NATS's 1 MiB; `unsettled` counts all
-ON_THEIR_WAY = {Phase.STARTING, Phase.STOPPING, Phase.UNKNOWN}
 
 
 async def _until_one_ends(seconds: float, *awaited: Coroutine[Any, Any, None]) -> None:
@@ -124,7 +124,7 @@ class Answers:
 
     async def reconcile(self, request: ReconcileRequest, asker: Asker) -> ReconcileReply:
         """Look again at one pipeline or at all, and wait for what comes of it."""
-        one = known_name(request.id) if request.id is not None else None
+        one = check_key(request.id) if request.id is not None else None
         keys = all_keys(self._controller) if one is None else [one]
         if one is not None and not self._is_known(one):
             raise NotFound(f"no pipeline {one!r}")
@@ -168,7 +168,7 @@ class Answers:
         if status is None:
             return entry is None or entry.deleted
         current = entry is not None and status.observed_revision == entry.revision
-        return current and status.phase not in ON_THEIR_WAY
+        return current and not status.phase.is_on_its_way
 
     def _is_known(self, key: str) -> bool:
         stored = self._controller.desired.stored(key)

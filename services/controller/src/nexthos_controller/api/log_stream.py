@@ -29,7 +29,6 @@ from nexthos_shared.model import (
     MOST_LINES,
     LogsEnd,
     LogsRequest,
-    Phase,
     Wanted,
 )
 
@@ -223,7 +222,7 @@ class _Following:
         if entry.wanted is Wanted.DRAFT:
             return LogsEnd.DRAFT
         status = self._controller.statuses.status(self._key)
-        over = status is not None and status.phase in (Phase.COMPLETED, Phase.FAILED)
+        over = status is not None and status.phase.is_over
         if over and status is not None and status.observed_revision == entry.revision:
             return LogsEnd.COMPLETE
         return None

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_shared import names
 from nexthos_shared.errors import NotFound
 
-_KEY = re.compile(r"[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*")
-
-
-def known_name(value: str) -> str:
-    """Raw KV lets keys in that are no ids (`A`, `a.b`): they can be asked for, all else is refused."""
-    return value if _KEY.fullmatch(value) else names.check_id(value)
-
 
 def existing(controller: Controller, value: str) -> str:
     """The key, if a pipeline is stored there or something of one is left. Raises NotFound, InvalidName."""
-    key = known_name(value)
+    key = names.check_key(value)
     if is_gone(controller, key):
         raise NotFound(f"no pipeline {key!r}")
     return key

@@ -33,6 +33,7 @@ from nexthos_shared.model import MAX_REQUEST_BYTES, ErrorReply
 from nexthos_shared.model.stored import encode
 from nexthos_shared.names import Names
 from nexthos_shared.nats.connection import room_of
+from nexthos_shared.problems import first_mistake
 from nexthos_shared.reasons import Reason
 
 WAIT_ON_STOP = 5.0  # seconds for requests in flight
@@ -244,9 +245,7 @@ def _understand(endpoint: Endpoint, data: bytes) -> BaseModel:
     ) as error:  # of a validator, by what was sent
         raise _Refusal(400, Reason.INVALID_REQUEST, "the request can't be understood") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        words = f"{where}: {first['msg']}" if where else first["msg"]
+        words = first_mistake(error, of="the request").sentence
         raise _Refusal(400, Reason.INVALID_REQUEST, words) from error
 
 

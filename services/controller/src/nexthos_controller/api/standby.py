@@ -18,7 +18,6 @@ from msgspec import structs
 from nexthos_controller.api.config_parts import Handout
 from nexthos_controller.api.endpoint import SHORT, Endpoint
 from nexthos_controller.api.listing import page_of, summary
-from nexthos_controller.api.selection import known_name
 from nexthos_controller.api.service import Service
 from nexthos_controller.runtime.context import ControllerContext
 from nexthos_shared.errors import NexthosError, NotFound
@@ -33,6 +32,7 @@ from nexthos_shared.model import (
     read_entry,
 )
 from nexthos_shared.model.entries import read_definition, read_status
+from nexthos_shared.names import check_key
 from nexthos_shared.reasons import Problem
 from nexthos_shared.store import KvEntry
 
@@ -73,7 +73,7 @@ class StandbyAnswers:
         """One pipeline, or this controller. Raises NotFound, InvalidName, StoreMissing, ..."""
         if request.id is None:
             return await self._overview()
-        key, store = known_name(request.id), self.context.store
+        key, store = check_key(request.id), self.context.store
         entry, stored = await store.pipelines.get(key), await store.statuses.get(key)
         status = read_status(stored)
         if status is None and (entry is None or entry.value is None):

@@ -24,6 +24,7 @@ from nexthos_shared import engine
 from nexthos_shared.errors import InvalidConfig, NexthosError
 from nexthos_shared.model import Accepted, Traits
 from nexthos_shared.names import ENV_NATS_URL
+from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.store import ConfigInfo, Configs
 
@@ -183,10 +184,10 @@ def _of(info: ConfigInfo | None) -> ConfigFacts:
     if info.size == 0:
         words = f"{info.id}/{info.version}: {engine.EMPTY}"
         return ConfigFacts(problem=Problem(Reason.LINT_FAILED, words))
-    if info.size > engine.MAX_CONFIG_BYTES:
+    if info.size > MAX_CONFIG_BYTES:
         words = (
             f"configuration {info.id}/{info.version} has {info.size} bytes, at most "
-            f"{engine.MAX_CONFIG_BYTES} are allowed"
+            f"{MAX_CONFIG_BYTES} are allowed"
         )
         return ConfigFacts(problem=Problem(Reason.CONFIG_TOO_LARGE, words))
     return ConfigFacts(info.digest)

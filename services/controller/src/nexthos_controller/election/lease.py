@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import secrets
 import socket
 import time
@@ -34,6 +33,7 @@ import structlog
 from msgspec import structs
 
 from nexthos_controller.election.process import is_dead, this_process
+from nexthos_shared.backoff import jittered
 from nexthos_shared.errors import LeaseLost, NexthosError, StoreConflict
 from nexthos_shared.model.control import Claim, read_claim
 from nexthos_shared.model.stored import encode
@@ -163,7 +163,7 @@ class Lease:
             if why != told:
                 log.info("waiting for the lease", holder=self._holder, because=why)
                 told = why
-            await asyncio.sleep(self._poll * random.uniform(0.8, 1.2))
+            await asyncio.sleep(jittered(self._poll))
         waited = round(self._clock() - began, 3)
         self.takeover = self._taken_from(last, entry)
         log.info("lease acquired", holder=self._holder, token=self.token, waited=waited)

@@ -19,13 +19,12 @@ from typing import Any
 from nexthos_controller.http.server import Answer, Request, Route
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.model import ConditionType, Phase, PipelineStatus
+from nexthos_shared.model import ConditionType, PipelineStatus
 from nexthos_shared.reasons import Reason
 
 ANSWER_WITHIN = 8.0  # seconds; Prometheus gives up after 10
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Where nothing runs there is nothing to read. One that should run and does not is a target that is down.
-_AT_REST = {Phase.DRAFT, Phase.PAUSED, Phase.COMPLETED, Phase.FAILED, Phase.INVALID}
 
 
 def routes(namespace: str, acting: Callable[[], Controller | None]) -> list[Route]:
@@ -70,7 +69,7 @@ def _failed(status: int, words: str) -> Answer:
 def targets(controller: Controller, namespace: str, address: str) -> Iterator[dict[str, Any]]:
     """A target group for each replica that should run and has metrics, reached at `address`."""
     for key, status in controller.statuses.each(PipelineStatus):
-        if status.phase in _AT_REST or _has_none(status):
+        if status.phase.is_at_rest or _has_none(status):
             continue
         about = _about(controller, key, status)
         for replica in range(status.replicas):

@@ -6,7 +6,6 @@ Goes out: keys, live ones for what somebody changed, calm ones for what is only 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from nexthos_controller.loop.brokers import Brokers
 from nexthos_controller.loop.other_installations import Strangers
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.telemetry.instruments import Instruments
+from nexthos_shared.backoff import jittered
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.names import ABANDONED, INSTALLATION_KEY
 from nexthos_shared.nats.connection import Link
@@ -115,7 +115,7 @@ class Sources:
         """Each `resync` seconds at everything: hints of executors may be lost."""
         await self.caught_up.wait()
         while True:
-            await asyncio.sleep(self._resync * random.uniform(0.8, 1.2))
+            await asyncio.sleep(jittered(self._resync))
             with self._instruments.resync():
                 await self._look_at_all()
 

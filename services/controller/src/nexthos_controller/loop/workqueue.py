@@ -15,7 +15,6 @@ key, never more than `bound` at once. It must not know what a key stands for.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,20 +22,14 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from nexthos_shared.backoff import Backoff
 from nexthos_shared.errors import NexthosError, TerminalError
 
-FIRST_BACKOFF = 0.5  # seconds
-LAST_BACKOFF = 300.0  # seconds
+AGAIN = Backoff(0.5, 300.0)  # seconds
 TERMINAL_AHEAD = 3  # failures: one that is terminal is tried again after 4 s at first
 LONGEST = 24 * 3600.0  # seconds between two looks
 
 log = structlog.get_logger(__name__)
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait after that many failures in a row, with 20 % jitter."""
-    delay = min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 20), LAST_BACKOFF)
-    return delay * random.uniform(0.8, 1.2)
 
 
 class WorkQueue:
@@ -47,7 +40,7 @@ class WorkQueue:
         work: Callable[[str], Awaitable[float | None]],
         *,
         bound: int = 16,
-        backoff: Callable[[int], float] = backoff,
+        backoff: Callable[[int], float] = AGAIN.after,
     ) -> None:
         self._work = work
         self._backoff = backoff
@@ -89,7 +82,7 @@ class WorkQueue:
         timer = self._timers.get(key)
         loop = asyncio.get_running_loop()
         # A timer that is no number would upset the loop's heap, and with it the timers of all others.
-        delay = min(delay, LONGEST) if delay == delay else LAST_BACKOFF
+        delay = min(delay, LONGEST) if delay == delay else AGAIN.last
         if timer is not None and timer.when() <= loop.time() + delay:
             return
         self._drop_timer(key)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from nexthos_controller.reconcile.steps import Sorted
 from nexthos_controller.reconcile.view import Decision, View
-from nexthos_shared.model import Phase, PipelineStatus
+from nexthos_shared.model import PipelineStatus
 from nexthos_shared.reasons import Reason
-
-AT_REST = {Phase.DRAFT, Phase.PAUSED, Phase.COMPLETED, Phase.FAILED, Phase.INVALID}
 
 
 def drifts(view: View, decision: Decision, found: Sorted, before: PipelineStatus | None) -> int:
@@ -38,4 +36,4 @@ def _left_over(view: View, found: Sorted, before: PipelineStatus) -> int:
     known = {e.uid for e in before.executions if e.state == "running"}
     new = [e for e in found.others if e.state == "running" and e.uid not in known]
     twins = [e for e in new if e.altered or any(e.name == m.name for m in found.mine)]
-    return len(new if before.phase in AT_REST else twins)
+    return len(new if before.phase.is_at_rest else twins)

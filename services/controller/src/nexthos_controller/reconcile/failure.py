@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from nexthos_controller.execution import Execution, Exit, Spec
+from nexthos_shared.backoff import JITTER, Backoff, jittered
 from nexthos_shared.model import Memory, Slot
 from nexthos_shared.reasons import Problem, Reason
 
-FIRST_DELAY = 1.0  # seconds, doubling with each end in a row
-LAST_DELAY = 300.0  # seconds
+DELAY = Backoff(1.0, 300.0)  # seconds
 HEALTHY_AFTER = 600.0  # seconds of running after which earlier ends no longer count
 CRASH_LOOP_AFTER = 5  # ends in a row
-JITTER = 0.2
 # What an executor raises where the bytes may be to blame: such a start was tried again for ever.
 OF_THE_BYTES = frozenset({Reason.CANNOT_RUN_HERE, Reason.VARIABLE_MISSING, Reason.LINT_FAILED})
 
@@ -30,11 +29,10 @@ def delay_after(failures: int, uid: str = "") -> float:
     Up to a fifth less or more, so that what crashed together does not start together; drawn from the
     life that ended, so that the same view decides the same.
     """
-    usual = LAST_DELAY
-    if failures < CRASH_LOOP_AFTER:
-        usual = min(FIRST_DELAY * 2.0 ** max(failures - 1, 0), LAST_DELAY)
     draw = zlib.crc32(f"{uid}/{failures}".encode()) / 2**32
-    return usual * (1 + JITTER * (2 * draw - 1))
+    if failures >= CRASH_LOOP_AFTER:
+        return jittered(DELAY.last, draw=draw)
+    return DELAY.after(failures, draw)
 
 
 def waits(slot: Slot, now: float) -> float:
@@ -43,7 +41,7 @@ def waits(slot: Slot, now: float) -> float:
     A moment that is further away than any delay is of a clock that was put back since.
     """
     left = slot.not_before - now
-    return left if 0 < left <= LAST_DELAY * (1 + JITTER) else 0.0
+    return left if 0 < left <= DELAY.last * (1 + JITTER) else 0.0
 
 
 def account(

@@ -32,7 +32,6 @@ _REASONS = {
     Phase.INVALID: Reason.INVALID_DEFINITION,
     Phase.UNKNOWN: Reason.EXECUTOR_UNREACHABLE,
 }
-_BAD = {Phase.CRASH_LOOP, Phase.FAILED, Phase.INVALID, Phase.UNKNOWN}
 _OF_STARTING = {Reason.STARTING, Reason.CRASH_LOOP, Reason.RETRIES_EXHAUSTED}
 
 
@@ -133,11 +132,11 @@ class _Teller:
             return
         phase, complaint = self.after.phase, self.after.complaint
         reason, message = _REASONS[phase], ""
-        if phase in _BAD and complaint is not None:
+        if phase.is_bad and complaint is not None:
             reason, message = complaint.reason, complaint.message
         elif phase in (Phase.STARTING, Phase.RUNNING) and self.after.version:
             message = f"version {self.after.version}"
-        yield self._of(EventType.PHASE, Problem(reason, message), bad=phase in _BAD)
+        yield self._of(EventType.PHASE, Problem(reason, message), bad=phase.is_bad)
 
     def _of(self, kind: EventType, problem: Problem, *, bad: bool) -> Transition:
         data = EventData(

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from nexthos_controller.executors.docker.allowed import Ports, Volumes
-from nexthos_controller.settings import ConnectionSettings
-from nexthos_shared.errors import SettingsError
+from nexthos_controller.settings import ConnectionSettings, settings_error
 from nexthos_shared.model.quantities import MemoryBytes
 
 _USER = re.compile(r"\d+(:\d+)?")
@@ -58,7 +57,4 @@ def read_settings(options: Mapping[str, Any]) -> DockerSettings:
     try:
         return DockerSettings.model_validate(options)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(("executors", "docker", *(str(part) for part in first["loc"])))
-        words = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{field}: {words}", field=field) from error
+        raise settings_error(error, "executors.docker") from error

@@ -15,10 +15,11 @@ import structlog
 
 from nexthos_controller.executors.docker.daemon import Daemon
 from nexthos_controller.executors.docker.labels import PIPELINE
+from nexthos_shared.backoff import Backoff
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.untrusted_json import whole
 
-FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between two attempts to listen
+AGAIN = Backoff(0.1, 2.0)  # seconds between two attempts to listen
 
 log = structlog.get_logger(__name__)
 
@@ -42,18 +43,18 @@ class Watch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pause, told = FIRST_PAUSE, False
+        failures, told = 0, False
         while True:
             try:
                 await self._listen()
-                pause, told = FIRST_PAUSE, False
+                failures, told = 0, False
             except ExecutorUnreachable as error:
                 if not told:
                     log.warning("lost the Docker event stream", error=str(error))
                     self._missed()  # whoever looks now learns that it is away, not a minute later
                 told = True
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LAST_PAUSE)
+            failures += 1
+            await asyncio.sleep(AGAIN.after(failures))
 
     async def _listen(self) -> None:
         async with contextlib.aclosing(self._daemon.events(self._labels, self._since)) as events:

@@ -17,6 +17,7 @@ from nexthos_controller.executors.local import belongings, folders
 from nexthos_controller.executors.local.processes import Session
 from nexthos_shared import names
 from nexthos_shared.model import Pipeline, parse_duration
+from nexthos_shared.problems import first_mistake
 
 HANDLE = "handle.json"
 PREPARED = "prepared.json"
@@ -114,7 +115,7 @@ def read_handle_json(content: bytes) -> Handle:
     try:
         return _ADAPTER.validate_json(content)
     except ValidationError as error:
-        raise ValueError(error.errors(include_url=False, include_input=False)[0]["msg"]) from error
+        raise ValueError(first_mistake(error).words) from error
 
 
 # ---- folders

@@ -5,8 +5,7 @@ Comes in: counts, the time. Goes out: a problem, or none. Pure but for the pace,
 
 from __future__ import annotations
 
-import random
-
+from nexthos_shared.backoff import jittered
 from nexthos_shared.reasons import Problem, Reason
 
 EVERY = 30.0  # seconds between two questions to one engine
@@ -30,7 +29,7 @@ class Delivery:
         """Whether it is to be asked now; then not again for some time."""
         if now < self._due or not pace.allows(now):
             return False
-        self._due = now + EVERY * random.uniform(0.9, 1.1)
+        self._due = now + jittered(EVERY, 0.1)
         return True
 
     def take(self, received: int, sent: int, now: float) -> None:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.yaml import Unreadable, events
 
 _STATEMENT = re.compile(rb"(?:import|from)(?:\s|\\.)+\\*[\"'\\]", re.DOTALL)
 _IN_TEXT = re.compile(r'(?:import|from)\s+"')
@@ -49,16 +50,10 @@ def may_import(config: bytes, environment: Mapping[str, str]) -> bool:
 
 
 def _may_import_unescaped(config: bytes) -> bool:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        for number, event in enumerate(YAML(typ="safe", pure=True).parse(config.decode())):
-            if number > _MAX_EVENTS or _may_import(event):
-                return True
-    except (YAMLError, ValueError, RecursionError):
+        return any(_may_import(event) for event in events(config.decode(), most=_MAX_EVENTS))
+    except (Unreadable, UnicodeDecodeError):
         return True
-    return False
 
 
 def _may_import(event: Any) -> bool:

@@ -7,7 +7,6 @@ is seen ready 2 ms later, one that needs a minute within 3 s, and 200 that start
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import structlog
 from nexthos_controller.executors.shared.delivery import PACE, Delivery
 from nexthos_controller.executors.shared.log_symptoms import Heard
 from nexthos_controller.telemetry.engine_metrics import read_figures
+from nexthos_shared.backoff import jittered
 from nexthos_shared.engine import Readiness, Ready
 from nexthos_shared.reasons import Problem, Reason
 
@@ -85,7 +85,7 @@ def report(task: asyncio.Task[None]) -> None:
 
 def _pause(calm: float, ready: bool | None) -> float:
     if ready:
-        return LAST_PAUSE * random.uniform(0.9, 1.1)
+        return jittered(LAST_PAUSE, 0.1)
     return min(max(calm / 20, FIRST_PAUSE), LAST_PAUSE)
 
 

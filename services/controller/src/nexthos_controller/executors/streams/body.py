@@ -28,6 +28,7 @@ from nexthos_controller.executors.streams.shares import Metrics, may_share, shar
 from nexthos_shared.engine import inspect as shape
 from nexthos_shared.errors import CannotRunHere, InvalidConfig
 from nexthos_shared.reasons import Reason
+from nexthos_shared.yaml import BeyondBounds, Unreadable, events
 
 OURS = frozenset({"input", "buffer", "pipeline", "output"})
 _DROPPED = frozenset({"http", "shutdown_delay", "shutdown_timeout", "tests"})
@@ -113,8 +114,8 @@ def _stripped(text: bytes) -> bytes:
         sections = list(_sections(text, decoded))
     except UnicodeDecodeError:
         return text  # the engine says what is wrong with it
-    except shape.Unreadable as error:
-        if error.line is not None and "too deep" not in str(error):
+    except Unreadable as error:
+        if error.line is not None and not isinstance(error, BeyondBounds):
             return text  # the engine says it better
         words = f"the configuration can't be taken apart for a shared engine: {error}"
         raise CannotRunHere(words, line=error.line) from error
@@ -158,15 +159,13 @@ def _blanked(text: str, sections: list[Section]) -> str:
 
 
 def _sections(text: bytes, decoded: str) -> Iterator[Section]:
-    """The document's keys in their order. Raises shape.Unreadable, and CannotRunHere for a lost anchor."""
+    """The document's keys in their order. Raises Unreadable, and CannotRunHere for a lost anchor."""
     root = shape.parse_bounded(text)
     if not isinstance(root, dict):
         return
-    from ruamel.yaml import YAML  # here, since most configurations need no parser
-
     depth, key = 0, None
     lost: set[str] = set()
-    for event in YAML(typ="safe", pure=True).parse(decoded):
+    for event in events(decoded, most=shape.MAX_EVENTS):
         kind = type(event).__name__
         if kind.startswith(("Stream", "Document")):
             continue

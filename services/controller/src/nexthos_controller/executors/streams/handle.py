@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from nexthos_controller.execution import Exit, Owner
 from nexthos_controller.executors.local import folders
 from nexthos_shared.model import Pipeline, parse_duration
+from nexthos_shared.problems import first_mistake
 
 HANDLE = "handle.json"
 PREPARED = "prepared.json"
@@ -159,7 +160,7 @@ def _load(file: Path, folder: Path) -> Handle:
     try:
         handle = _ADAPTER.validate_json(file.read_bytes())
     except ValidationError as error:
-        raise ValueError(error.errors(include_url=False, include_input=False)[0]["msg"]) from error
+        raise ValueError(first_mistake(error).words) from error
     if handle.name != folder.name:
         raise ValueError(f"it is the handle of {handle.name}")
     return handle

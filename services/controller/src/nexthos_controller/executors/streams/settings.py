@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nexthos_shared.errors import SettingsError
+from nexthos_controller.settings import settings_error
 from nexthos_shared.model.quantities import Duration
 
 
@@ -25,7 +25,4 @@ def read_settings(options: Mapping[str, Any]) -> StreamsSettings:
     try:
         return StreamsSettings.model_validate(options)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(("executors", "streams", *(str(part) for part in first["loc"])))
-        words = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{field}: {words}", field=field) from error
+        raise settings_error(error, "executors.streams") from error

@@ -27,6 +27,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from nexthos_controller.executors.shared.variables import asked_of_the_host
 from nexthos_shared.engine import inspect as shape
 from nexthos_shared.errors import CannotRunHere
+from nexthos_shared.yaml import Unreadable
 
 Metrics = Mapping[str, str]  # by name: type and labels, as they can't differ within an engine
 
@@ -106,7 +107,7 @@ def _root(text: bytes) -> Node | None:
         yaml = YAML(typ="safe", pure=True)
         yaml.get_constructor_parser(text.decode())
         found: Node | None = yaml.composer.get_node() if yaml.composer.check_node() else None
-    except (YAMLError, shape.Unreadable, ValueError) as error:
+    except (YAMLError, Unreadable, ValueError) as error:
         words = f"the configuration can't be taken apart for a shared engine: {error}"
         raise CannotRunHere(words, line=getattr(error, "line", None)) from error
     return found

@@ -16,7 +16,6 @@ folder was removed by hand.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterable
 
@@ -34,6 +33,7 @@ from nexthos_controller.executors.streams.metrics import split
 from nexthos_controller.executors.streams.record import Record
 from nexthos_controller.executors.streams.stock import Stock
 from nexthos_controller.telemetry.engine_metrics import read_figures
+from nexthos_shared.backoff import jittered
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.reasons import Problem, Reason
 
@@ -112,7 +112,7 @@ class Watch:
         if self._host.strays:
             return FIRST_PAUSE
         if all(r.ready for r in self._stock.on(self._host.id)) and not self._host.placing:
-            return LAST_PAUSE * random.uniform(0.9, 1.1)
+            return jittered(LAST_PAUSE, 0.1)
         return min(max(calm / 20, FIRST_PAUSE), LAST_PAUSE)
 
     async def look(self) -> None:
@@ -203,7 +203,7 @@ class Watch:
         now = time.monotonic()
         if now < self._count_at:
             return
-        self._count_at = now + EVERY * random.uniform(0.9, 1.1)
+        self._count_at = now + jittered(EVERY, 0.1)
         try:
             async with asyncio.timeout(LOOK_WITHIN):
                 # Not by `host.metrics`: what an ending stream asks for must not be older than its end.
