@@ -15,6 +15,7 @@ from nexthos_controller.executors.shared.log_symptoms import (
     Heard,
 )
 from nexthos_shared.reasons import Reason
+from nexthos_shared.system_errors import with_advice
 
 SECRET = "hunter2hunter2"
 
@@ -49,7 +50,9 @@ def test_what_is_not_connected_says_why_in_the_engines_own_words(words):
     assert not ready
     assert problem is not None
     assert problem.reason is Reason.NOT_CONNECTED
-    assert problem.message.endswith(f"{SAYS}Failed to connect to nats_jetstream: {words}")
+    assert problem.message.endswith(
+        f"{SAYS}Failed to connect to nats_jetstream: {with_advice(words)}"
+    )
 
 
 def test_what_is_not_connected_and_says_nothing_has_no_words():

@@ -186,7 +186,11 @@ async def test_a_start_on_a_full_disk_names_the_cause_and_leaves_what_was_kept(
     execution = await rig.executor.start(spec, 0)
     await rig.executor.stop(execution, 10.0)
     before = await rig.seen(spec)
-    with capture_logs(), disk_full(), pytest.raises(StartFailed, match="File too large"):
+    with (
+        capture_logs(),
+        disk_full(),
+        pytest.raises(StartFailed, match="file too large: raise the limit"),
+    ):
         await rig.executor.start(spec, 0)
     assert await rig.seen(spec) == before
     await rig.reopen()

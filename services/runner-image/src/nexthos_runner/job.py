@@ -75,13 +75,16 @@ def main() -> int:
     try:
         return run(sys.argv[1:])
     except OSError as error:
+        from pathlib import Path
+
         from nexthos_runner import log
+        from nexthos_shared.engine.profile import not_started
         from nexthos_shared.exit_codes import Exit
 
         log.label(
             {name: os.environ.get(f"{MARK}NEXTHOS_{name.upper()}", "") for name in log.LABELS}
         )
-        log.error(f"{sys.argv[1]}: {error.strerror or error}")
+        log.error(str(not_started(Path(sys.argv[1]), error)))
         return Exit.NO_ENGINE
 
 

@@ -25,6 +25,7 @@ from nexthos_shared.engine.profile import (
     EngineProfile,
     distribution_of,
     locate_engine,
+    not_started,
 )
 from nexthos_shared.errors import EngineMissing, SettingsError
 from nexthos_shared.exit_codes import Exit
@@ -86,7 +87,7 @@ def _told_by(binary: Path) -> Distribution:
     except subprocess.TimeoutExpired as error:
         raise EngineMissing(f"{binary} --help: no answer in {ANSWER_TIMEOUT:g} s") from error
     except OSError as error:
-        raise EngineMissing(f"{binary}: {error.strerror or error}") from error
+        raise EngineMissing(str(not_started(binary, error))) from error
     return distribution_of(binary, (said.stdout + said.stderr).decode("utf-8", "replace"))
 
 
@@ -125,4 +126,4 @@ def become(argv: list[str], env: Mapping[str, str], folder: Path, *, is_job: boo
     try:
         os.execve(argv[0], argv, env)
     except OSError as error:
-        raise Failed(Exit.NO_ENGINE, f"{argv[0]}: {error.strerror or error}") from error
+        raise Failed(Exit.NO_ENGINE, str(not_started(Path(argv[0]), error))) from error

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         engine_version,
         locate_engine,
         profile_of,
+        unusable,
     )
     from nexthos_shared.engine.readiness import Readiness, Ready, is_ready, scrape
 
@@ -55,6 +56,7 @@ __all__ = [
     "read_shape",
     "refused",
     "scrape",
+    "unusable",
 ]
 
 # Loaded when asked for: the runner needs `launch` and `profile` without asyncio, which takes as long as
@@ -73,6 +75,7 @@ _HOME = {
     "engine_version": "profile",
     "locate_engine": "profile",
     "profile_of": "profile",
+    "unusable": "profile",
     "Readiness": "readiness",
     "Ready": "readiness",
     "is_ready": "readiness",

@@ -17,8 +17,8 @@ from nexthos_shared.engine import defects
 from nexthos_shared.engine.child import Finished, run_child
 from nexthos_shared.engine.inspect import parse_bounded
 from nexthos_shared.engine.messages import plain, read_message, without_values
-from nexthos_shared.engine.profile import EngineProfile
-from nexthos_shared.errors import EngineMissing
+from nexthos_shared.engine.profile import EngineProfile, not_started
+from nexthos_shared.errors import StartFailed
 from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.process.engine_user import EngineUser
 from nexthos_shared.reasons import Problem, Reason
@@ -26,6 +26,7 @@ from nexthos_shared.yaml import Unreadable
 
 MAX_PROBLEMS = 50
 EMPTY = defects.EMPTY
+WORKDIR = "executor_options.workdir"
 MAX_EMPTY = 64  # bytes that may stand in what holds nothing: `--- null`, `{}`
 _ANY_DISTRIBUTION = EngineProfile(
     "bento"
@@ -47,7 +48,8 @@ async def lint(
     `env` is all that the child gets, so it must be the run's. `file` is the name shown in problems,
     `workdir` the folder that relative paths start from (default: a private, empty one), `timeout` in
     seconds, `user` who the engine runs as. Values of variables never stand in a message. Raises
-    EngineMissing if `binary` can't be started; an engine that does not answer in time gives NotLinted.
+    EngineMissing if `binary` can't be started, StartFailed for want of something, or of `workdir`; an
+    engine that does not answer in time gives NotLinted.
     """
     seen = await refused(config, env, file=file)
     if seen and (_unacceptable(config) or _is_nothing(seen)):
@@ -71,7 +73,9 @@ async def lint(
                 )
             ]
         except OSError as error:
-            raise EngineMissing(f"{binary}: {error.strerror or error}") from error
+            if workdir is not None and not workdir.is_dir():
+                raise StartFailed(f"{workdir}: no such folder", field=WORKDIR) from error
+            raise not_started(binary, error) from error
         found = [_without_folder(p, folder) for p in _problems(done, path)]
     placed = [_placed(problem, config) for problem in _without_echoes(found, config)]
     told = [replace(without_values(p, env), file=file) for p in placed if not _is_merge(p)]

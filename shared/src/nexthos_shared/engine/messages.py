@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from nexthos_shared import names
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.system_errors import with_advice
 from nexthos_shared.untrusted_json import read_object
 
 MAX_MESSAGE = 2000  # characters
@@ -105,7 +106,9 @@ def last_error(log_text: str, env: Mapping[str, str] | None = None) -> Problem |
         found = problem
         if problem.reason is Reason.EXITED:
             break
-    return None if found is None else without_values(found, env or {})
+    if found is None:
+        return None
+    return without_values(replace(found, message=with_advice(found.message)), env or {})
 
 
 def _error_in(line: str) -> Problem | None:

@@ -6,6 +6,7 @@ going to run. One dataclass, no class tree: the distributions differ in a few wo
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nexthos_shared.errors import EngineMissing
+from nexthos_shared import system_errors
+from nexthos_shared.errors import EngineMissing, StartFailed
 
 if TYPE_CHECKING:
     from nexthos_shared.engine.child import Finished
@@ -71,18 +73,45 @@ def locate_engine(environ: Mapping[str, str] = os.environ) -> Path:
     )
 
 
+def unusable(binary: Path) -> str:
+    """Why `binary` can't be run by anybody here, as far as its file shows; empty if nothing is against it."""
+    if binary.is_dir():
+        return "a folder, and no program"
+    if not binary.is_file():
+        return "no such executable file"
+    return "" if os.access(binary, os.X_OK) else "no such executable file (chmod +x makes it one)"
+
+
+def not_started(binary: Path, error: OSError) -> EngineMissing | StartFailed:
+    """What to raise where `binary` could not be started: it is no program, or something ran out."""
+    if system_errors.passes(error):
+        return StartFailed(f"{binary}: {system_errors.words_of(error)}")
+    return EngineMissing(f"{binary}: {unusable(binary) or _why_not(error)}")
+
+
+def _why_not(error: OSError) -> str:
+    if error.errno == errno.ENOEXEC:
+        return "no program for this machine: made for another architecture, or damaged"
+    if (
+        error.errno == errno.ENOENT
+    ):  # it is there: a musl binary on glibc, a script without its shell
+        return "the loader or interpreter that it names is not on this machine"
+    return system_errors.words_of(error)
+
+
 _profiles: dict[tuple[str, int, int], EngineProfile] = {}
 
 
 async def profile_of(binary: Path) -> EngineProfile:
     """Which distribution `binary` is, by what it says of itself, else by its name.
 
-    Cached by path, modification time and size. Raises EngineMissing if it is no engine.
+    Cached by path, modification time and size. Raises EngineMissing if it is no engine, StartFailed if it
+    can't be asked now.
     """
     try:
         stat = binary.stat()
     except OSError as error:
-        raise EngineMissing(f"{binary}: {error.strerror or error}") from error
+        raise not_started(binary, error) from error
     key = (str(binary), stat.st_mtime_ns, stat.st_size)
     if key not in _profiles:
         said = await _ask(binary, "--help")
@@ -91,7 +120,7 @@ async def profile_of(binary: Path) -> EngineProfile:
 
 
 async def engine_version(binary: Path) -> str:
-    """Return the version that the engine states, e.g. `v1.20.0`. Raises EngineMissing if none."""
+    """Return the version that the engine states, e.g. `v1.20.0`. Raises EngineMissing, StartFailed."""
     said = await _ask(binary, "--version")
     for line in said.stdout.splitlines():
         if line.startswith("Version:"):
@@ -108,7 +137,7 @@ async def _ask(binary: Path, flag: str) -> Finished:
     except TimeoutError as error:
         raise EngineMissing(f"{binary} {flag}: no answer in {ANSWER_TIMEOUT:g} s") from error
     except OSError as error:
-        raise EngineMissing(f"{binary}: {error.strerror or error}") from error
+        raise not_started(binary, error) from error
 
 
 _PRODUCTS: tuple[tuple[str, Distribution], ...] = (

@@ -60,6 +60,11 @@ class Readiness:
     ) -> None:
         await self.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the next look needs no new connection, as far as is known."""
+        return self._connection is not None
+
     async def close(self) -> None:
         """Drop the connection; a later look opens a new one."""
         if self._connection is not None:

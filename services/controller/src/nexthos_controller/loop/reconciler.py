@@ -8,7 +8,6 @@ step that fails ends the attempt.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
@@ -45,21 +44,11 @@ from nexthos_controller.reconcile import (
 )
 from nexthos_controller.status.store import StatusStore
 from nexthos_controller.telemetry.instruments import Instruments
-from nexthos_shared import names
+from nexthos_shared import names, system_errors
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError, StillRunning
 from nexthos_shared.model import Entry, Memory, PipelineStatus
 from nexthos_shared.reasons import Problem, Reason
 
-# What a system that runs out of something says, and what to do: nothing of it is a defect.
-_FILES = "raise the limit of open files of the controller"
-_ROOM = "make room where the controller's state folder is"
-_MACHINE = "the machine has no more memory or processes to give"
-SYSTEM = {
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
-    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), _MACHINE),
-    errno.EROFS: "the controller's state folder can't be written to",
-}
 ROUNDS = 8  # decide and act in one reconcile; more means that acting changes nothing
 START_WITHIN = 60.0  # seconds for one prepare or start
 END_MARGIN = 15.0  # seconds that a stop may take beyond its grace
@@ -337,8 +326,8 @@ def _problem_of(error: Exception) -> Problem:
     """What readers are told; of a defect only its kind, since its words may hold anything."""
     if isinstance(error, NexthosError):
         return error.problem
-    if isinstance(error, OSError) and (advice := SYSTEM.get(error.errno or 0)):
-        return Problem(Reason.TEMPORARY, f"{(error.strerror or '').lower()}: {advice}")
+    if isinstance(error, OSError) and system_errors.passes(error):
+        return Problem(Reason.TEMPORARY, system_errors.words_of(error))
     words = f"a defect of nexthos ({type(error).__name__}); see the controller's log"
     return Problem(Reason.INTERNAL_ERROR, words)
 

@@ -41,6 +41,7 @@ from nexthos_shared.model import Pipeline
 from nexthos_shared.nats.urls import is_loopback
 from nexthos_shared.object_format import MAX_CONFIG_BYTES
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.system_errors import words_of
 
 MOST_METRICS = 16 * 1024 * 1024  # bytes of what an engine left when it ended
 AS_FAST = 3  # times in a row that a hand may be faster in making a container
@@ -298,7 +299,7 @@ class DockerExecutor(ReplicaExecutor):
         try:
             return {name: file.read_bytes() for name, file in wanted if file is not None}
         except OSError as error:
-            words = f"credentials file {error.filename}: {error.strerror}"
+            words = f"credentials file {error.filename}: {words_of(error)}"
             raise StartFailed(words) from error
 
     # ---- stopping and removing

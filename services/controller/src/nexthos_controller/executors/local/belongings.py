@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nexthos_shared.process.engine_user import EngineUser, EngineUsers
+from nexthos_shared.system_errors import passes
 
 OURS, OPEN = 0o700, 0o711
 WORK = "work"
@@ -41,7 +42,7 @@ def read_theirs(file: Path, limit: int, uid: int | None = None) -> str:
     """The first `limit` bytes of what an engine of that user wrote; empty if there is none.
 
     It may have put anything in its place: a link to what we may read and it may not, a pipe that nobody
-    writes to, a file without an end.
+    writes to, a file without an end. Raises OSError where something ran out: that is no absence.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -50,7 +51,9 @@ def read_theirs(file: Path, limit: int, uid: int | None = None) -> str:
             if not stat.S_ISREG(status.st_mode) or (uid is not None and status.st_uid != uid):
                 return ""
             return opened.read(limit).decode("utf-8", "replace")
-    except OSError:
+    except OSError as error:
+        if passes(error):
+            raise
         return ""
 
 

@@ -5,12 +5,12 @@ Comes in: the executor's context, a definition. Goes out: values, or what is wro
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.shared import binding
+from nexthos_shared import engine
 from nexthos_shared.errors import EngineMissing
 from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason
@@ -25,15 +25,15 @@ def binary_of(context: LocalContext, definition: Pipeline) -> Path:
             reason=Reason.UNKNOWN_ENGINE,
             field="engine",
         )
-    if not (binary.is_file() and os.access(binary, os.X_OK)):
-        raise EngineMissing(f"{binary}: no such executable file", field="engine")
+    if words := engine.unusable(binary):
+        raise EngineMissing(f"{binary}: {words}", field="engine")
     return binary
 
 
-def made_with(context: LocalContext, engine: str, connection: str) -> dict[str, str]:
+def made_with(context: LocalContext, name: str, connection: str) -> dict[str, str]:
     """What the settings make of these names today, to be compared with what they did."""
-    binary = context.engines.get(engine)
-    made = binding.made_with(context, engine, identity_of(binary) if binary else None, connection)
+    binary = context.engines.get(name)
+    made = binding.made_with(context, name, identity_of(binary) if binary else None, connection)
     return {**made, "user": str(context.engine_users or "the controller's")}
 
 

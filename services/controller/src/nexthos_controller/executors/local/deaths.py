@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from nexthos_controller.executors.local.processes import Session, leads, members
+from nexthos_controller.executors.shared.open_files import has_room
+from nexthos_shared.system_errors import words_of
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,12 @@ class Deaths:
         if session in self._fds:
             return
         self._fds[session] = set()
-        if leads(session) and self._open(session, session.pid):
+        try:
+            leading = leads(session)
+        except OSError:
+            self._poll()  # nothing could be seen: that is no end of it
+            return
+        if leading and self._open(session, session.pid):
             self._seen.add(session)
         else:
             self._look_at(session)
@@ -86,12 +93,16 @@ class Deaths:
     # ---- pidfds
 
     def _open(self, session: Session, pid: int) -> bool:
+        if not has_room():
+            self._poll()
+            return True
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
             return False
         except OSError as error:  # too many open files, or a kernel without pidfds
-            log.warning("no pidfd: looking every second instead", pid=pid, error=error.strerror)
+            words = words_of(error)
+            log.warning("no pidfd: looking every second instead", pid=pid, error=words)
             self._poll()
             return True
         self._fds[session].add(fd)
@@ -140,7 +151,11 @@ class Deaths:
                     await self._ended(over)
                 for session in over:
                     self.forget(session)
+        except OSError as error:
+            log.warning("looking at processes failed: trying again", error=words_of(error))
+            self._poll()
         except Exception:
             log.exception("looking at ended processes failed")
+            self._poll()
         finally:
             self._settling = None

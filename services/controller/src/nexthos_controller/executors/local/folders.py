@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from nexthos_controller.execution import Owner
 from nexthos_shared import names
-from nexthos_shared.errors import ExecutorUnreachable
+from nexthos_shared.errors import ExecutorUnreachable, StartFailed
+from nexthos_shared.system_errors import words_of
 
 HIDDEN = "."  # names that begin so are on their way in or out
 
@@ -94,6 +96,22 @@ def _write(file: Path, content: bytes) -> None:
         os.close(fd)
 
 
+@contextmanager
+def reachable(path: Path) -> Iterator[None]:
+    """An OSError meanwhile is told as ExecutorUnreachable: what can't be read is not gone."""
+    try:
+        yield
+    except OSError as error:
+        raise unreachable(path, error) from error
+
+
 def unreachable(path: Path, error: OSError) -> ExecutorUnreachable:
     """What is raised where `path` can't be used: nothing may be concluded from that."""
-    return ExecutorUnreachable(f"{path}: {error.strerror or error}")
+    return ExecutorUnreachable(f"{path}: {words_of(error)}")
+
+
+def start_failed(what: object, error: OSError) -> StartFailed:
+    """What is raised where something could not be made or spawned; a path that the error names is told."""
+    named = str(error.filename or "")
+    where = f" ({named})" if named not in str(what) else ""
+    return StartFailed(f"{what}: {words_of(error)}{where}")

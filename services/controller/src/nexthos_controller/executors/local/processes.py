@@ -20,6 +20,9 @@ from nexthos_shared.process.engine_user import EngineUsers
 PROC = Path("/proc")
 _BOOT_ID = PROC / "sys/kernel/random/boot_id"
 PART = 64 * 1024  # bytes read at once
+# What says that there is nothing to be read of a process. Anything else says nothing of it: with too many
+# open files none could be read, and what runs must not be taken for gone, and started a second time.
+_ABSENT = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,15 @@ def processes() -> Iterator[Process]:
 
 
 def argv_of(pid: int) -> list[bytes]:
-    """The command line; empty if it ended or may not be seen."""
-    with suppress(OSError):
+    """The command line; empty if it ended or may not be seen. Raises another OSError."""
+    with suppress(*_ABSENT):
         return _read(pid, "cmdline").split(b"\0")
     return []
 
 
 def is_ours(pid: int, users: EngineUsers | None, more: Collection[int] = ()) -> bool:
-    """Whether we run it, or one of `users`, or of `more`."""
-    with suppress(OSError):
+    """Whether we run it, or one of `users`, or of `more`. Raises OSError, as `argv_of`."""
+    with suppress(*_ABSENT):
         uid = int(_read(pid, "status").partition(b"\nUid:")[2].split(None, 1)[0])
         return uid == os.geteuid() or uid in more or (users is not None and uid in users)
     return False
@@ -147,7 +150,7 @@ def members(
 
 
 def _carries(pid: int, mark: bytes) -> bool:
-    with suppress(OSError):
+    with suppress(*_ABSENT):
         return bool(mark) and mark in _read(pid, "environ").split(b"\0")
     return False
 

@@ -22,9 +22,15 @@ from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.local.belongings import hand_over, open_up, read_theirs
 from nexthos_controller.executors.local.binaries import binary_of, made_with
 from nexthos_controller.executors.local.ending import end, until_engine_runs
-from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw
+from nexthos_controller.executors.local.folders import (
+    reachable,
+    replace_file,
+    start_failed,
+    sweep,
+    withdraw,
+)
 from nexthos_controller.executors.local.place import place_of
-from nexthos_controller.executors.local.processes import boot_id, process
+from nexthos_controller.executors.local.processes import PROC, boot_id
 from nexthos_controller.executors.local.shim import EXIT, spawn
 from nexthos_controller.executors.process import adopt, command
 from nexthos_controller.executors.process.handle import (
@@ -42,9 +48,10 @@ from nexthos_controller.executors.process.stock import Stock
 from nexthos_controller.executors.shared import binding
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.shared.lines import read_line
+from nexthos_controller.executors.shared.open_files import refuse_without_room
 from nexthos_controller.executors.shared.ports import free_port
 from nexthos_shared import engine, names
-from nexthos_shared.errors import NameConflict, NexthosError, StartFailed, StillRunning
+from nexthos_shared.errors import NameConflict, NexthosError, StillRunning
 from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem
 
@@ -76,12 +83,10 @@ class ProcessExecutor(ReplicaExecutor):
 
     async def __aenter__(self) -> Self:
         """Adopt what runs: same PIDs, nothing restarted."""
-        try:
+        with reachable(self._root):
             open_up(self._users, self._state_dir, self._root)
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
-        except OSError as error:
-            raise unreachable(self._root, error) from error
         try:
             await self._stock.take_stock()
         except BaseException:
@@ -129,7 +134,8 @@ class ProcessExecutor(ReplicaExecutor):
 
     async def strangers(self) -> frozenset[Stranger]:
         """See contract.py."""
-        return await asyncio.to_thread(adopt.strangers, self._context.owner, self._users)
+        with reachable(PROC):
+            return await asyncio.to_thread(adopt.strangers, self._context.owner, self._users)
 
     def _listing(self, records: Iterable[Record]) -> Listing:
         # In an order that a restart does not change: a status would be written anew for nothing.
@@ -207,7 +213,7 @@ class ProcessExecutor(ReplicaExecutor):
         except FileExistsError as error:
             raise NameConflict(f"{folder} is there and is not ours: it is left alone") from error
         except OSError as error:
-            raise StartFailed(f"{folder}: {error.strerror or error}") from error
+            raise start_failed(folder, error) from error
         failpoints.reach("process.prepared")
         return self._stock.add(record)
 
@@ -221,6 +227,7 @@ class ProcessExecutor(ReplicaExecutor):
                 await self._have_bytes(record, spec)
                 binary = binary_of(self._context, spec.definition)
                 profile = await engine.profile_of(binary)
+                refuse_without_room()
                 life = self._next_life(record, spec)
                 handle = replace(
                     record.handle,
@@ -245,7 +252,7 @@ class ProcessExecutor(ReplicaExecutor):
             self._guard()
             replace_file(file, config)
         except OSError as error:
-            raise StartFailed(f"{file}: {error.strerror or error}") from error
+            raise start_failed(file, error) from error
 
     def _next_life(self, record: Record, spec: Spec) -> Life:
         return Life(
@@ -276,7 +283,7 @@ class ProcessExecutor(ReplicaExecutor):
             own = hand_over(user, record.folder, reads=(CONFIG,), writes=(EXIT,))
             self._stock.save(record, handle)
             failpoints.reach("process.spawning")
-            pid = spawn(
+            pid, ticks = spawn(
                 shim_argv(record.exit_file, handle, argv),
                 env=env,
                 cwd=command.workdir_of(definition, own),
@@ -285,13 +292,9 @@ class ProcessExecutor(ReplicaExecutor):
             )
         except OSError as error:
             self._stock.keep(record, before)
-            where = f" ({error.filename})" if error.filename else ""
-            raise StartFailed(
-                f"pipeline {handle.id!r} could not be started: {error.strerror or error}{where}"
-            ) from error
+            raise start_failed(f"pipeline {handle.id!r} could not be started", error) from error
         failpoints.reach("process.spawned")
-        found = process(pid)
-        life = replace(life, pid=pid, ticks=found.ticks if found else 0)
+        life = replace(life, pid=pid, ticks=ticks)
         record.begin(replace(handle, life=life, spawning=None))
         self._stock.keep(record, record.handle)
         self._stock.watch(record)
@@ -331,14 +334,12 @@ class ProcessExecutor(ReplicaExecutor):
             if record.running:
                 raise StillRunning(f"{execution.name} runs as process {execution.uid}")
             self._guard()
-            try:
+            with reachable(record.folder):
                 leaving = withdraw(self._root, record.handle.owner, record.handle.name)
                 self._stock.remove(record)
                 failpoints.reach("process.removing")
                 if leaving is not None:
                     await asyncio.to_thread(shutil.rmtree, leaving)
-            except OSError as error:
-                raise unreachable(record.folder, error) from error
 
     # ---- hints, logs, metrics
 
@@ -380,7 +381,8 @@ class ProcessExecutor(ReplicaExecutor):
             ):
                 return await engine.scrape(life.endpoint, life.token)
             return ""
-        return read_theirs(record.metrics_file, MAX_METRICS, life.user)
+        with reachable(record.metrics_file):
+            return read_theirs(record.metrics_file, MAX_METRICS, life.user)
 
     async def _cut_logs(self) -> None:
         while True:

@@ -17,7 +17,7 @@ import structlog
 
 from nexthos_controller.execution import Execution, Exit, Owner
 from nexthos_controller.executors.local.deaths import Deaths
-from nexthos_controller.executors.local.folders import HIDDEN, unreachable
+from nexthos_controller.executors.local.folders import HIDDEN, reachable
 from nexthos_controller.executors.local.logfile import could_not_bind
 from nexthos_controller.executors.local.processes import Session
 from nexthos_controller.executors.local.unread import Unread, entries_of
@@ -105,12 +105,11 @@ class Stock:
     def _changed(self, names: Iterable[str]) -> set[str]:
         """Of `names` those whose folder differs from what was last seen, and all new folders."""
         changed = {n for n in names if stamp_of(self._records[n].folder) != self._records[n].stamp}
-        try:
-            stamp = os.stat(self._root).st_mtime_ns
-        except FileNotFoundError:
-            stamp = 0
-        except OSError as error:
-            raise unreachable(self._root, error) from error
+        with reachable(self._root):
+            try:
+                stamp = os.stat(self._root).st_mtime_ns
+            except FileNotFoundError:
+                stamp = 0
         if stamp != self._root_stamp or not stamp:
             changed |= self._listed_anew()
             self._root_stamp = stamp
@@ -118,20 +117,19 @@ class Stock:
 
     def _listed_anew(self) -> set[str]:
         """Names of folders that came or went."""
-        try:
+        with reachable(self._root):
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
-        except OSError as error:
-            raise unreachable(self._root, error) from error
         self._foreign &= there
         self._damaged &= there
         return (there - self._foreign - self._damaged) ^ self._records.keys()
 
     async def _take(self, changed: set[str], *, look_at_processes: bool) -> None:
         if look_at_processes:
-            found = await asyncio.to_thread(look, self._root, self._owner, self._engine_users)
-            for name in changed | self._unknown(found):
-                self._take_one(name, found)
+            with reachable(self._root):
+                found = await asyncio.to_thread(look, self._root, self._owner, self._engine_users)
+                for name in changed | self._unknown(found):
+                    self._take_one(name, found)
         await self.deaths.settle()
 
     def _unknown(self, found: Found) -> set[str]:
@@ -184,8 +182,6 @@ class Stock:
         except (NotADirectoryError, PermissionError):
             self._foreign.add(folder.name)
             return None, ""
-        except OSError as error:
-            raise unreachable(folder, error) from error
 
     def _take_handle(self, record: Record | None, handle: Handle, folder: Path) -> Record:
         if record is None:

@@ -16,6 +16,7 @@ from nexthos_controller.execution import SAYS
 from nexthos_shared.engine.messages import MAX_MESSAGE, without_values
 from nexthos_shared.engine.symptoms import Symptom, symptom_of
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.system_errors import with_advice
 
 RECENT = 15.0  # seconds for which what is said again and again holds
 REPLACED_AFTER = 10.0  # seconds for which the last error that was told stays, if others come
@@ -102,7 +103,7 @@ class Heard:
     def _masked(self, reason: Reason, words: str) -> Problem:
         if self._env is None:
             words = "an input or output is not connected; its log says why"
-        return without_values(Problem(reason, words), self._env or {})
+        return without_values(Problem(reason, with_advice(words)), self._env or {})
 
 
 class Erring:

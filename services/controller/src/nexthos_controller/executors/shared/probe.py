@@ -16,6 +16,7 @@ import structlog
 
 from nexthos_controller.executors.shared.delivery import PACE, Delivery
 from nexthos_controller.executors.shared.log_symptoms import Heard
+from nexthos_controller.executors.shared.open_files import WANTED, has_room
 from nexthos_controller.telemetry.engine_metrics import read_figures
 from nexthos_shared.backoff import jittered
 from nexthos_shared.engine import Readiness, Ready
@@ -53,7 +54,8 @@ async def probe(asked: Asked, say: Say) -> None:
     verdict = Verdict(asked)
     async with Readiness(asked.endpoint, asked.token) as readiness:
         while True:
-            answer = await readiness.look()
+            may_ask = readiness.connected or has_room()
+            answer = await readiness.look() if may_ask else None
             verdict.heard.take(await asked.logged(), loop.time())
             await _count(readiness, verdict, loop.time())
             before = verdict.ready
@@ -102,13 +104,16 @@ class Verdict:
         self._downs = 0
         self._answered = False
 
-    def take(self, answer: Ready, detail: str, now: float = 0.0) -> bool:
-        """Whether this answer, and what was heard until `now`, changed anything."""
+    def take(self, answer: Ready | None, detail: str, now: float = 0.0) -> bool:
+        """Whether this answer, and what was heard until `now`, changed anything; None: it was not asked."""
         before = self.ready, self.problem, self.symptoms
         self._downs = self._downs + 1 if answer == "down" else 0
         if answer in ("ready", "not-ready"):
             said = detail if self._asked.env is not None else ""
             self.ready, self.problem = self.heard.verdict(answer == "ready", said, now)
+        elif answer is None:
+            words = f"whether it is ready can't be asked: {WANTED}"
+            self.ready, self.problem = None, Problem(Reason.TEMPORARY, words)
         elif answer == "not-ours" or (not self._answered and self._asked.could_not_bind()):
             self.ready, self.problem = False, self._port_in_use()
         elif self._downs >= DOWN_AFTER:

@@ -123,24 +123,28 @@ class Api:
         raise StreamRefused(_messages(text), broken=status >= 500)
 
     async def delete(self, name: str, within: float | None = TIMEOUT) -> bool:
-        """Drain and delete it, over a connection of its own; whether that is done.
+        """Drain and delete it, over a connection of its own meanwhile; whether that is done.
 
-        False: it has not ended. Whoever cancels this, and the end of `within`, tells it to end at once.
+        False: it has not ended. Whoever cancels this, and the end of `within`, tells it to end at once. A
+        connection that is idle is taken for it: a host with too many open files accepts no other.
         """
-        status, _ = await self._call("DELETE", f"/streams/{name}", None, within, kept=False)
+        status, _ = await self._again("DELETE", f"/streams/{name}", within)
         return status in (200, 404)
 
     # ---- calls
 
     async def _get(self, path: str) -> tuple[int, bytes]:
+        return await self._again("GET", path, TIMEOUT)
+
+    async def _again(self, method: str, path: str, within: float | None) -> tuple[int, bytes]:
+        """What may be asked twice: a connection that is kept may merely have been idle for too long."""
         kept = bool(self._idle)
         try:
-            return await self._call("GET", path, None, TIMEOUT)
-        except Silent:
-            if not kept:
+            return await self._call(method, path, None, within)
+        except Silent as error:
+            if not (kept and error.cut):
                 raise
-        # That connection may merely have been idle for too long.
-        return await self._call("GET", path, None, TIMEOUT, kept=False)
+        return await self._call(method, path, None, within, kept=False)
 
     async def _call(
         self, method: str, path: str, body: bytes | None, within: float | None, *, kept: bool = True

@@ -20,7 +20,7 @@ from nexthos_controller import failpoints
 from nexthos_controller.execution import Exit, Spec
 from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.local.binaries import binary_of, identity_of, made_with
-from nexthos_controller.executors.local.folders import replace_file
+from nexthos_controller.executors.local.folders import replace_file, start_failed
 from nexthos_controller.executors.shared import binding
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams.api import Exists, NotOurs, Silent, StreamRefused
@@ -82,8 +82,7 @@ class Creator:
                     self._stock.save(record, starting)
                     record.metrics_file.unlink(missing_ok=True)
                 except OSError as error:
-                    words = f"{record.folder}: {error.strerror or error}"
-                    raise StartFailed(words) from error
+                    raise start_failed(record.folder, error) from error
                 await self._create_in(host, record, body)
         finally:
             record.busy -= 1

@@ -14,9 +14,15 @@ from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Spec
 from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.local.belongings import open_up
 from nexthos_controller.executors.local.binaries import binary_of, made_with
-from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw
+from nexthos_controller.executors.local.folders import (
+    reachable,
+    replace_file,
+    start_failed,
+    sweep,
+    withdraw,
+)
 from nexthos_controller.executors.local.place import place_of
-from nexthos_controller.executors.local.processes import Session, leads
+from nexthos_controller.executors.local.processes import PROC, Session, leads
 from nexthos_controller.executors.shared import binding
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams import reading, refusals
@@ -79,13 +85,11 @@ class StreamsExecutor(ReplicaExecutor):
 
     async def __aenter__(self) -> Self:
         """Adopt what runs: same hosts, same streams, nothing created anew."""
-        try:
+        with reachable(self._root):
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             open_up(self._context.engine_users, self._state_dir, self._state_dir / "hosts")
             self._place = place_of(self._state_dir)
             await asyncio.to_thread(sweep, self._root, self._context.owner)
-        except OSError as error:
-            raise unreachable(self._root, error) from error
         try:
             self._stock.refresh()
             await self._refresh_hosts()
@@ -150,7 +154,9 @@ class StreamsExecutor(ReplicaExecutor):
 
     async def strangers(self) -> frozenset[Stranger]:
         """See contract.py."""
-        return await asyncio.to_thread(strangers, self._context.owner, self._context.engine_users)
+        users = self._context.engine_users
+        with reachable(PROC):
+            return await asyncio.to_thread(strangers, self._context.owner, users)
 
     async def find(self, pipeline_id: str) -> Listing:
         """See contract.py. From what is known; hosts are asked by `watch`."""
@@ -167,7 +173,9 @@ class StreamsExecutor(ReplicaExecutor):
         await self._hosts.refresh()
         await self._hosts.deaths.settle()
         for host in self._stock.hosts():
-            if self._hosts.get(host) is None and not _leads(host):
+            with reachable(PROC):
+                over = self._hosts.get(host) is None and not _leads(host)
+            if over:
                 for record, life in self._endings.lives_in(host):
                     await self._lost(record, life)
 
@@ -309,7 +317,7 @@ class StreamsExecutor(ReplicaExecutor):
             self._guard()
             replace_file(file, config)
         except OSError as error:
-            raise StartFailed(f"{file}: {error.strerror or error}") from error
+            raise start_failed(file, error) from error
         return config
 
     # ---- stopping and removing
@@ -344,14 +352,12 @@ class StreamsExecutor(ReplicaExecutor):
             if record.running:
                 raise StillRunning(f"{execution.name} runs as stream {record.uid}")
             self._guard()
-            try:
+            with reachable(record.folder):
                 leaving = withdraw(self._root, record.handle.owner, record.handle.name)
                 self._stock.remove(record)
                 failpoints.reach("streams.removing")
                 if leaving is not None:
                     await asyncio.to_thread(shutil.rmtree, leaving)
-            except OSError as error:
-                raise unreachable(record.folder, error) from error
 
     # ---- hints, logs, metrics
 

@@ -171,7 +171,7 @@ def save(folder: Path, handle: HostHandle) -> None:
 
 
 def load(folder: Path) -> HostHandle | None:
-    """What is stored, or its copy if that is damaged; None if it is nothing of ours."""
+    """What is stored, or its copy if that is damaged; None if it is nothing of ours. Raises OSError."""
     handle = _read(folder / HANDLE)
     if handle is None and (copy := _read(folder / COPY)) is not None:
         log.warning("a damaged handle of a host", folder=str(folder))
@@ -182,5 +182,5 @@ def load(folder: Path) -> HostHandle | None:
 def _read(file: Path) -> HostHandle | None:
     try:
         return _ADAPTER.validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValidationError):
         return None

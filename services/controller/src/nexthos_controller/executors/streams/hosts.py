@@ -29,8 +29,9 @@ from nexthos_controller.executors.local import folders, logfile
 from nexthos_controller.executors.local.belongings import hand_over
 from nexthos_controller.executors.local.deaths import Deaths
 from nexthos_controller.executors.local.ending import end
-from nexthos_controller.executors.local.processes import Session, boot_id, process
+from nexthos_controller.executors.local.processes import Session, boot_id
 from nexthos_controller.executors.local.shim import EXIT, session_argv, spawn, tail_of
+from nexthos_controller.executors.shared.open_files import refuse_without_room
 from nexthos_controller.executors.shared.ports import free_port
 from nexthos_controller.executors.streams import host as stored
 from nexthos_controller.executors.streams import lost
@@ -179,17 +180,17 @@ class Hosts:
 
     async def refresh(self) -> None:
         """Take up hosts that another controller made. Raises ExecutorUnreachable."""
-        try:
+        with folders.reachable(self._root):
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             stamp = os.stat(self._root).st_mtime_ns
             if stamp == self._stamp:
                 return
-            found = [f for f in self._root.iterdir() if f.name.isdigit()]
-        except OSError as error:
-            raise ExecutorUnreachable(f"{self._root}: {error.strerror or error}") from error
+            await self._take_stock(stamp)
+
+    async def _take_stock(self, stamp: int) -> None:
+        found = [(f, stored.load(f)) for f in self._root.iterdir() if f.name.isdigit()]
         self._stamp = stamp
-        for folder in found:
-            handle = stored.load(folder)
+        for folder, handle in found:
             if handle is None or handle.owner != self._owner or handle.id in self._hosts:
                 continue
             if not handle.pid and self._starting.locked():
@@ -215,9 +216,11 @@ class Hosts:
                     await asyncio.to_thread(shutil.rmtree, folder, True)
                 self._stamp = 0  # look again: another controller may be about to spawn it
                 return
-            handle = replace(handle, pid=found[0], ticks=found[1], boot=boot_id())
-            stored.save(folder, handle)
-        self._take_up(Host(handle, folder))
+            host = Host(handle, folder)
+            host.note(pid=found[0], ticks=found[1], boot=boot_id())
+            self._take_up(host)
+        else:
+            self._take_up(Host(handle, folder))
 
     def _take_up(self, host: Host) -> None:
         self._hosts[host.id] = host
@@ -297,6 +300,7 @@ class Hosts:
     # ---- starting and ending
 
     async def _start(self, binary: Path, engine: str, party: int) -> Host:
+        refuse_without_room()
         try:
             handle = self._published(engine, party)
             folder = self._root / str(handle.number)
@@ -307,7 +311,7 @@ class Hosts:
             own = hand_over(user, folder, reads=(stored.ROOT,), writes=(EXIT, stored.LOG))
             if user is not None:
                 user.give(folder / stored.LOG, 0o660)  # it writes, we cut
-            pid = spawn(
+            pid, ticks = spawn(
                 session_argv(folder / EXIT, label, argv),
                 env=stored.environment(folder),
                 cwd=own,
@@ -316,13 +320,10 @@ class Hosts:
                 user=user,
             )
         except OSError as error:
-            raise StartFailed(f"a host can't be started: {error.strerror or error}") from error
+            raise folders.start_failed("a host can't be started", error) from error
         failpoints.reach("streams.host.spawned")
-        found = process(pid)
-        host = Host(
-            replace(handle, pid=pid, ticks=found.ticks if found else 0, boot=boot_id()), folder
-        )
-        host.note()
+        host = Host(handle, folder)
+        host.note(pid=pid, ticks=ticks, boot=boot_id())
         host.starting = True
         self._take_up(host)
         try:

@@ -14,7 +14,13 @@ import structlog
 
 from nexthos_controller.execution import Execution, Owner
 from nexthos_controller.executors.local import folders
-from nexthos_controller.executors.local.folders import HIDDEN, replace_file, unreachable
+from nexthos_controller.executors.local.folders import (
+    HIDDEN,
+    reachable,
+    replace_file,
+    start_failed,
+    unreachable,
+)
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_controller.executors.streams.handle import (
     CONFIG,
@@ -27,7 +33,7 @@ from nexthos_controller.executors.streams.handle import (
     save,
 )
 from nexthos_controller.executors.streams.record import Record, stamp_of
-from nexthos_shared.errors import NameConflict, StartFailed
+from nexthos_shared.errors import NameConflict
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +101,7 @@ class Stock:
 
     def _changed(self, names: Iterable[str]) -> set[str]:
         changed = {n for n in names if stamp_of(self._records[n].folder) != self._records[n].stamp}
-        try:
+        with reachable(self._root):
             stamp = self._stamp_of_root()
             if stamp != self._root_stamp:
                 there = {n for n in os.listdir(self._root) if not n.startswith(HIDDEN)}
@@ -103,8 +109,6 @@ class Stock:
                 self._damaged &= there
                 changed |= (there - self._foreign - self._damaged) ^ self._records.keys()
                 self._root_stamp = stamp
-        except OSError as error:
-            raise unreachable(self._root, error) from error
         return changed
 
     def _stamp_of_root(self) -> int:
@@ -197,7 +201,7 @@ class Stock:
         except FileExistsError as error:
             raise NameConflict(f"{folder} is there and is not ours: it is left alone") from error
         except OSError as error:
-            raise StartFailed(f"{folder}: {error.strerror or error}") from error
+            raise start_failed(folder, error) from error
         return self.add(Record(handle, folder))
 
     def _publish(self, handle: Handle, config: bytes) -> None:
