@@ -29,7 +29,7 @@ def rollback(
     """Store an earlier definition of pipeline ID again, whole, as a new revision.
 
     Without --revision and --version, this is the latest one that would run something else than the
-    present one, restarts aside. It need not be the last one that became ready, to which the controller
+    present one; replicas and restarts don't count. It need not be the last one that became ready, to which the controller
     itself rolls back: the answer names that one too (`last_good` with -o json). `nexthos history ID`
     lists all revisions. `status` stays as it is (a paused pipeline stays paused), and `restart_nonce`
     never goes back. It is refused if the configuration of that revision is gone or has changed.

@@ -146,7 +146,7 @@ def _choose(
             raise NotFound(f"{words} (`nexthos history {key}`)")
         found = list(_earlier(revisions))
         missing = (
-            "no earlier definition that is kept would run anything else "
+            "no earlier definition that is kept differs in more than replicas "
             f"(`nexthos history {key}` lists them, `nexthos rollback {key} --revision N` picks one)"
         )
     if not found:
