@@ -156,7 +156,7 @@ def test_without_anything_earlier_there_is_no_way_back(person):
     person.put("a", GOOD | {"name": "x"})
     result = person.types("rollback", "a")
     assert result.exit_code == 1
-    assert "no earlier definition that shapes another execution is kept" in result.stderr
+    assert "no earlier definition that is kept differs in more than replicas" in result.stderr
     assert person.types("rollback", "nowhere").exit_code == 1
 
 
@@ -215,6 +215,22 @@ def test_a_configuration_with_other_bytes_than_the_controller_accepted_is_named(
     result = two_versions.types("rollback", "a")
     assert result.exit_code == 1
     assert f"revision 1 ran as {digest}" in result.stderr
+
+
+@pytest.mark.parametrize(("good", "told"), [(1, True), (2, False), (3, False), (0, False)])
+def test_the_answer_names_the_last_definition_that_became_ready(two_versions, good, told):
+    """Revision 2 comes back; that revision 1 was the last that worked is worth knowing."""
+    config(two_versions, "a", "3")
+    two_versions.put("a", GOOD | {"version": "3"})
+    if good:
+        digest = names.digest_of(b"a: 1")
+        accepted = {"revision": good, "spec_hash": "0", "digest": digest, "definition": GOOD}
+        two_versions.report("a", "Running", memory={"last_good": accepted})
+    result = two_versions.does("rollback", "a", "--dry-run")
+    assert "revision 2 (version 2)" in result.stdout
+    assert ("`nexthos rollback a --revision 1` goes back to that one" in result.stderr) is told
+    answer = json.loads(two_versions.does("rollback", "a", "-o", "json").stdout)
+    assert (answer["back_to"], answer["last_good"]) == (2, good)
 
 
 def test_a_dry_run_writes_nothing(two_versions):

@@ -65,7 +65,8 @@ def test_a_change_of_phase_is_a_line_and_the_same_again_is_none(shown):
 
 
 def test_an_engines_line_is_told_with_its_component_and_without_chatter(shown):
-    shown.screen.log("orders", entry("it failed", "error", path="root.output"))
+    ours = {"pipeline": "orders", "version": "abc", "replica": "0"}
+    shown.screen.log("orders", entry("it failed", "error", path="root.output", **ours))
     shown.screen.log("orders", entry("detail", "debug"))
     shown.screen.log("orders", entry("Launching a nexthos-engine instance, use CTRL+C to close"))
     shown.screen.log("orders", entry("Listening for HTTP requests at: http://127.0.0.1:1", "info"))

@@ -9,7 +9,8 @@ import pytest
 
 from nexthos_controller.election.lease import HOLDS, Lease, boottime
 from nexthos_shared.errors import StoreUnavailable
-from nexthos_shared.names import Names
+from nexthos_shared.model.control import read_claim
+from nexthos_shared.names import LEASE_KEY, Names
 from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.store import Bucket, Store
 from nexthos_testing.contender import CALM, TTL, acquired, contender, refuses, two_of
@@ -72,6 +73,28 @@ async def test_an_answer_that_is_lost_costs_no_lease(store, hangs):
         await eventually(lambda: bucket.writes >= 6, within=20.0)
         assert one.held
         assert one.lease.token == token
+
+
+async def test_a_renewal_that_is_applied_late_keeps_nobody_from_releasing(store):
+    class Late(Bucket):
+        """A renewal that was cancelled on its way arrives right before the release."""
+
+        late = True
+
+        async def update(self, key, value, revision, **more):
+            stored = await self.get(key)
+            if self.late and stored is not None and read_claim(value).released:
+                self.late = False
+                await super().update(key, stored.value, revision, **more)
+            return await super().update(key, value, revision, **more)
+
+    bucket = Late(store.link, store.control.name)
+    lease = Lease(bucket, "first", CALM)
+    await lease.acquire()
+    async with lease.kept():
+        pass
+    assert not bucket.late
+    assert read_claim((await store.control.get(LEASE_KEY)).value).released
 
 
 async def test_a_bucket_that_comes_late_is_waited_for(store):

@@ -18,21 +18,25 @@ if TYPE_CHECKING:
 
 @verb("rollback")
 @click.argument("id", shell_complete=complete_ids)
-@click.option("--revision", type=click.IntRange(min=1), metavar="N", help="Back to this revision.")
-@click.option("--version", metavar="VERSION", help="Back to the last revision with this version.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@click.option(
+    "--revision", type=click.IntRange(min=1), metavar="N", help="Go back to this revision."
+)
+@click.option(
+    "--version", metavar="VERSION", help="Go back to the last revision with this version."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and write nothing.")
 @waiting
 @output("table", "json", "yaml")
 def rollback(
     app: App, id: str, revision: int | None, version: str | None, dry_run: bool, wait: bool
 ) -> None:
-    """Put an earlier definition of pipeline ID again, whole, as a new revision.
+    """Store an earlier definition of pipeline ID again, whole, as a new revision.
 
-    Without --revision and --version: the last one that shaped another execution than the present one,
-    restarts aside. That need not be `memory.last_good` in the status, the last one that became ready,
-    to which the controller returns by itself. `nexthos history ID` lists them. `status` stays as it is,
-    so what is paused stays paused, and `restart_nonce` never goes back. Refused if the configuration of
-    then is gone or changed.
+    Without --revision and --version, this is the latest one that would run something else than the
+    present one; replicas and restarts don't count. It need not be the last one that became ready, to
+    which the controller itself rolls back: the answer names that one too (`last_good` with -o json).
+    `nexthos history ID` lists all revisions. `status` stays as it is (a paused pipeline stays paused),
+    and `restart_nonce` never goes back. It is refused if the configuration of that revision is gone or has changed.
     """
     if revision is not None and version is not None:
         raise click.UsageError("name a --revision or a --version, not both")
@@ -49,18 +53,23 @@ async def _rollback(
         from nexthos_cli.pipelines.history import check_config, kept, way_back
         from nexthos_cli.wait.progress import conclude, wait_and_show
         from nexthos_cli.wait.wait import GOAL_OF, Target
+        from nexthos_shared.model.entries import read_status
         from nexthos_shared.names import check_id
 
         revisions = await kept(store, check_id(key))
         way = way_back(key, revisions, revision, version)
-        await check_config(store, key, way.back_to)
+        status = read_status(await store.statuses.get(key))
+        good = status.memory.good if status else None
+        last_good = good.revision if good else 0
+        await check_config(store, key, way.back_to, status)
         written = 0 if dry_run else await _write(store, key, way)
-        _tell(app, key, way, written)
+        _tell(app, key, way, written, last_good)
         waiting = None
         if wait:
             targets = {key: Target(GOAL_OF[way.status], written, way.version)}
             waiting = await wait_and_show(app, store, targets)
-    structured(app, _model(key, way, written, waiting.results[key] if waiting else None))
+    waited = waiting.results[key] if waiting else None
+    structured(app, _model(key, way, written, last_good, waited))
     if waiting:
         conclude(app, waiting)
 
@@ -78,7 +87,7 @@ async def _write(store: Store, key: str, way: WayBack) -> int:
         raise StoreConflict(words) from error
 
 
-def _tell(app: App, key: str, way: WayBack, written: int) -> None:
+def _tell(app: App, key: str, way: WayBack, written: int, last_good: int) -> None:
     from nexthos_shared.plan.differences import described
 
     back_to = f"revision {way.back_to.number} (version {way.version or '-'})"
@@ -89,11 +98,16 @@ def _tell(app: App, key: str, way: WayBack, written: int) -> None:
         app.say(f"pipeline/{key} would be rolled back to {back_to} (dry run)")
     if changes:
         app.note(f"changed: {changes}")
+    if last_good not in (0, way.back_to.number, way.present.number):
+        other = f"`nexthos rollback {key} --revision {last_good}` goes back to that one"
+        app.note(f"the last definition that became ready is revision {last_good}: {other}")
     if way.status != "published":
         app.note(f"its status stays {way.status}: `nexthos publish {key}` runs it")
 
 
-def _model(key: str, way: WayBack, written: int, waited: Waited | None) -> RollbackOutput:
+def _model(
+    key: str, way: WayBack, written: int, last_good: int, waited: Waited | None
+) -> RollbackOutput:
     from nexthos_cli.output.models import RollbackOutput
 
     return RollbackOutput(
@@ -102,6 +116,7 @@ def _model(key: str, way: WayBack, written: int, waited: Waited | None) -> Rollb
         back_to=way.back_to.number,
         before=way.present.number,
         revision=written,
+        last_good=last_good,
         version=way.version,
         status=str(way.status),
         changes=list(way.changes),

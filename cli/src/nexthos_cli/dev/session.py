@@ -102,7 +102,7 @@ class Session:
         shown = str(command) if command.name == "nexthos" else "nexthos"
         kept = ", data kept for the next start" if self.alone else ""
         if self.clean:
-            kept = ", what earlier runs stored was removed"
+            kept = ", data of earlier runs removed"
         self.screen.say(f"NATS {url}{kept}", "bold")
         self.screen.say(f"engine {self.context.identity.engine}", "dim")
         self.screen.say("in another terminal:", "dim")

@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 COLOURS = {"fatal": "red", "error": "red", "warn": "yellow", "warning": "yellow"}
-_TOLD = {"level", "msg", "time", "path", "label", "@service", "stream"}  # `stream`: an id of ours
+# What the overlay puts into each line is known to a reader who asked for the lines of one pipeline.
+_OURS = {"pipeline", "version", "replica", "stream"}
+_TOLD = {"level", "msg", "time", "path", "label", "@service"} | _OURS
 
 
 @dataclass(frozen=True, slots=True)

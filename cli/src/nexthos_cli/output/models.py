@@ -166,6 +166,10 @@ class RollbackOutput(Output):
     back_to: int = Field(description="the revision whose definition was put again")
     before: int = Field(description="the revision that was the present one")
     revision: int = Field(0, description="of the new entry; 0: not written, because of --dry-run")
+    last_good: int = Field(
+        0,
+        description="the revision that last became ready; 0: none is known. Need not be `back_to`",
+    )
     version: str | None = None
     status: str = Field(description="stays what it was before")
     changes: list[Difference] = Field(default_factory=list)

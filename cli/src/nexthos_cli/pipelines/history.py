@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, InvalidDefinition, NotFound
-from nexthos_shared.model import Entry, Pipeline, Wanted, read_entry
-from nexthos_shared.model.entries import read_status
+from nexthos_shared.model import Entry, Pipeline, PipelineStatus, Wanted, read_entry
 from nexthos_shared.names import config_object
 from nexthos_shared.plan.differences import Difference, differences
 from nexthos_shared.plan.edit import Raw, to_bytes
@@ -145,7 +144,10 @@ def _choose(
             words = f"pipeline {key!r} is deleted; name the --revision that is to come back"
             raise NotFound(f"{words} (`nexthos history {key}`)")
         found = list(_earlier(revisions))
-        missing = "no earlier definition that shapes another execution is kept"
+        missing = (
+            "no earlier definition that is kept differs in more than replicas "
+            f"(`nexthos history {key}` lists them, `nexthos rollback {key} --revision N` picks one)"
+        )
     if not found:
         raise NotFound(f"pipeline {key!r}: {missing}")
     return found[-1]
@@ -167,7 +169,9 @@ def _same_shape(then: Pipeline, now: Pipeline) -> bool:
     return restarted.same_shape(now) and (then.digest or now.digest) == (now.digest or then.digest)
 
 
-async def check_config(store: Store, key: str, back_to: Revision) -> None:
+async def check_config(
+    store: Store, key: str, back_to: Revision, status: PipelineStatus | None
+) -> None:
     """Raise unless the bytes that ran then can still be had: ConfigMissing, ConfigChanged.
 
     They are known by the digest that the definition pins, or that the controller pinned when it accepted
@@ -181,7 +185,6 @@ async def check_config(store: Store, key: str, back_to: Revision) -> None:
     if info is None:
         words = f"put it again under that name, or choose another (`nexthos history {key}`)"
         raise ConfigMissing(f"pipeline {key!r}: the configuration {name} of {of} is gone: {words}")
-    status = read_status(await store.statuses.get(key))
     accepted = (status.memory.current, status.memory.good) if status else ()
     ran = {a.digest for a in accepted if a is not None and a.definition.version == old.version}
     pinned = {old.digest} if old.digest else ran

@@ -207,7 +207,10 @@ def _warnings(shape: engine.ConfigShape) -> Iterable[Problem]:
         words = f"`metrics: {shape.names_metrics or '...'}` is not Prometheus: not read here"
         yield Problem(Reason.METRICS_NOT_SCRAPED, words, field="metrics")
     if shape.http_server_without_address:
-        words = "an http_server without `address` shares the engine's own HTTP, which is closed to others"
+        words = (
+            "an http_server without `address` shares the engine's own HTTP server, which asks for a "
+            "password: give it an `address` of its own, such as 0.0.0.0:8080"
+        )
         yield Problem(Reason.SHARED_HTTP_ADDRESS, words, field="http_server.address")
 
 

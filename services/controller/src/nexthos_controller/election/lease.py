@@ -195,14 +195,24 @@ class Lease:
         self.lost.set()
         try:
             async with asyncio.timeout(RELEASE_WITHIN):
-                # A renewal that was cancelled on its way may have been applied.
-                revision = await self._applied(tenure) or tenure.revision
-                await self._write(structs.replace(tenure.claim, released=True), revision)
+                await self._write_released(tenure)
         except (NexthosError, TimeoutError) as error:
             why = str(error) or "NATS did not answer in time"
             log.warning("lease not released: it ends by itself", token=self.token, why=why)
         else:
             log.info("lease released", holder=self._holder, token=self.token)
+
+    async def _write_released(self, tenure: _Tenure) -> None:
+        """A renewal that was cancelled on its way may be applied before or after any look at the key."""
+        released = structs.replace(tenure.claim, released=True)
+        while True:
+            revision = await self._applied(tenure) or tenure.revision
+            try:
+                await self._write(released, revision)
+            except StoreConflict:
+                await asyncio.sleep(self._poll)
+            else:
+                return
 
     def _of_another(self, entry: KvEntry | None) -> Claim | None:
         claim = _claim_of(entry)
