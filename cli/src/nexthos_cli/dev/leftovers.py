@@ -16,11 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nexthos_cli.dev.ending import End, stop_all
-from nexthos_controller.execution import Owner, Spec
-from nexthos_controller.executors.contract import LocalContext
-from nexthos_controller.executors.local.processes import argv_of, processes
-from nexthos_controller.executors.process import ProcessExecutor
-from nexthos_controller.executors.process.handle import load
+from nexthos_controller.embedded import (
+    LocalContext,
+    Owner,
+    ProcessExecutor,
+    Spec,
+    argv_of,
+    load_handle,
+    processes,
+)
 from nexthos_shared.errors import ConfigMissing
 
 SERVER_WITHIN = 3.0  # seconds, then it is killed
@@ -41,7 +45,7 @@ def _owners(root: Path) -> set[Owner]:
     owners = set()
     for folder in root.iterdir() if root.is_dir() else ():
         with contextlib.suppress(OSError):
-            handle, _ = load(folder)
+            handle, _ = load_handle(folder)
             if handle is not None:
                 owners.add(handle.owner)
     return owners

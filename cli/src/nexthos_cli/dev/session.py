@@ -19,12 +19,15 @@ from nexthos_cli.dev.folder import Folder
 from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
-from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.execution import Execution
-from nexthos_controller.executors.contract import Executor, ReplicaExecutor
-from nexthos_controller.lifecycle.app import Running
-from nexthos_controller.lifecycle.term import Term
-from nexthos_controller.runtime.context import Site
+from nexthos_controller.embedded import (
+    Desired,
+    Execution,
+    Executor,
+    ReplicaExecutor,
+    Running,
+    Site,
+    Term,
+)
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.model import PipelineStatus
 

@@ -18,7 +18,7 @@ from nexthos_controller.executors.contract import Connection, ExecutorContext, R
 from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
 from nexthos_controller.executors.docker.container import ENGINE_CREDS, STORE_CREDS, Plan
-from nexthos_controller.executors.docker.daemon import Daemon, Gone, Refused
+from nexthos_controller.executors.docker.daemon import Daemon, DaemonRefused, Gone
 from nexthos_controller.executors.docker.images import Images
 from nexthos_controller.executors.docker.labels import Labels, labels_filter
 from nexthos_controller.executors.docker.life import PORT, Life
@@ -185,7 +185,7 @@ class DockerExecutor(ReplicaExecutor):
             await self.daemon.create(name, created)
         except Gone as error:
             raise StartFailed(f"docker: {error}") from error
-        except Refused as error:
+        except DaemonRefused as error:
             if error.status != 409:
                 raise
         failpoints.reach("docker.created")
@@ -195,7 +195,7 @@ class DockerExecutor(ReplicaExecutor):
         """What it is created with. Raises CannotRunHere: settings may allow less than they did."""
         try:
             return plan.config()
-        except options.Refused as error:
+        except options.OptionRefused as error:
             words = f"executor_options: {error}"
             raise CannotRunHere(words, field="executor_options") from error
 
@@ -338,7 +338,7 @@ class DockerExecutor(ReplicaExecutor):
             with contextlib.suppress(Gone):
                 try:
                     await self.daemon.remove(life.container)
-                except Refused as error:
+                except DaemonRefused as error:
                     raise StillRunning(str(error)) from error
             await self._stock.look(life.container)
 
