@@ -254,8 +254,10 @@ async def test_while_the_storage_of_nats_is_full_work_goes_on_and_heals_when_the
             await fill(field.js)
         os.kill(crashed, signal.SIGKILL)
         failed = {"pipeline": "crashed", "reason": "StoreUnavailable"}
-        await eventually(lambda: said(controller, "look failed", **failed))
-        assert "insufficient resources" in said(controller, "look failed", **failed)[0]["error"]
+        await eventually(lambda: said(controller, "reconcile failed", **failed))
+        assert (
+            "insufficient resources" in said(controller, "reconcile failed", **failed)[0]["error"]
+        )
         await eventually(lambda: said(controller, NO_MORE))  # nor can the lease be renewed
         await eventually(lambda: said(controller, "waiting for the lease"))
         assert "insufficient resources" in said(controller, "waiting for the lease")[-1]["because"]

@@ -56,7 +56,8 @@ async def test_while_nats_is_away_what_runs_runs_on_and_what_crashed_waits_for_i
         with capture_logs() as logs:
             world.finish(house.name("crashed"), 7)
             await eventually(lambda: house.running.term is None)  # the lease can't be renewed
-        reasons = {line["reason"] for line in logs if line["event"] == "look failed"}
+        reasons = {line["reason"] for line in logs if line["event"] == "reconcile failed"}
+        assert reasons
         assert reasons <= {"StoreUnavailable", "LeaseLost"}
         assert (world.running("healthy"), world.running("crashed")) == (healthy, [])
         await fresh_nats.start()
@@ -287,8 +288,8 @@ async def test_a_status_that_can_not_be_put_right_is_tried_a_bounded_number_of_t
     lagging.put_before(monkeypatch)
     with capture_logs() as logs:
         await house.running.site.store.statuses.put("orders", b"somebody else")
-        await eventually(lambda: [line for line in logs if line["event"] == "look failed"])
-    failed = [line for line in logs if line["event"] == "look failed"]
+        await eventually(lambda: [line for line in logs if line["event"] == "reconcile failed"])
+    failed = [line for line in logs if line["event"] == "reconcile failed"]
     assert [line["reason"] for line in failed] == ["StoreConflict"]
     assert lagging.writes == ATTEMPTS
 
