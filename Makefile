@@ -83,11 +83,12 @@ fuzz: setup ## write and ask anything for FUZZ_SECONDS (default: 600; FUZZ_SEED=
 	  $(BIN)/pytest --timeout 7200 tests/integration/test_fuzz.py shared/tests/test_foreign.py services/controller/tests/test_hostile_replies.py
 
 .PHONY: check
-check: setup ## lint, formatting, types, and which package may import which
+check: setup ## lint, formatting, types, which package may import which, and what is declared
 	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict $(SOURCES) $(TESTS)
 	$(BIN)/lint-imports
+	for part in $(MEMBERS); do (cd $$part && $(CURDIR)/$(BIN)/deptry src) || exit 1; done
 
 .PHONY: docs
 docs: setup ## write the tables and schemas in docs/ that come from the code

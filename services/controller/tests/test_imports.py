@@ -133,7 +133,9 @@ async def test_no_form_of_an_import_shows_a_file_of_this_machine(form, tmp_path)
 
 @pytest.mark.parametrize("form", ["import", "from"])
 async def test_no_kind_of_file_is_quoted(form, file):
-    for problem in await lint(FORMS[form](str(file)), here=True):
+    problems = await lint(FORMS[form](str(file)), here=True)
+    assert problems, "the engine did read it"
+    for problem in problems:
         assert not pieces(SECRET) & pieces(problem.message)
         assert SECRET[:3] not in problem.message
 

@@ -57,6 +57,7 @@ async def test_while_nats_is_away_what_runs_runs_on_and_what_crashed_waits_for_i
             world.finish(house.name("crashed"), 7)
             await eventually(lambda: house.running.term is None)  # the lease can't be renewed
         reasons = {line["reason"] for line in logs if line["event"] == "reconcile failed"}
+        assert reasons
         assert reasons <= {"StoreUnavailable", "LeaseLost"}
         assert (world.running("healthy"), world.running("crashed")) == (healthy, [])
         await fresh_nats.start()

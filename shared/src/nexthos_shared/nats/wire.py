@@ -53,9 +53,10 @@ def last_words(of: Any) -> str | None:
 
 
 def know_websockets() -> None:
-    """Give nats-py the libraries that `import_lightly` spared. Raises SettingsError if they are missing."""
+    """Give nats-py the libraries that `import_lightly` left out. Raises SettingsError if they are missing."""
     try:
         for name in ("aiohttp", "multidict"):
             setattr(transport, name, importlib.import_module(name))
     except ImportError as error:
-        raise SettingsError(f"NATS over WebSockets needs the package {error.name}") from error
+        words = f"NATS over WebSockets needs {error.name}: pip install 'nexthos-shared[websockets]'"
+        raise SettingsError(words, field="server") from error
