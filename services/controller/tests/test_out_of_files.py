@@ -60,7 +60,7 @@ async def test_without_room_what_runs_can_be_listed_stopped_and_removed(
     execution = await rig.executor.start(rig.spec(), 0)
     with open_files_left(5):
         assert [e.uid for e in (await rig.executor.list()).executions] == [execution.uid]
-        assert await rig.executor.stop(execution, 10.0)
+        assert await rig.executor.stop(execution, 10.0) == "drained"
         await rig.executor.remove(execution)
         assert (await rig.executor.list()).executions == ()
     assert rig.traces(execution.name) == []

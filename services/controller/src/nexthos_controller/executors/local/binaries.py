@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.shared import binding
 from nexthos_shared import engine
 from nexthos_shared.errors import EngineMissing
@@ -16,7 +16,7 @@ from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason
 
 
-def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
+def binary_of(context: LocalContext, definition: Pipeline) -> Path:
     """The engine's binary. Raises EngineMissing if it is not there, or no program."""
     binary = context.engines.get(definition.engine)
     if binary is None:
@@ -30,7 +30,7 @@ def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
     return binary
 
 
-def made_with(context: ExecutorContext, name: str, connection: str) -> dict[str, str]:
+def made_with(context: LocalContext, name: str, connection: str) -> dict[str, str]:
     """What the settings make of these names today, to be compared with what they did."""
     binary = context.engines.get(name)
     made = binding.made_with(context, name, identity_of(binary) if binary else None, connection)
