@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from nexthos_shared.engine import engine_version, lint, locate_engine, profile_of
 from nexthos_shared.errors import EngineMissing, StartFailed
 from nexthos_shared.system_errors import passes, with_advice, words_of
+from nexthos_testing.foreign import of_another_machine
 from nexthos_testing.open_files import open_files_left
 
 
@@ -62,13 +62,6 @@ def test_an_engine_that_says_so_is_given_the_same_advice() -> None:
 
 
 # ---- engines that can't be run
-
-
-def of_another_machine(engine: Path) -> None:
-    """An ELF header, of a machine that no kernel knows."""
-    head = b"\x7fELF\x02\x01\x01" + bytes(9)
-    engine.write_bytes(head + struct.pack("<HHI", 2, 0xFFFE, 1) + bytes(100))
-    engine.chmod(0o755)
 
 
 def no_program(engine: Path) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
+from nexthos_controller.execution import Owner
 from nexthos_controller.executors.local import deaths, processes, shim
 from nexthos_controller.executors.shared.open_files import has_room
 from nexthos_controller.executors.shared.probe import Asked, Verdict
+from nexthos_controller.executors.streams import endings
+from nexthos_controller.executors.streams.host import new_handle
+from nexthos_controller.executors.streams.hosts import Host
 from nexthos_shared.errors import ExecutorUnreachable, StartFailed
 from nexthos_testing.open_files import open_files_left
 from nexthos_testing.process_rig import ProcessRig
@@ -55,7 +60,7 @@ async def test_without_room_what_runs_can_be_listed_stopped_and_removed(
     execution = await rig.executor.start(rig.spec(), 0)
     with open_files_left(5):
         assert [e.uid for e in (await rig.executor.list()).executions] == [execution.uid]
-        assert await rig.executor.stop(execution, 10.0)
+        assert await rig.executor.stop(execution, 10.0) == "drained"
         await rig.executor.remove(execution)
         assert (await rig.executor.list()).executions == ()
     assert rig.traces(execution.name) == []
@@ -181,3 +186,16 @@ async def test_an_engine_beyond_the_room_is_not_asked(process_rig: ProcessRig) -
         return (await rig.seen(spec)).ready is False
 
     await eventually(asked)
+
+
+@pytest.mark.parametrize(("said", "told"), [("accept4: too many open files", True), ("", False)])
+def test_a_host_that_was_silent_for_want_of_files_is_told_so(
+    tmp_path: Path, said: str, told: bool
+) -> None:
+    handle = new_handle(Owner("ns", "one"), 1, "engine", 1, 0, 0.0)
+    host = Host(handle, tmp_path)
+    host.errors.write_text(f"2026/11/30 http: Accept error: {said}; retrying in 1s\n")
+    exit = endings._hung(host)
+    assert exit.problem is not None
+    assert exit.problem.message.startswith("did not answer any more, and was killed")
+    assert (ADVICE in exit.problem.message) is told

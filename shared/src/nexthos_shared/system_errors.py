@@ -12,6 +12,7 @@ FILES = (
     "raise the limit of open files (LimitNOFILE of the controller's service, which engines inherit, or "
     "executors.docker.files)"
 )
+OUT_OF_FILES = "too many open files"
 _ADVICE = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), FILES),
     **dict.fromkeys(
@@ -35,7 +36,7 @@ def passes(error: BaseException) -> bool:
 
 def with_advice(words: str) -> str:
     """What an engine said, and what to do where it ran out of open files; Go's words are the system's."""
-    return f"{words}: {FILES}" if "too many open files" in words else words
+    return f"{words}: {FILES}" if OUT_OF_FILES in words else words
 
 
 def words_of(error: OSError) -> str:

@@ -35,6 +35,7 @@ def inspected(status="running", *, networks=None, ports=None, mode="bridge", **s
         "Id": "abcdef0123456789",
         "Name": "/ns-orders-0-12345678",
         "Config": {
+            "Image": "nexthos/runner:1",
             "Labels": LABELS.to_docker(),
             "Env": [
                 "NEXTHOS_HTTP_ADDRESS=0.0.0.0:4195",

@@ -4,6 +4,7 @@ Comes in: a life that is over. Goes out: an `Exit`. Pure, so it is right whoever
 
     OOMKilled              the kernel took it for want of memory
     64..78                 the runner could not begin: exits.py of what all share says why
+    126, 127               the container's init could not begin the runner
     143                    the runner of a job, or the runner itself, was asked to end
     137                    killed
     0, 1                   the engine's own
@@ -23,6 +24,7 @@ from nexthos_shared.untrusted_json import read_object
 TAIL = 50  # lines of the log that are searched for a cause
 ASKING = {"1", "2", "15", "SIGHUP", "SIGINT", "SIGTERM"}
 KILLED, TERMINATED = 137, 143
+NOT_BEGUN = (126, 127)
 _ASKED = ("Received SIGTERM", "Received SIGINT")
 
 
@@ -56,6 +58,12 @@ def _cause(life: Life, code: int | None, tail: str) -> Problem:
         return Problem(reason, f"the runner could not start the engine: {said}")
     if found is not None:
         return found
+    if code in NOT_BEGUN:
+        words = (
+            f"image {life.image}: its entrypoint can't be run: it is made for another architecture, or is no "
+            "image of nexthos-runner; correct engines.<name>.image in the controller's settings"
+        )
+        return Problem(Reason.ENGINE_MISSING, words)
     if code > 128:
         return Problem(Reason.EXITED, f"the engine was ended by signal {code - 128}")
     return Problem(Reason.EXITED, f"the engine ended with exit code {code}")

@@ -87,6 +87,6 @@ class Images:
 
 
 def _missing(name: str, why: str) -> StartFailed:
-    return StartFailed(
-        f"image {name} is not on the Docker host, {why}", reason=Reason.IMAGE_MISSING
-    )
+    advice = "build or pull it there, or correct engines.<name>.image in the controller's settings"
+    words = f"image {name} is not on the Docker host, {why}; {advice}"
+    return StartFailed(words, reason=Reason.IMAGE_MISSING)

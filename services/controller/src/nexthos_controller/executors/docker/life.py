@@ -35,6 +35,7 @@ class Life:
     oom: bool = False
     endpoint: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
     altered: str = ""
     frozen: bool = False  # `docker pause`, by hand
 
@@ -79,6 +80,7 @@ def read_life(inspected: Mapping[str, Any], loopback: bool) -> Life | None:
         oom=bool(state.get("OOMKilled")),
         endpoint=_endpoint(inspected, env, loopback) if known == "running" else None,
         env=env,
+        image=config.get("Image") or "",
         frozen=state["Status"] == "paused",
     )
 

@@ -43,6 +43,7 @@ from nexthos_controller.executors.streams.stock import Stock
 from nexthos_shared.engine import last_error
 from nexthos_shared.errors import StillRunning
 from nexthos_shared.reasons import Problem, Reason
+from nexthos_shared.system_errors import OUT_OF_FILES, with_advice
 
 log = structlog.get_logger(__name__)
 
@@ -283,8 +284,10 @@ def _exit_of(host: Host) -> Exit:
 
 def _hung(host: Host) -> Exit:
     """What is said of one that was killed for its silence, whatever its shim noted."""
-    del host
-    return Exit(None, False, Problem(Reason.KILLED, "did not answer any more, and was killed"))
+    words = "did not answer any more, and was killed"
+    if OUT_OF_FILES in words_of(host):  # it could accept no connection
+        words = with_advice(f"{words}: {OUT_OF_FILES}")
+    return Exit(None, False, Problem(Reason.KILLED, words))
 
 
 def broken_off(host: Host) -> str:
