@@ -23,8 +23,6 @@ from collections.abc import Iterator, Mapping
 _OPENING = re.compile(rb"\$\{([0-9A-Za-z_.]+)([:}])")
 _ESCAPED = re.compile(rb"\$\{\{([0-9A-Za-z_.]+)([:}])")
 _CALL = re.compile(rb"""(?<![\w.$])env\(\s*(?:\\?["']([0-9A-Za-z_.]+)\\?["']\s*\))?""")
-# A variable that nobody can set, with `$` as its default: what the host makes of it is not read again.
-_DOLLAR = b"${.:$}"
 
 
 def substitute(config: bytes, environment: Mapping[str, str]) -> tuple[bytes, list[str]]:
