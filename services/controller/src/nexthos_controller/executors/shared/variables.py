@@ -57,6 +57,7 @@ def _unescape(text: bytes) -> bytes:
 
 def protect(text: bytes) -> bytes:
     """What a host, whose environment has none of the names, reads as `text`."""
+    # A variable that nobody can set, with `$` as its default: what the host makes of it is not read again.
     return _OPENING.sub(rb"${.:$}{\1\2", text)
 
 
