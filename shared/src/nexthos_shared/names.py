@@ -99,11 +99,6 @@ def _check(what: str, value: str, rule: re.Pattern[str], words: str) -> str:
     raise InvalidName(f"{what} {shown!r}: must be {words}")
 
 
-def is_version(version: str) -> bool:
-    """Whether it may be the version of a configuration."""
-    return _VERSION.fullmatch(version) is not None
-
-
 def config_object(pipeline_id: str, version: str) -> str:
     """The object name of a configuration: `<id>/<version>`."""
     return f"{pipeline_id}/{version}"

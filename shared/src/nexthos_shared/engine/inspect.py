@@ -22,7 +22,7 @@ MAX_PARSED_BYTES = 128 * 1024  # about 0.8 s
 MAX_EVENTS = 50_000
 
 _OF_INTEREST = re.compile(
-    rb"metrics|dynamic|http_server|logger|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
+    rb"metrics|dynamic|http_server|count|file|csv|parquet|stdin|read_until|sequence|sql_|\\[ux]"
 )
 _INPUT_KEY = re.compile(rb"^input[ \t]*:[ \t]*(?:#.*)?\r?\n(?=[ \t]+[^\s#])", re.MULTILINE)
 _METRICS_KEY = re.compile(rb"""^["']?metrics["']?\s*:""", re.MULTILINE)
@@ -37,7 +37,6 @@ class ConfigShape:
     known: bool = True
     names_metrics: str | None = None  # type of its `metrics`; "" if it names none that can be told
     http_server_without_address: bool = False  # such a component shares the engine's own HTTP
-    sets_log_file: bool = False
     finite_input: bool = False  # the input ends by itself
     closed_metrics: bool = False  # nothing can be added to its metrics
     dynamic_input: bool = False  # never connected for the engine, whatever its inputs do
@@ -70,7 +69,6 @@ def read_shape(config: bytes) -> ConfigShape:
     return ConfigShape(
         names_metrics=_metrics_type(root.get("metrics")),
         http_server_without_address=any(_unaddressed_servers(root)),
-        sets_log_file=_sets_log_file(root.get("logger")),
         dynamic_input=any("dynamic" in node for node in _inputs(root)),
         finite_input=_ends(_input_of(root), _labelled_inputs(root)),
         closed_metrics=_closed_metrics(root.get("metrics")),
@@ -80,15 +78,6 @@ def read_shape(config: bytes) -> ConfigShape:
 def leaves_metrics(config: bytes) -> bool:
     """Whether `config` surely names no metrics, told without a YAML parser: no such word is in it."""
     return _MAY_NAME_METRICS.search(config) is None
-
-
-def top_level_keys(config: bytes) -> frozenset[str]:
-    """Return the keys of the document; none if it is no mapping or can't be read in bounds."""
-    try:
-        root = parse_bounded(config)
-    except Unreadable:
-        return frozenset()
-    return frozenset(root) if isinstance(root, dict) else frozenset()
 
 
 # ---- reading
@@ -179,11 +168,6 @@ def _closed_metrics(metrics: Any) -> bool:
     return "plugin" in metrics or bool(
         isinstance(options, dict) and options.get("file_output_path")
     )
-
-
-def _sets_log_file(logger: Any) -> bool:
-    file = logger.get("file") if isinstance(logger, dict) else None
-    return bool(isinstance(file, dict) and file.get("path"))
 
 
 def _unaddressed_servers(root: dict[str, Any]) -> Iterator[bool]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-USUAL = "_INBOX"
 MOST_CHARACTERS = 255  # clients make some 50
 # `_INBOX_x.` is a user with inboxes of its own, `_R_.` what the import of a service makes of an inbox.
 _TOKEN = r"[!-)+-\-/-=?-~]+"  # printable ASCII without `*`, `.` and `>`

@@ -44,9 +44,6 @@ class PossiblePlaces:
     is_new: bool = True  # it was never seen before, or its memory is lost
 
 
-NOWHERE = PossiblePlaces()
-
-
 class _Found(NamedTuple):
     """What one executor lists of one pipeline."""
 

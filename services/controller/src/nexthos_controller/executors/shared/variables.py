@@ -23,8 +23,6 @@ from collections.abc import Iterator, Mapping
 _OPENING = re.compile(rb"\$\{([0-9A-Za-z_.]+)([:}])")
 _ESCAPED = re.compile(rb"\$\{\{([0-9A-Za-z_.]+)([:}])")
 _CALL = re.compile(rb"""(?<![\w.$])env\(\s*(?:\\?["']([0-9A-Za-z_.]+)\\?["']\s*\))?""")
-# A variable that nobody can set, with `$` as its default: what the host makes of it is not read again.
-_DOLLAR = b"${.:$}"
 
 
 def substitute(config: bytes, environment: Mapping[str, str]) -> tuple[bytes, list[str]]:
@@ -59,6 +57,7 @@ def _unescape(text: bytes) -> bytes:
 
 def protect(text: bytes) -> bytes:
     """What a host, whose environment has none of the names, reads as `text`."""
+    # A variable that nobody can set, with `$` as its default: what the host makes of it is not read again.
     return _OPENING.sub(rb"${.:$}{\1\2", text)
 
 
