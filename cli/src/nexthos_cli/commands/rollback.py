@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 @verb("rollback")
 @click.argument("id", shell_complete=complete_ids)
-@click.option("--revision", type=click.IntRange(min=1), metavar="N", help="Go back to this revision.")
-@click.option("--version", metavar="VERSION", help="Go back to the last revision with this version.")
+@click.option(
+    "--revision", type=click.IntRange(min=1), metavar="N", help="Go back to this revision."
+)
+@click.option(
+    "--version", metavar="VERSION", help="Go back to the last revision with this version."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and write nothing.")
 @waiting
 @output("table", "json", "yaml")
@@ -29,10 +33,11 @@ def rollback(
     """Store an earlier definition of pipeline ID again, whole, as a new revision.
 
     Without --revision and --version, this is the latest one that would run something else than the
-    present one; replicas and restarts don't count. It need not be the last one that became ready, to which the controller
-    itself rolls back: the answer names that one too (`last_good` with -o json). `nexthos history ID`
-    lists all revisions. `status` stays as it is (a paused pipeline stays paused), and `restart_nonce`
-    never goes back. It is refused if the configuration of that revision is gone or has changed.
+    present one; replicas and restarts don't count. It need not be the last one that became ready, to
+    which the controller itself rolls back: the answer names that one too (`last_good` with -o json).
+    `nexthos history ID` lists all revisions. `status` stays as it is (a paused pipeline stays paused),
+    and `restart_nonce` never goes back. It is refused if the configuration of that revision is gone or
+    has changed.
     """
     if revision is not None and version is not None:
         raise click.UsageError("name a --revision or a --version, not both")

@@ -175,7 +175,8 @@ class RollbackOutput(Output):
     before: int = Field(description="the revision that was the present one")
     revision: int = Field(0, description="of the new entry; 0: not written, because of --dry-run")
     last_good: int = Field(
-        0, description="the revision that last became ready; 0: none is known. Need not be `back_to`"
+        0,
+        description="the revision that last became ready; 0: none is known. Need not be `back_to`",
     )
     version: str | None = None
     status: str = Field(description="stays what it was before")
