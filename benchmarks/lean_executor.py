@@ -15,8 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
-from nexthos_controller.execution import Execution, Listing, LogLine, Spec
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stopped
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
 from nexthos_shared.model import Pipeline
@@ -93,12 +93,12 @@ async def _silent(_: str) -> None:
     return
 
 
-class LeanExecutor(Executor):
+class LeanExecutor(ReplicaExecutor):
     """One controller's view of the world. `told` hears the id of each start, before it is made."""
 
     name = "fake"
 
-    def __init__(self, context: ExecutorContext, world: LeanWorld) -> None:
+    def __init__(self, context: LocalContext, world: LeanWorld) -> None:
         self.told: Callable[[str], Awaitable[None]] = _silent
         self._context = context
         self._world = world
@@ -141,12 +141,12 @@ class LeanExecutor(Executor):
             owner.namespace, spec.id, replica, owner.installation, spec.spec_hash
         )
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py: what is stopped is gone."""
         self._context.guard()
         self._world.drop(execution)
         self._hints.add(execution.id)
-        return True
+        return "drained"
 
     async def remove(self, execution: Execution) -> None:
         """See base.py: it went when it was stopped."""

@@ -33,7 +33,7 @@ from benchmarks.starts import (
     managed,
 )
 from nexthos_controller.execution import Owner, Spec
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.executors.contract import Connection, LocalContext, ReplicaExecutor
 from nexthos_controller.executors.streams import StreamsExecutor
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
@@ -158,7 +158,7 @@ async def _creations(here: Ground, raw: Host, count: int) -> list[Figure]:
     async def fetch(spec: Spec) -> bytes:
         return configs[spec.digest]
 
-    context = ExecutorContext(
+    context = LocalContext(
         owner=Owner(NAMESPACE, "alone"),
         fetch=fetch,
         engines={"default": locate_engine()},
@@ -200,7 +200,7 @@ def _spec(key: str, configs: dict[str, bytes]) -> Spec:
     return Spec(key, 1, pipeline.spec_hash(digest), digest, "streams", pipeline)
 
 
-async def _ended(executor: Executor, raw: Host, specs: list[Spec], name: str) -> None:
+async def _ended(executor: ReplicaExecutor, raw: Host, specs: list[Spec], name: str) -> None:
     """So that both hosts stay as full as they were."""
     await raw.delete(name)
     for spec in specs:

@@ -27,7 +27,7 @@ from typing import Any
 import click
 
 from benchmarks.lean_executor import LeanExecutor, LeanWorld
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.lifecycle import gc as garbage
 from nexthos_controller.lifecycle.app import Running, running_controller
 from nexthos_controller.lifecycle.term import Term
@@ -55,7 +55,7 @@ class Child:
         self.running: Running | None = None
         self.first: Term | None = None
 
-    def make(self, context: ExecutorContext) -> LeanExecutor:
+    def make(self, context: LocalContext) -> LeanExecutor:
         self.executor = LeanExecutor(context, self.world)
         return self.executor
 

@@ -165,6 +165,15 @@ def test_a_bad_variable_is_named_and_nothing_is_applied(person, args, words):
     assert person.stored("orders") is None
 
 
+def test_what_stands_alone_in_a_file_of_variables_is_not_repeated(person):
+    """It may be a value whose name was forgotten."""
+    env_file = person.file("vars", "A=1\nhunter2\n")
+    result = person.types("apply", person.file("orders.yaml"), "--env-file", env_file)
+    assert result.exit_code == 1
+    assert "vars:2: a name without a value" in result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
+
+
 def test_a_pause_survives_a_file_that_says_nothing_of_status(person):
     file = person.file("orders.yaml")
     person.does("apply", file)

@@ -199,7 +199,7 @@ def test_errors_are_json_on_stderr(person, args, code):
 
 
 def test_yaml_is_the_same_document(person):
-    from nexthos_cli.manifest.documents import read_documents
+    from nexthos_shared.manifest.documents import read_documents
 
     person.put("a", GOOD)
     told = read_documents(person.does("ls", "-o", "yaml").stdout)[0].value["pipelines"][0]

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from nexthos_cli.manifest.documents import read_documents
+from nexthos_shared.manifest.documents import read_documents
 
 GOOD = {"status": "published", "version": "1"}
 

@@ -144,6 +144,14 @@ def test_an_absolute_path_and_one_that_is_not_known_are_fine():
         ("nats: {subject: a}", "queue: NAME"),
         ("nats_jetstream: {subject: a}", "`durable: NAME` and `queue: NAME`"),
         ("nats_jetstream: {subject: a, durable: d}", "nats consumer rm STREAM d"),
+        ("file: {paths: [a.csv]}", "reads all of it"),
+        ("sequence: {inputs: [{csv: {paths: [a.csv]}}]}", "reads all of it"),
+        ("stdin: {}", "reads all of it"),
+        ("nats_kv: {bucket: b}", "gets every message"),
+        ("websocket: {url: 'ws://x.example'}", "gets every message"),
+        ("mqtt: {urls: [x], topics: [a]}", "end each other's connection"),
+        ("http_server: {address: '0.0.0.0:4195'}", "0.0.0.0:4195 can be bound by one"),
+        ("socket_server: {address: '127.0.0.1:9000'}", "127.0.0.1:9000 can be bound by one"),
     ],
 )
 def test_an_input_that_replicas_do_not_share_is_told_with_the_recipe(source, words):
@@ -159,10 +167,19 @@ def test_an_input_that_replicas_do_not_share_is_told_with_the_recipe(source, wor
         "nats: {queue: q}",
         "nats_jetstream: {durable: d, queue: q}",
         "nats_jetstream: {durable: d, bind: true}",
+        "http_server: {path: /post}",
+        "socket_server: {address: '127.0.0.1:0'}",
+        "inproc: a",
     ],
 )
 def test_an_input_that_replicas_share_is_fine(source):
     assert told(f"input: {{{source}}}\n", Where(replicas=3)) == []
+
+
+def test_a_container_has_an_address_of_its_own_to_bind():
+    source = "input: {http_server: {address: '0.0.0.0:4195'}}\n"
+    assert told(source, Where(executor="docker", replicas=3)) == []
+    assert len(told(source, Where(executor="streams", replicas=3))) == 1
 
 
 def test_files_that_messages_need_are_named_with_their_places():

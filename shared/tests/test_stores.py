@@ -1,4 +1,4 @@
-"""Buckets and keys on a real server, with the traps of nats-facts.md set on purpose."""
+"""Buckets and keys on a real server, with the traps that nats-py and JetStream have set on purpose."""
 
 import asyncio
 

@@ -12,7 +12,8 @@ import nexthos_shared.nats.wire  # noqa: F401  # importing it puts the transport
 
 async def test_a_transport_that_connects_again_leaves_no_socket_open() -> None:
     """A frozen server takes each try to connect, and never says a word."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    taken: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
     async with server:
         uri = urlparse(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         transport = vars(client)["TcpTransport"]()
@@ -24,3 +25,6 @@ async def test_a_transport_that_connects_again_leaves_no_socket_open() -> None:
         assert transport._io_writer is not first
         transport.close()
         await transport.wait_closed()
+        for writer in taken:
+            writer.close()
+            await writer.wait_closed()

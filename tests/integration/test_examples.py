@@ -20,9 +20,10 @@ import nats
 import pytest
 
 from nexthos_cli.manifest import resources
-from nexthos_cli.manifest.loader import Manifest, load
+from nexthos_cli.manifest.loader import load
 from nexthos_cli.manifest.sources import read_sources
 from nexthos_shared.engine import handled, lint, locate_engine, read_shape
+from nexthos_shared.manifest.manifest import Manifest
 from nexthos_testing.engine import RunningEngine, running_engine
 from nexthos_testing.nats import NatsServer
 from nexthos_testing.wait import eventually

@@ -7,6 +7,7 @@ import json
 
 import nats
 import pytest
+from jsonschema import Draft202012Validator
 
 from nexthos_testing.controller import ControllerProcess
 from nexthos_testing.field import Field
@@ -33,7 +34,9 @@ async def test_each_endpoint_has_its_schemas_and_a_subject_of_the_namespace(fiel
         if name != "config":
             assert endpoint["subject"] == f"{field.names.namespace}.svc.{name}"
         for kind in ("request_schema", "response_schema"):
-            assert "$defs" in (schema := json.loads(endpoint["metadata"][kind])) or schema
+            schema = json.loads(endpoint["metadata"][kind])
+            Draft202012Validator.check_schema(schema)
+            assert schema.keys() & {"properties", "anyOf", "format"}, name
 
 
 async def test_status_tells_definition_and_status(field: Field) -> None:

@@ -14,19 +14,23 @@ from typing import Any
 import click
 
 from nexthos_cli.output.printing import Coloured, echo, echo_lines, show_traceback, show_usage_error
-from nexthos_shared.errors import NexthosError, TemporaryError, TerminalError
+from nexthos_shared.errors import NexthosError, Refused, TemporaryError, TerminalError
 from nexthos_shared.printable import printable_json
 from nexthos_shared.reasons import Problem, Reason
 
 DONE, FAILED, USAGE, NOT_IN_TIME, INTERRUPTED, READER_GONE = 0, 1, 2, 4, 130, 141
 
 
-class Refused(TerminalError):
-    """Several things are wrong; each is told."""
+class NotUnderstood(TerminalError):
+    """The controller's answer is not what this version knows."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(p.message for p in problems), reason=problems[0].reason)
-        self.problems = list(problems)
+    reason = Reason.INTERNAL_ERROR
+
+
+class FolderInUse(TerminalError):
+    """Another `nexthos dev` runs the folder."""
+
+    reason = Reason.ANOTHER_CONTROLLER
 
 
 class NotInTime(TemporaryError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nexthos_cli.manifest.fields import ManifestFields
 from nexthos_cli.manifest.resources import Resources
 from nexthos_cli.output import models as output
 from nexthos_shared import model as shared
+from nexthos_shared.manifest.fields import ManifestFields
 from nexthos_shared.model.stored import Kind
 
 

@@ -68,7 +68,7 @@ async def test_a_liar_says_done_and_does_nothing(world, executor):
     execution = await executor.start(spec(), 0)
     world.faults.lie = {"start", "stop", "remove"}
     await executor.start(spec("others"), 0)
-    assert await executor.stop(execution, 1.0)
+    assert await executor.stop(execution, 1.0) == "drained"
     await executor.remove(execution)
     assert world.running() == [execution]
 

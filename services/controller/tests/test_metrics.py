@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from nexthos_controller.executors.contract import Executor
+from nexthos_controller.executors.contract import Executor, ReplicaExecutor, WorkloadExecutor
 from nexthos_controller.executors.fake import FakeExecutor, fake_context
-from nexthos_controller.executors.instrumented import Measured
+from nexthos_controller.executors.instrumented import MeasuredReplicas, MeasuredWorkloads, measured
 from nexthos_controller.http.metrics import PipelineMetrics, SiteMetrics
 from nexthos_controller.http.server import serve_http
 from nexthos_controller.telemetry.instruments import Instruments
@@ -121,7 +121,7 @@ async def test_calls_of_an_executor_are_timed_and_their_errors_counted(registry)
     instruments = Instruments.of(registry)
     fake = FakeExecutor(fake_context())
     labels = {"executor": "fake", "method": "find"}
-    async with Measured(fake, instruments.call) as executor:
+    async with measured(fake, instruments.call) as executor:
         await executor.find("orders")
         fake.world.faults.fail["find"] = [ExecutorUnreachable("gone")]
         with pytest.raises(ExecutorUnreachable):
@@ -132,8 +132,18 @@ async def test_calls_of_an_executor_are_timed_and_their_errors_counted(registry)
 
 
 def test_a_measured_executor_hands_on_the_whole_contract():
-    contract = {name for name, what in vars(Executor).items() if callable(what)}
-    assert contract - {"__init__"} <= set(vars(Measured))
+    for contract, handed_on in (
+        (ReplicaExecutor, MeasuredReplicas),
+        (WorkloadExecutor, MeasuredWorkloads),
+    ):
+        missing = {
+            name
+            for name in dir(contract)
+            if callable(getattr(contract, name))
+            and getattr(handed_on, name) is getattr(contract, name)
+            and name in {**vars(Executor), **vars(contract)}
+        }
+        assert not missing - {"__init__"}
 
 
 async def test_a_scrape_does_not_disturb_the_loop_while_the_book_changes(house):

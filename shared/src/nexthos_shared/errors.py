@@ -25,12 +25,13 @@
         ├── NotPermitted              NATS refused a subject, or refused the credentials
         └── SettingsError             a setting, connection context or environment variable is unusable
 
-`TemporaryError` and `TerminalError` are never raised bare by our own code. What is raised by a
+The first three are never raised bare by our own code: a test looks. What is raised by a
 library is translated at the door of the room that called it, with `raise ... from`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from nexthos_shared.reasons import Problem, Reason
@@ -214,3 +215,11 @@ class SettingsError(TerminalError):
     """A setting, a connection context or an environment variable is unusable."""
 
     reason = Reason.INVALID_SETTINGS
+
+
+class Refused(TerminalError):
+    """Several things are wrong; each is told."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(p.message for p in problems), reason=problems[0].reason)
+        self.problems = list(problems)

@@ -89,7 +89,6 @@ class Reason(StrEnum):
     OTHER_INSTALLATION = "OtherInstallation"
     ANOTHER_CONTROLLER = "AnotherController"
     LEASE_LOST = "LeaseLost"
-    STANDBY = "Standby"
     TAKEN_OVER = "TakenOver"
     NO_CONTROLLER = "NoController"
     TIMED_OUT = "TimedOut"
@@ -424,10 +423,6 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Another controller of this namespace acts now; the event says in whose place, and why.",
         "Nothing after a hand-over; else find out why the one before ended, or did not reach NATS.",
     ),
-    Reason.STANDBY: Explanation(
-        "Another controller of this namespace acts; this one takes over if that one ends.",
-        "Nothing to do.",
-    ),
     Reason.NO_CONTROLLER: Explanation(
         "No controller of this namespace answers, so nothing that is stored is acted upon.",
         "Start one with `nexthos-controller run`, or check the namespace (-n).",
@@ -474,7 +469,7 @@ _DOCTOR: dict[Doctor, tuple[Reason, ...]] = {
     Doctor.NOTICE: (
         *(_R.VALID, _R.READY, _R.COMPLETED, _R.DELETED, _R.PAUSED, _R.DRAFT, _R.NOT_LINTED),
         *(_R.METRICS_NOT_SCRAPED, _R.SHARED_HTTP_ADDRESS, _R.FINITE_INPUT, _R.HARDLY_MEANT),
-        *(_R.READINESS_UNKNOWN, _R.DRIFTED, _R.TAKEN_OVER, _R.STANDBY),
+        *(_R.READINESS_UNKNOWN, _R.DRIFTED, _R.TAKEN_OVER),
     ),
     Doctor.PASSES: (_R.STARTING, _R.UPDATING, _R.STOPPING, _R.LEASE_LOST),
     Doctor.REPLY: (

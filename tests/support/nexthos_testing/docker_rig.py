@@ -13,7 +13,7 @@ import pytest
 from docker.errors import NotFound
 
 from nexthos_controller.execution import Execution, Owner, Spec
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.docker import DockerExecutor, ending
 from nexthos_controller.executors.docker.archive import packed
 from nexthos_controller.executors.docker.daemon import Daemon
@@ -80,12 +80,12 @@ class DockerRig(Rig):
             await store.configs.put(spec.id, spec.definition.version or "", content)
         return content
 
-    def context(self, owner: Owner | None = None) -> ExecutorContext:
+    def context(self, owner: Owner | None = None) -> LocalContext:
         store = {"url": f"nats://{self.hands.gateway()}:{self.nats.port}"}
         options = {"host": self.wire.address, "store": store, "pull": "never"}
         return replace(super().context(owner), images=self.images, options=options)
 
-    def make(self, owner: Owner | None = None) -> Executor:
+    def make(self, owner: Owner | None = None) -> ReplicaExecutor:
         if owner is not None and owner != self.owner:
             owner = Owner(owner.namespace, f"{owner.installation}-{self.owner.installation}")
         return DockerExecutor(self.context(owner))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nexthos_controller.execution import Execution, Owner, Spec
-from nexthos_controller.executors.contract import Executor
+from nexthos_controller.executors.contract import ReplicaExecutor
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_testing.rig import Rig
@@ -25,7 +25,7 @@ class FakeRig(Rig):
         self.world = FakeWorld()
         self.world.faults.unfit = b"cache_resources"
 
-    def make(self, owner: Owner | None = None) -> Executor:
+    def make(self, owner: Owner | None = None) -> ReplicaExecutor:
         return FakeExecutor(self.context(owner), self.world)
 
     def spec(self, *args: Any, **more: Any) -> Spec:

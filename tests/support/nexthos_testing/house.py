@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nexthos_controller.execution import Execution, Spec
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld
 from nexthos_controller.lifecycle.app import Running, running_controller
 from nexthos_controller.settings import Settings
@@ -80,7 +80,7 @@ class Builder:
     ) -> AsyncIterator[House]:
         made: list[CountingExecutor] = []
 
-        def make(context: ExecutorContext) -> CountingExecutor:
+        def make(context: LocalContext) -> CountingExecutor:
             made.append(CountingExecutor(context, self.world))
             return made[-1]
 

@@ -13,7 +13,7 @@ from typing import Literal, Self
 import pytest
 
 from nexthos_controller.execution import Execution, Owner
-from nexthos_controller.executors.contract import Executor
+from nexthos_controller.executors.contract import ReplicaExecutor
 from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.executors.shared import probe
@@ -38,7 +38,7 @@ class ProcessRig(Rig):
     def root(self) -> Path:
         return self.folder / "state" / "executions"
 
-    def make(self, owner: Owner | None = None) -> Executor:
+    def make(self, owner: Owner | None = None) -> ReplicaExecutor:
         return ProcessExecutor(self.context(owner))
 
     def pids(self, name: str) -> dict[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from nexthos_controller.execution import Owner
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_testing.docker import PUPPET, RUNNER, SOCKET
 from nexthos_testing.docker_rig import DockerRig
 from nexthos_testing.socket_proxy import compiled, proxy_before
@@ -37,6 +37,6 @@ class ProxiedRig(DockerRig):
         await super().__aexit__(*reason)
         self._more.close()
 
-    def context(self, owner: Owner | None = None) -> ExecutorContext:
+    def context(self, owner: Owner | None = None) -> LocalContext:
         given = super().context(owner)
         return replace(given, options={**given.options, "host": self._proxy.host})

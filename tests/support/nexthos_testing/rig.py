@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from nexthos_controller.execution import Execution, Listing, Owner, Spec
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.executors.contract import Connection, LocalContext, ReplicaExecutor
 from nexthos_shared import names
 from nexthos_shared.engine import locate_engine
 from nexthos_shared.errors import EngineMissing, NexthosError, StoreUnavailable
@@ -53,7 +53,7 @@ class Rig(ABC):
         self.guards = 0
         self.guard_limit: int | None = None  # calls of the guard that pass
         self.engine = folder / "an-engine"
-        self._executor: Executor | None = None
+        self._executor: ReplicaExecutor | None = None
 
     # ---- what the executor is given
 
@@ -73,10 +73,10 @@ class Rig(ABC):
         """Let that many calls pass from now on; None: all."""
         self.guards, self.guard_limit = 0, calls
 
-    def context(self, owner: Owner | None = None) -> ExecutorContext:
+    def context(self, owner: Owner | None = None) -> LocalContext:
         if owner is not None and not owner.installation.endswith(self.owner.installation):
             owner = Owner(owner.namespace, f"{owner.installation}-{self.owner.installation}")
-        return ExecutorContext(
+        return LocalContext(
             owner=owner or self.owner,
             fetch=self.fetch,
             engines={"default": locate_engine(), "puppet": self.engine},
@@ -113,11 +113,11 @@ class Rig(ABC):
     # ---- the executor
 
     @abstractmethod
-    def make(self, owner: Owner | None = None) -> Executor:
+    def make(self, owner: Owner | None = None) -> ReplicaExecutor:
         """One that is not open yet, of this or of another owner, in the same world."""
 
     @property
-    def executor(self) -> Executor:
+    def executor(self) -> ReplicaExecutor:
         assert self._executor is not None
         return self._executor
 
@@ -152,7 +152,7 @@ class Rig(ABC):
         await self.open()
 
     @asynccontextmanager
-    async def other(self, owner: Owner | None = None) -> AsyncIterator[Executor]:
+    async def other(self, owner: Owner | None = None) -> AsyncIterator[ReplicaExecutor]:
         """Another installation's executor in the same world."""
         async with self.make(owner or Owner("ns", "two")) as executor:
             yield executor

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 import pytest
 
 from nexthos_controller.execution import Execution, Owner
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.local import ending, processes
 from nexthos_controller.executors.streams import StreamsExecutor, endings, watch
 from nexthos_controller.executors.streams.api import USER
@@ -64,9 +64,9 @@ class StreamsRig(Rig):
         self.engine.write_text(f'#!/bin/sh\nunset PWD OLDPWD SHLVL\n{call} "$@"\n')
         self.engine.chmod(0o700)
 
-    def context(self, owner: Owner | None = None) -> ExecutorContext:
+    def context(self, owner: Owner | None = None) -> LocalContext:
         given = super().context(owner)
-        return ExecutorContext(
+        return LocalContext(
             owner=given.owner,
             fetch=given.fetch,
             engines=given.engines,
@@ -76,7 +76,7 @@ class StreamsRig(Rig):
             options=self.options,
         )
 
-    def make(self, owner: Owner | None = None) -> Executor:
+    def make(self, owner: Owner | None = None) -> ReplicaExecutor:
         return StreamsExecutor(self.context(owner))
 
     @property

@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from nexthos_controller.execution import Execution, Exit
+from nexthos_controller.execution import Execution, Exit, Workload, WorkloadState
 from nexthos_controller.reconcile import (
+    Apply,
     ConfigFacts,
     Decision,
+    Delete,
     Lint,
     Prepare,
     Remove,
@@ -53,6 +55,7 @@ class World:
         self.lint_says: dict[str, tuple[Problem, ...]] = {}
         self.done: list[Any] = []
         self.births = 0
+        self.deletes_slowly = False
         self.decision: Decision = decide(self.view)
 
     def settle(self, **fields: Any) -> PipelineStatus:
@@ -101,7 +104,40 @@ class World:
             case Remove(execution):
                 assert there[execution.name].state != "running"
                 del there[execution.name]
+            case Apply(workload):
+                self._apply(workload)
+            case Delete(state):
+                left = tuple(w for w in self.view.workloads if w.uid != state.uid)
+                if self.deletes_slowly:
+                    left = (*left, replace(state, state="deleting"))
+                self.view = replace(self.view, workloads=left)
         self.view = replace(self.view, executions=tuple(there.values()))
+
+    def _apply(self, workload: Workload) -> None:
+        spec = workload.spec
+        kind, others = spec.definition.lifecycle, self.view.workloads
+        known = [w for w in others if (w.executor, w.kind) == (spec.executor, kind)]
+        self.births += not known
+        changed = WorkloadState(
+            id=spec.id,
+            kind=kind,
+            uid=known[0].uid if known else f"w{self.births}",
+            executor=spec.executor,
+            place="cluster",
+            spec_hash=spec.spec_hash,
+            revision=spec.revision,
+            digest=spec.digest,
+            replicas=workload.replicas,
+            state="progressing" if workload.replicas else "available",
+        )
+        left = tuple(w for w in others if w not in known)
+        self.view = replace(self.view, workloads=(*left, changed))
+
+    def workload(self, **fields: Any) -> PipelineStatus:
+        """Something happens to the one workload."""
+        [workload] = self.view.workloads
+        self.view = replace(self.view, workloads=(replace(workload, **fields),))
+        return self.settle()
 
     def change(self, index: int = 0, **fields: Any) -> None:
         """Something happens to an execution."""

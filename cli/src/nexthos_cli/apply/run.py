@@ -7,18 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nexthos_cli.app import App
-from nexthos_cli.apply.plan import Change, describe
 from nexthos_cli.apply.write import Written, plan_all, write_all
-from nexthos_cli.errors import NotInTime, Refused, sentence
+from nexthos_cli.errors import NotInTime, sentence
 from nexthos_cli.manifest import resources
 from nexthos_cli.manifest.lint import check
-from nexthos_cli.manifest.loader import Loaded, Manifest, load
+from nexthos_cli.manifest.loader import Loaded, load
 from nexthos_cli.manifest.sources import read_sources
 from nexthos_cli.output.models import Applied, ApplyOutput, SkippedFile, Waited, problem_output
 from nexthos_cli.output.render import structured
 from nexthos_cli.wait.progress import conclude, wait_and_show
 from nexthos_cli.wait.wait import GOAL_OF, Target
-from nexthos_shared.errors import ConfigMissing, NexthosError, NotFound
+from nexthos_shared.errors import ConfigMissing, NexthosError, NotFound, Refused
+from nexthos_shared.manifest.manifest import Manifest
+from nexthos_shared.plan.change import Change, describe
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:

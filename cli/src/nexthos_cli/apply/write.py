@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from nexthos_cli.apply.plan import Change, plan
-from nexthos_cli.errors import Refused
-from nexthos_cli.manifest.loader import Manifest
-from nexthos_shared.errors import NexthosError, StoreConflict
+from nexthos_shared.errors import NexthosError, Refused, StoreConflict
+from nexthos_shared.manifest.manifest import Manifest
+from nexthos_shared.plan.change import Change, decide, revisions_of, undone
 from nexthos_shared.reasons import Problem
 
 if TYPE_CHECKING:
@@ -100,3 +99,15 @@ async def in_parallel(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> 
             return await work(item)
 
     return list(await asyncio.gather(*(one(item) for item in items)))
+
+
+async def plan(store: Store, manifest: Manifest) -> Change:
+    """Look at the store and decide. Raises Refused."""
+    stored = await store.pipelines.get(manifest.id)
+    version = manifest.fields.get("version")
+    info = await store.configs.info(manifest.id, str(version)) if version else None
+    change = decide(manifest, stored, info)
+    if {d.field for d in change.differences} & {"status", "version", "replicas"}:
+        history = await store.pipelines.history(manifest.id)
+        change = replace(change, notes=tuple(undone(revisions_of(history), change.pipeline)))
+    return change

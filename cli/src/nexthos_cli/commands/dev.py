@@ -54,7 +54,7 @@ def dev(
     """
     from nexthos_cli.dev.running import Wishes, run
     from nexthos_cli.output.terminal import console
-    from nexthos_controller.runtime.logs import configure_logs
+    from nexthos_controller.embedded import configure_logs
     from nexthos_shared.process.stdio import enduring_streams
 
     options = app.options() if app.connection else None

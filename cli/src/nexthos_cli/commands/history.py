@@ -78,7 +78,7 @@ def _row(one: RevisionOutput, wide: bool, now: float) -> list[str]:
 
 
 def _changed(one: RevisionOutput, wide: bool) -> str:
-    from nexthos_cli.output.differences import described
+    from nexthos_shared.plan.differences import described
 
     if one.problem:
         return f"not understood: {' '.join(one.problem.split())}"

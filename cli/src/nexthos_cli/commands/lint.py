@@ -35,14 +35,13 @@ def lint(
 
 
 async def _lint(app: App, paths: Sequence[str], env: Mapping[str, str]) -> None:
-    from nexthos_cli.errors import Refused
     from nexthos_cli.manifest import resources
     from nexthos_cli.manifest.lint import check
     from nexthos_cli.manifest.loader import load
     from nexthos_cli.manifest.sources import read_sources
     from nexthos_cli.output.render import structured
     from nexthos_shared.engine import locate_engine
-    from nexthos_shared.errors import NotFound
+    from nexthos_shared.errors import NotFound, Refused
 
     engine = locate_engine()
     sources, problems = read_sources(paths)

@@ -89,7 +89,7 @@ async def _write(store: Store, key: str, way: WayBack) -> int:
 
 
 def _tell(app: App, key: str, way: WayBack, written: int, last_good: int) -> None:
-    from nexthos_cli.output.differences import described
+    from nexthos_shared.plan.differences import described
 
     back_to = f"revision {way.back_to.number} (version {way.version or '-'})"
     changes = ", ".join(described(d) for d in way.changes)

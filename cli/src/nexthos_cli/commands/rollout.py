@@ -62,10 +62,10 @@ def rollout(
 
 async def _rollout(app: App, selection: Selection, pace: tuple[int, int], dry_run: bool) -> None:
     async with app.store() as store:
-        from nexthos_cli.errors import Refused
         from nexthos_cli.output.models import Renewed, RolloutOutput
         from nexthos_cli.output.render import structured
         from nexthos_cli.pipelines.rollout import Rollout
+        from nexthos_shared.errors import Refused
 
         found = await _outdated(app, store, selection)
         under_way = Rollout(app, store, *pace)

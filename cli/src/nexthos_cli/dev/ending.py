@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from nexthos_controller.execution import Execution
-from nexthos_controller.executors.contract import Executor
+from nexthos_controller.embedded import Execution, ReplicaExecutor, Stopped
 
 GRACE = 3.0  # seconds that engines get to drain, whatever their stop_timeout
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -81,7 +80,7 @@ class End:
 
 
 async def stop_all(
-    executor: Executor, executions: Sequence[Execution], end: End, say: Callable[[str], None]
+    executor: ReplicaExecutor, executions: Sequence[Execution], end: End, say: Callable[[str], None]
 ) -> None:
     """End them all: within GRACE, or at once when `end` is asked for twice."""
     if not executions:
@@ -89,7 +88,7 @@ async def stop_all(
     stops = [asyncio.create_task(executor.stop(e, GRACE)) for e in executions]
     twice = asyncio.create_task(end.twice.wait())
     try:
-        pending: set[asyncio.Task[bool]] = set(stops)
+        pending: set[asyncio.Task[Stopped]] = set(stops)
         while pending and not twice.done():
             done, _ = await asyncio.wait([*pending, twice], return_when=asyncio.FIRST_COMPLETED)
             pending -= {task for task in stops if task in done}

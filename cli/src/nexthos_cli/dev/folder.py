@@ -15,18 +15,19 @@ from pathlib import Path
 from watchfiles import Change as FileChange
 from watchfiles import awatch
 
-from nexthos_cli.apply.plan import describe
 from nexthos_cli.apply.write import plan_all, write_all
 from nexthos_cli.dev.brought import Brought
-from nexthos_cli.errors import Refused, sentence
+from nexthos_cli.errors import sentence
 from nexthos_cli.manifest import resources
 from nexthos_cli.manifest.lint import check
-from nexthos_cli.manifest.loader import Loaded, Manifest, load
+from nexthos_cli.manifest.loader import Loaded, load
 from nexthos_cli.manifest.sources import SUFFIXES, Source, read_sources
 from nexthos_cli.manifest.variables import read_variables
 from nexthos_shared.engine import read_shape
-from nexthos_shared.errors import NexthosError
+from nexthos_shared.errors import NexthosError, Refused
+from nexthos_shared.manifest.manifest import Manifest
 from nexthos_shared.nats.connection import ConnectOptions
+from nexthos_shared.plan.change import describe
 from nexthos_shared.reasons import Problem
 from nexthos_shared.store import Store
 

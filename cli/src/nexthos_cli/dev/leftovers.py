@@ -16,11 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nexthos_cli.dev.ending import End, stop_all
-from nexthos_controller.execution import Owner, Spec
-from nexthos_controller.executors.contract import ExecutorContext
-from nexthos_controller.executors.local.processes import argv_of, processes
-from nexthos_controller.executors.process import ProcessExecutor
-from nexthos_controller.executors.process.handle import load
+from nexthos_controller.embedded import (
+    LocalContext,
+    Owner,
+    ProcessExecutor,
+    Spec,
+    argv_of,
+    load_handle,
+    processes,
+)
 from nexthos_shared.errors import ConfigMissing
 
 SERVER_WITHIN = 3.0  # seconds, then it is killed
@@ -41,7 +45,7 @@ def _owners(root: Path) -> set[Owner]:
     owners = set()
     for folder in root.iterdir() if root.is_dir() else ():
         with contextlib.suppress(OSError):
-            handle, _ = load(folder)
+            handle, _ = load_handle(folder)
             if handle is not None:
                 owners.add(handle.owner)
     return owners
@@ -50,7 +54,9 @@ def _owners(root: Path) -> set[Owner]:
 async def _end_engines(
     controller: Path, owner: Owner, end: End, say: Callable[[str], None]
 ) -> None:
-    context = ExecutorContext(owner, _no_bytes, engines={}, connections={}, state_dir=controller)
+    context = LocalContext(
+        owner=owner, fetch=_no_bytes, engines={}, connections={}, state_dir=controller
+    )
     async with ProcessExecutor(context) as executor:
         live = [e for e in (await executor.list()).executions if e.state == "running"]
         if live:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from nexthos_cli.dev.screen import pipelines_table, subjects_table
 from nexthos_cli.output.terminal import CleanConsole
-from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.telemetry.engine_metrics import Count
+from nexthos_controller.embedded import Count, Desired
 from nexthos_shared.model import Phase, PipelineStatus
 
 DONE = {Phase.RUNNING, Phase.COMPLETED}

@@ -26,15 +26,12 @@ from nexthos_cli.dev.leftovers import end_leftovers
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.server import find_server, nats_server
 from nexthos_cli.dev.session import Session
-from nexthos_cli.errors import INTERRUPTED
+from nexthos_cli.errors import INTERRUPTED, FolderInUse
 from nexthos_cli.output.terminal import CleanConsole
-from nexthos_controller.lifecycle.app import running_controller
-from nexthos_controller.runtime.hardening import close_to_others
-from nexthos_controller.settings import Settings
+from nexthos_controller.embedded import Settings, close_to_others, running_controller
 from nexthos_shared.engine import locate_engine
-from nexthos_shared.errors import SettingsError, TerminalError
+from nexthos_shared.errors import SettingsError
 from nexthos_shared.nats.connection import ConnectOptions
-from nexthos_shared.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +149,8 @@ def _alone(state: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise TerminalError(
-                "another `nexthos dev` runs this folder; end it first, or give another folder",
-                reason=Reason.ANOTHER_CONTROLLER,
-            ) from error
+            words = "another `nexthos dev` runs this folder; end it first, or give another folder"
+            raise FolderInUse(words) from error
         yield
 
 

@@ -19,8 +19,7 @@ from rich.text import Text
 from nexthos_cli.output.log_words import read_log
 from nexthos_cli.output.render import COLOURS, live_table
 from nexthos_cli.output.terminal import CleanConsole
-from nexthos_controller.execution import LogLine
-from nexthos_controller.telemetry.engine_metrics import Count
+from nexthos_controller.embedded import Count, LogLine
 from nexthos_shared.model import Phase, PipelineStatus
 from nexthos_shared.printable import printable
 

@@ -12,19 +12,22 @@ import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nexthos_cli.dev.ending import GRACE, End, stop_all
 from nexthos_cli.dev.folder import Folder
 from nexthos_cli.dev.report import Outcome, outcome, show
 from nexthos_cli.dev.screen import Screen
 from nexthos_cli.dev.tally import Tally, messages_by_subject
-from nexthos_controller.cache.definitions import Desired
-from nexthos_controller.execution import Execution
-from nexthos_controller.executors.contract import Executor
-from nexthos_controller.lifecycle.app import Running
-from nexthos_controller.lifecycle.term import Term
-from nexthos_controller.runtime.context import Site
+from nexthos_controller.embedded import (
+    Desired,
+    Execution,
+    Executor,
+    ReplicaExecutor,
+    Running,
+    Site,
+    Term,
+)
 from nexthos_shared.errors import NexthosError
 from nexthos_shared.model import PipelineStatus
 
@@ -60,7 +63,7 @@ class Session:
         self._known: dict[str, PipelineStatus] = {}
 
     @property
-    def _executor(self) -> Executor | None:
+    def _executor(self) -> ReplicaExecutor | None:
         """The present term's: a laptop that slept, or that was busy, begins another term."""
         term = self.running.term
         return _executor_of(term) if term is not None else None
@@ -266,8 +269,9 @@ class Session:
         return found.code
 
 
-def _executor_of(term: Term) -> Executor:
-    return term.controller.executors[term.controller.default_executor]
+def _executor_of(term: Term) -> ReplicaExecutor:
+    executor = term.controller.executors[term.controller.default_executor]
+    return cast(ReplicaExecutor, executor)  # of processes or streams
 
 
 async def _all_of(executor: Executor) -> tuple[Execution, ...]:

@@ -16,8 +16,7 @@ from typing import Protocol
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 
-from nexthos_controller.execution import Execution
-from nexthos_controller.telemetry.engine_metrics import Count, read_figures
+from nexthos_controller.embedded import Count, Execution, read_figures
 from nexthos_shared.errors import NexthosError
 
 AT_ONCE = 8  # metrics read at once

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexthos_cli.manifest.loader import Manifest
 from nexthos_shared.errors import EngineMissing
+from nexthos_shared.manifest.manifest import Manifest
 from nexthos_shared.reasons import Problem, Reason
 
 if TYPE_CHECKING:
@@ -165,12 +165,12 @@ def _refused(manifest: Manifest, content: bytes, env: Mapping[str, str]) -> list
     """What the executor that the manifest names can't do, as far as it is known without asking it."""
     if manifest.fields.get("executor") != "streams":
         return []
-    from nexthos_controller.executors.streams import refusals
+    from nexthos_controller.embedded import stream_refusals
 
     options, limits = manifest.fields.get("executor_options"), manifest.fields.get("resources")
-    fields = refusals.of_fields(
+    fields = stream_refusals.of_fields(
         options if isinstance(options, Mapping) else (),
         [k for k, v in limits.items() if v is not None] if isinstance(limits, Mapping) else (),
     )
     file = manifest.config_file
-    return fields + [replace(p, file=file) for p in refusals.of_bytes(content, env)]
+    return fields + [replace(p, file=file) for p in stream_refusals.of_bytes(content, env)]

@@ -29,9 +29,9 @@ from nats.js import api as js_api
 from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from nexthos_cli.manifest.documents import Document, Unreadable, read_documents
 from nexthos_cli.manifest.sources import Source
 from nexthos_shared.errors import InvalidDefinition, StoreUnavailable
+from nexthos_shared.manifest.documents import Document, Unreadable, read_documents
 from nexthos_shared.model.quantities import Duration, MemoryBytes
 from nexthos_shared.reasons import Problem
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from nexthos_cli.errors import Refused
 from nexthos_shared import names
-from nexthos_shared.errors import InvalidName
+from nexthos_shared.errors import InvalidName, Refused
 from nexthos_shared.reasons import Problem, Reason
 
 MAX_BYTES = 256 * 1024
@@ -64,5 +63,7 @@ def _take(
     elif name in environ:
         found[name] = environ[name]
     else:
-        words = f"{name}: is not set here, so it has no value to pass on; write {name}=VALUE"
+        # What stands alone in a file may be a value whose name was forgotten.
+        what = name if file is None else f"{file}:{line}: a name without a value"
+        words = f"{what}: is not set here, so it has no value to pass on; write NAME=VALUE"
         problems.append(Problem(Reason.VARIABLE_MISSING, words, file=file, line=line))

@@ -5,13 +5,13 @@ Fields are added, never renamed. Models are built when first used: start-up time
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field
 
 from nexthos_shared.model import Event, LogsLine, Phase
-from nexthos_shared.model.stored import Stored, always
+from nexthos_shared.model.stored import Stored, always, doc
+from nexthos_shared.plan.differences import Difference
 from nexthos_shared.reasons import Problem, Reason
 
 Goal = Literal["ready", "paused", "draft", "completed", "deleted"]
@@ -86,14 +86,6 @@ class Waited(Output):
     reason: Reason | None = None
     message: str = ""
     seconds: float = Field(description="how long it was waited for")
-
-
-class Difference(Output):
-    """One field that changes. Values of variables are left out."""
-
-    field: str
-    before: Any = None
-    after: Any = None
 
 
 class Applied(Output):
@@ -253,9 +245,7 @@ class LogsOutput(Stored, frozen=True, kw_only=True):
 
     id: str
     lines: list[LogsLine]
-    dropped: Annotated[
-        int, Meta(description="lines that were left out: too many for one answer")
-    ] = always(0)
+    dropped: Annotated[int, doc("lines that were left out: too many for one answer")] = always(0)
 
 
 class TopLine(Output):

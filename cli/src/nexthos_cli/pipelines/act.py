@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from nexthos_cli.app import App
 from nexthos_cli.apply.write import in_parallel
-from nexthos_cli.errors import Refused
 from nexthos_cli.output.models import Acted, Action, ActOutput, Waited
 from nexthos_cli.output.render import structured
 from nexthos_cli.pipelines.entry import Change, NotRunning, Rewritten, rewrite
@@ -19,7 +18,7 @@ from nexthos_cli.pipelines.remarks import MOST, of_consumers, of_replicas
 from nexthos_cli.pipelines.selection import Selection, chosen
 from nexthos_cli.wait.progress import conclude, wait_and_show
 from nexthos_cli.wait.wait import GOAL_OF, Target
-from nexthos_shared.errors import NexthosError
+from nexthos_shared.errors import NexthosError, Refused
 from nexthos_shared.model import Wanted
 from nexthos_shared.names import is_id
 from nexthos_shared.reasons import Problem

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nexthos_cli.output.differences import differences
-from nexthos_cli.output.models import Difference
 from nexthos_cli.pipelines.entry import Raw, to_bytes
 from nexthos_shared.errors import ConfigChanged, ConfigMissing, InvalidDefinition, NotFound
 from nexthos_shared.model import Entry, Pipeline, PipelineStatus, Wanted, read_entry
 from nexthos_shared.names import config_object
+from nexthos_shared.plan.differences import Difference, differences
 from nexthos_shared.untrusted_json import read_object
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What runs although its definition is gone, and nobody deleted it: found, and removed on request.
 
-Nothing is removed without a marker (nats-facts: the key's last entry is the only proof of a deletion), so
+Nothing is removed without a marker (the key's last entry is the only proof of a deletion), so
 it is a marker that is written, and only where the key still holds nothing.
 """
 

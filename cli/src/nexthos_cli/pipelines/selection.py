@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexthos_cli.errors import Refused
 from nexthos_cli.output.lines import all_lines, matches
 from nexthos_cli.output.printing import confirm
 from nexthos_shared import names
-from nexthos_shared.errors import NexthosError, NotFound
+from nexthos_shared.errors import NexthosError, NotFound, Refused
 from nexthos_shared.reasons import Problem
 
 if TYPE_CHECKING:

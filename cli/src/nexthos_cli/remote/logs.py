@@ -17,7 +17,7 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from nexthos_cli.errors import NotInTime
+from nexthos_cli.errors import NotInTime, NotUnderstood
 from nexthos_cli.remote.request import no_controller, refusal
 from nexthos_shared.errors import NexthosError, NotPermitted, StoreUnavailable
 from nexthos_shared.model import LOGS_END_HEADER, LOGS_HEARTBEAT, LogsLine, LogsReply, LogsRequest
@@ -73,7 +73,7 @@ class LogReading:
                 reply = decode(LogsReply, message.data)
             except ValueError as error:
                 words = "the lines are not understood: another version of the controller?"
-                raise NexthosError(words) from error
+                raise NotUnderstood(words) from error
             yield reply
             # Whoever may answer for the controller names it, and it is sent with this user's rights.
             if is_inbox(message.reply, self.link.options.inbox_prefix):

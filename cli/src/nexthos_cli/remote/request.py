@@ -9,7 +9,7 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from pydantic import BaseModel
 
-from nexthos_cli.errors import NotInTime
+from nexthos_cli.errors import NotInTime, NotUnderstood
 from nexthos_shared.errors import NexthosError, NotFound, NotPermitted, StoreUnavailable
 from nexthos_shared.model import ErrorReply
 from nexthos_shared.model.stored import Stored, decode, read
@@ -51,7 +51,7 @@ async def ask(
         return decode(reply, message.data)
     except ValueError as error:
         words = f"{subject}: the answer is not understood: another version of the controller?"
-        raise NexthosError(words) from error
+        raise NotUnderstood(words) from error
 
 
 async def _answer(link: Link, subject: str, body: bytes, timeout: float) -> Msg:

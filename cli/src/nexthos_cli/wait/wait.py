@@ -13,8 +13,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from nexthos_cli.errors import NotInTime, Refused
+from nexthos_cli.errors import NotInTime
 from nexthos_cli.output.models import Goal, Waited
+from nexthos_shared.errors import Refused
 from nexthos_shared.model import ConditionType, Phase, PipelineStatus, Wanted
 from nexthos_shared.model.entries import read_status
 from nexthos_shared.reasons import Problem, Reason

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nexthos_shared.model import Pipeline
+from nexthos_shared.model import Pipeline, Update
 from nexthos_shared.reasons import Problem
 
-State = Literal["prepared", "running", "stopped"]
-
+State = Literal["prepared", "running", "stopping", "stopped"]
+Stopped = Literal["drained", "killed", "asked"]
+Progress = Literal["progressing", "available", "stalled", "complete", "failed", "deleting"]
+Kind = Literal["service", "job"]
 
 SAYS = "; the engine says: "  # in a problem's words: what follows is the engine's own last error
 
@@ -72,15 +74,52 @@ class Execution:
     stop_timeout: float = 30.0  # seconds to drain, as it was started with
     outdated: str = ""  # what the settings would make otherwise today, in words; "": nothing
     altered: str = ""  # what somebody changed of it since it was made, in words; "": nothing
-    instances: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a platform should run by itself: replicas, rolling updates and restarts are its own."""
+
+    spec: Spec
+    replicas: int  # 0: paused; what the platform keeps of it stays
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadState:
+    """One workload as its place knows it at this moment."""
+
+    id: str
+    kind: Kind
+    uid: str  # one life of it: another after it was deleted and applied again
+    executor: str
+    place: str
+    spec_hash: str  # of the spec that was applied last
+    revision: int
+    digest: str
+    replicas: int  # as it was applied last
+    ready: int = 0
+    updated: int = 0  # replicas of the spec that was applied last
+    restarts: int = 0  # of its present replicas, as the platform counts them
+    state: Progress = "progressing"
+    problem: Problem | None = None  # what keeps it from being ready, or why it failed
+    outdated: str = ""  # what the settings would make otherwise today, in words; "": nothing
+    altered: str = ""  # what somebody changed of it since it was applied, in words; "": nothing
+
+
+Found = Execution | WorkloadState
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Executions, and the places that answered in full: what is not listed is not *there*."""
+    """Executions and workloads, and the places that answered in full: what is not listed is not *there*.
+
+    The executions of a workload are read only: logs and metrics are asked of them, and nothing else.
+    """
 
     executions: tuple[Execution, ...]
     places: frozenset[str]
+    workloads: tuple[WorkloadState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)

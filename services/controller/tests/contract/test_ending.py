@@ -18,13 +18,13 @@ from nexthos_testing.wait import eventually
 async def test_stop_drains_and_keeps(rig: Rig):
     """> After: nothing of it runs; it is kept, with its handle, bytes and log, and its exit says
     `signalled`.
-    > Returns whether it drained (ended within the grace by itself).
+    > Returns "drained" if it ended within the grace by itself, else "killed".
     > How an execution ended.
     """
     spec = rig.spec()
     execution = await rig.executor.start(spec, 0)
     await eventually(lambda: ready(rig, spec))
-    assert await rig.executor.stop(execution, 10.0) is True
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     assert rig.alive(execution.name) == 0
     for _ in range(2):
         stopped = await rig.seen(spec)
@@ -42,7 +42,7 @@ async def test_what_ignores_sigterm_is_killed_after_the_grace(rig: Rig):
     execution = await rig.executor.start(spec, 0)
     await eventually(lambda: ready(rig, spec))
     began = time.monotonic()
-    assert await rig.executor.stop(execution, 0.3) is False
+    assert await rig.executor.stop(execution, 0.3) == "killed"
     assert time.monotonic() - began >= 0.3
     assert rig.alive(execution.name) == 0
     stopped = await rig.seen(spec)
@@ -51,15 +51,15 @@ async def test_what_ignores_sigterm_is_killed_after_the_grace(rig: Rig):
 
 
 async def test_a_stop_that_misses_does_nothing(rig: Rig):
-    """> If another uid runs under that name, or it has ended already, nothing is done and True is
-    returned.
+    """> If another uid runs under that name, or it has ended already, nothing is done and
+    "drained" is returned.
     """
     spec = rig.spec()
     first = await rig.executor.start(spec, 0)
-    assert await rig.executor.stop(first, 5.0)
-    assert await rig.executor.stop(first, 5.0) is True
+    assert await rig.executor.stop(first, 5.0) == "drained"
+    assert await rig.executor.stop(first, 5.0) == "drained"
     second = await rig.executor.start(spec, 0)
-    assert await rig.executor.stop(first, 5.0) is True
+    assert await rig.executor.stop(first, 5.0) == "drained"
     assert (await rig.seen(spec)).uid == second.uid
     assert rig.alive(second.name) == 1
 
@@ -72,7 +72,7 @@ async def test_what_outlives_a_kill_is_told(rig: Rig):
     with rig.immortal(), pytest.raises(StillRunning):
         await rig.executor.stop(execution, 0.05)
     assert (await rig.seen(spec)).state == "running"
-    assert await rig.executor.stop(execution, 0.0) is False
+    assert await rig.executor.stop(execution, 0.0) == "killed"
 
 
 async def test_a_cancelled_stop_leaves_it_running_or_ended(rig: Rig):

@@ -15,10 +15,15 @@ SPOKEN_ELSEWHERE = {
     "Rules for all methods",  # a heading
     "The contract.",  # a heading
     # what the words mean on other platforms: their own suites prove it
-    "Streams in a shared engine, containers, Kubernetes objects and NEX workloads are executions in "
-    "this sense: `uid` is the host and the count of its lives, the container and its start, object uid, "
-    "workload id; `prepare` is a folder, create + pull, nothing, auction; `self_managed` says that the "
-    "platform does replicas and restarts itself.",
+    "Streams in a shared engine, containers and NEX workloads are executions in this sense: `uid` is the "
+    "host and the count of its lives, the container and its start, the workload's id; `prepare` is a "
+    "folder, create and pull, an auction.",
+    # NEX alone answers so: how it is decided is in test_reconcile_workloads.py
+    '"asked" says that no confirmation is to be had: it is `stopping` until its place answers without it.',
+    "One whose end was asked for and is not confirmed is `stopping`: nothing is started in its place.",
+    "Two kinds ReplicaExecutor we do the replicas: prepare, start, stop, remove (process, streams, docker, "
+    "NEX) WorkloadExecutor its platform does them: apply, delete (Kubernetes); its executions are read "
+    "only",
 }
 
 

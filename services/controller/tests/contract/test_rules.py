@@ -39,12 +39,12 @@ async def test_another_installations_execution_is_neither_seen_nor_touched(rig: 
             assert (await other.find(mine.id)).executions == ()
             told = {s.installation for s in await other.strangers()}
             assert (rig.owner.installation in told) is (owner.namespace == "ns")
-            assert await other.stop(mine, 1.0) is True
+            assert await other.stop(mine, 1.0) == "drained"
             await other.remove(mine)
             theirs = await other.start(rig.spec(), 0)
             assert theirs.name != mine.name
             assert [e.uid for e in (await other.list()).executions] == [theirs.uid]
-            assert await other.stop(theirs, 5.0)
+            assert await other.stop(theirs, 5.0) == "drained"
             await other.remove((await other.list()).executions[0])
     assert rig.alive(mine.name) == 1
     assert [e.uid for e in (await rig.executor.list()).executions] == [mine.uid]
@@ -52,7 +52,7 @@ async def test_another_installations_execution_is_neither_seen_nor_touched(rig: 
 
 async def test_what_is_listed_lives_at_a_place_that_answered(rig: Rig):
     """> Absence is never proof: an execution is gone when the place where it lived answered without it.
-    > Executions, and the places that answered in full: what is not listed is not *there*.
+    > Executions and workloads, and the places that answered in full: what is not listed is not *there*.
     """
     execution = await rig.executor.start(rig.spec(), 0)
     listing = await rig.executor.list()
@@ -140,7 +140,7 @@ async def test_a_call_cancelled_at_any_await_is_healed_by_the_next(rig: Rig, met
             await call
         execution = await rig.executor.start(spec, 0)
         assert rig.alive(execution.name) == 1
-        assert await rig.executor.stop(execution, 5.0)
+        assert await rig.executor.stop(execution, 5.0) == "drained"
         await rig.executor.remove(await rig.seen(spec))
         assert rig.traces(execution.name) == []
 
@@ -186,7 +186,7 @@ async def test_nothing_is_done_when_the_guard_refuses(rig: Rig):
         await rig.executor.stop(execution, 0.05)
     assert rig.alive(execution.name) == 1
     rig.let_guard_pass(None)
-    assert await rig.executor.stop(execution, 0.0) is False
+    assert await rig.executor.stop(execution, 0.0) == "killed"
     rig.let_guard_pass(0)
     with pytest.raises(StoreUnavailable):
         await rig.executor.remove(await rig.seen(spec))
@@ -221,7 +221,7 @@ async def test_a_life_leads_from_prepared_over_running_to_stopped_and_a_new_life
     second = await rig.executor.start(spec, 0)
     assert second.state == "running"
     assert second.uid != first.uid
-    assert await rig.executor.stop(second, 5.0)
+    assert await rig.executor.stop(second, 5.0) == "drained"
     await rig.executor.remove(await rig.seen(spec))
     await rig.executor.prepare(spec, 0)
     await rig.executor.remove(await rig.seen(spec))

@@ -25,7 +25,8 @@ def name_of(rig: Rig, spec, replica=0) -> str:
 
 
 async def test_after_prepare_start_needs_nothing_from_the_store(rig: Rig):
-    """> Do all that can fail before an old execution is stopped: fetch, pull, create, auction.
+    """> An executor of which we do the replicas: each is started, watched and started again by us.
+    > Do all that can fail before an old execution is stopped: fetch, pull, create, auction.
     > After: `start` needs nothing from the store.
     > May do nothing at all.
     """

@@ -38,7 +38,7 @@ async def test_events_end_with_the_executor_and_nothing_depends_on_them(rig: Rig
         await rig.close()
         assert [hint async for hint in hints].count("orders") <= 3
     await rig.open()
-    assert await rig.executor.stop(execution, 5.0)
+    assert await rig.executor.stop(execution, 5.0) == "drained"
 
 
 async def test_the_last_lines_come_oldest_first(rig: Rig):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +23,7 @@ def executor(url: str, **options: Any) -> DockerExecutor:
         ExecutorContext(
             owner=Owner("ns", "one"),
             fetch=fetch,
-            engines={},
             connections={"default": Connection(url)},
-            state_dir=Path("/nowhere"),
             images={"default": "nexthos/runner:dev"},
             options=options,
         )

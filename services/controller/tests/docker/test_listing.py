@@ -64,7 +64,7 @@ async def test_what_ended_is_judged_once(docker_rig: DockerRig, monkeypatch) -> 
     monkeypatch.setattr(Daemon, "signals", noted)
     spec = docker_rig.spec()
     execution = await docker_rig.executor.start(spec, 0)
-    assert await docker_rig.executor.stop(execution, 10.0)
+    assert await docker_rig.executor.stop(execution, 10.0) == "drained"
     for _ in range(5):
         stopped = await docker_rig.seen(spec)
         assert stopped.exit is not None

@@ -61,7 +61,7 @@ async def test_after_a_kill_at_any_point_exactly_one_runs(process_rig: ProcessRi
         return (await rig.seen(spec)).ready
 
     await eventually(ready)
-    assert await rig.executor.stop(execution, 10.0)
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     await rig.executor.remove(await rig.seen(spec))
     assert list(rig.root.iterdir()) == []
 

@@ -51,7 +51,7 @@ async def test_a_damaged_handle_of_what_runs_is_healed(process_rig: ProcessRig, 
     assert seen.endpoint == execution.endpoint
     await rig.reopen()
     assert (await rig.executor.start(spec, 2)).uid == execution.uid
-    assert await rig.executor.stop(execution, 10.0)
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     assert (await rig.executor.start(spec, 2)).state == "running"
 
 
@@ -85,7 +85,7 @@ async def test_where_nothing_can_be_known_nothing_is_guessed_and_a_start_makes_i
     assert (await rig.executor.list()).executions == ()
     execution = await rig.executor.start(spec, 0)
     assert execution.name == name
-    assert await rig.executor.stop(execution, 10.0)
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     await rig.executor.remove(await rig.seen(spec))
     assert rig.traces(name) == []
 
@@ -114,7 +114,7 @@ async def test_what_runs_outlives_its_folder(process_rig: ProcessRig, reopened):
     seen = await rig.seen(spec)
     assert (seen.uid, seen.state) == (execution.uid, "running")
     assert (await rig.executor.start(spec, 0)).uid == execution.uid
-    assert await rig.executor.stop(execution, 10.0)
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     again = await rig.executor.start(spec, 0)
     assert again.state == "running"
 
@@ -151,7 +151,7 @@ async def test_a_second_one_under_a_name_is_listed_and_can_be_stopped(process_ri
     await rig.open()
     listed = (await rig.listing(spec)).executions
     assert {e.uid for e in listed} == {first.uid, second.uid}
-    assert await rig.executor.stop(first, 10.0)
+    assert await rig.executor.stop(first, 10.0) == "drained"
     assert [e.uid for e in (await rig.listing(spec)).executions] == [second.uid]
     assert folder.exists()
 
@@ -170,7 +170,7 @@ async def test_what_runs_can_be_stopped_on_a_full_disk(process_rig: ProcessRig):
     spec = rig.spec()
     execution = await rig.executor.start(spec, 0)
     with capture_logs() as logs, disk_full():
-        assert await rig.executor.stop(execution, 10.0)
+        assert await rig.executor.stop(execution, 10.0) == "drained"
         seen = await rig.seen(spec)
     assert seen.exit is not None
     assert (seen.state, seen.exit.signalled) == ("stopped", True)

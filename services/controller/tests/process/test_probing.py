@@ -60,7 +60,7 @@ async def test_a_stranger_that_answers_behind_the_port_is_told_from_ours(
         assert seen.problem.reason is Reason.PORT_IN_USE
         assert str(port) in seen.problem.message
         assert await rig.executor.metrics(execution) == ""
-        assert await rig.executor.stop(execution, 10.0)
+        assert await rig.executor.stop(execution, 10.0) == "drained"
     monkeypatch.undo()
     again = await rig.executor.start(spec, 0)
     assert again.endpoint != execution.endpoint
@@ -134,7 +134,7 @@ async def test_a_frozen_engine_is_not_known_to_be_ready(process_rig: ProcessRig,
         return (await rig.seen(spec)).ready is None
 
     await eventually(unknown, within=20.0)
-    assert await rig.executor.stop(execution, 0.1) is False
+    assert await rig.executor.stop(execution, 0.1) == "killed"
 
 
 @pytest.mark.parametrize(

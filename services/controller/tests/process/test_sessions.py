@@ -59,7 +59,7 @@ async def test_a_child_that_forks_away_is_ended_with_the_rest(process_rig: Proce
     rig = process_rig
     spec, execution = await started(rig, fork=how)
     assert len(rig.pids(execution.name)) == 3
-    assert await rig.executor.stop(execution, 0.3) is False  # the child ignores SIGTERM
+    assert await rig.executor.stop(execution, 0.3) == "killed"  # the child ignores SIGTERM
     assert rig.pids(execution.name) == {}
     assert (await rig.seen(spec)).state == "stopped"
 
@@ -89,7 +89,7 @@ async def test_an_engine_whose_shim_was_killed_runs_on_and_can_be_stopped(proces
         assert (seen.uid, seen.state) == (execution.uid, "running")
         assert (await rig.executor.start(spec, 0)).uid == execution.uid
         await rig.reopen()
-    assert await rig.executor.stop(execution, 10.0) is True
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     assert rig.pids(execution.name) == {}
 
 
@@ -128,10 +128,10 @@ async def test_a_reused_pid_is_never_mistaken_for_ours(process_rig: ProcessRig, 
         file.write_text(json.dumps(handle))
         await rig.open()
         seen = await eventually(lambda: ended(rig, spec))
-        assert await rig.executor.stop(seen, 0.0) is True
+        assert await rig.executor.stop(seen, 0.0) == "drained"
         assert stranger.returncode is None
         again = await rig.executor.start(spec, 0)
-        assert await rig.executor.stop(again, 5.0)
+        assert await rig.executor.stop(again, 5.0) == "drained"
         assert stranger.returncode is None
     finally:
         stranger.kill()
@@ -159,7 +159,7 @@ async def test_a_stop_right_after_a_start_drains(process_rig: ProcessRig):
     for number in range(20):
         spec = rig.spec(f"orders-{number}")
         execution = await rig.executor.start(spec, 0)
-        assert await rig.executor.stop(execution, 5.0) is True
+        assert await rig.executor.stop(execution, 5.0) == "drained"
 
 
 async def test_no_zombie_is_left(process_rig: ProcessRig):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nexthos_controller.executors.streams.api import Api, Exists, NotOurs, Refused, Silent
+from nexthos_controller.executors.streams.api import Api, Exists, NotOurs, Silent, StreamRefused
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def host(answer: Callable[[str], tuple[int, str] | None]) -> AsyncIterator
 )
 async def test_a_refusal_has_two_shapes(status, text, messages, broken):
     async with host(lambda _: (status, text)) as api:
-        with pytest.raises(Refused) as raised:
+        with pytest.raises(StreamRefused) as raised:
             await api.create("a", b"{}")
         assert (raised.value.messages, raised.value.broken) == (messages, broken)
 

@@ -84,7 +84,7 @@ async def test_a_creation_that_is_broken_off_has_ended_and_its_host_gets_no_more
     another = await rig.executor.start(rig.spec("another"), 0)
     assert rig.host_of(another)[0] != rig.host_of(first[0])[0]
     assert [(await rig.seen(s)).uid for s in good] == [e.uid for e in first]
-    assert await rig.executor.stop(first[0], 5.0)
+    assert await rig.executor.stop(first[0], 5.0) == "drained"
     await rig.executor.remove(await rig.seen(good[0]))
 
 

@@ -117,7 +117,7 @@ async def test_a_host_has_its_cap_and_the_emptiest_gets_the_next(small: StreamsR
 async def test_a_host_without_streams_is_ended_and_leaves_nothing(small: StreamsRig):
     [execution] = await start_all(small, specs_of(small, 1))
     await eventually(partial(is_ready, small, specs_of(small, 1)[0]))
-    assert await small.executor.stop(execution, 5.0)
+    assert await small.executor.stop(execution, 5.0) == "drained"
     await eventually(lambda: not small.hosts(), within=15)
     await eventually(lambda: not list(small.hosts_root.iterdir()))
     assert (await small.executor.start(specs_of(small, 1)[0], 0)).uid != execution.uid
@@ -413,8 +413,8 @@ async def test_a_stream_that_does_not_end_costs_its_neighbours_nothing(streams_r
         assert rig.alive(executions[1].name) == 1
         newcomer = await rig.executor.start(rig.spec("new", "puppet"), 0)
         assert rig.host_of(newcomer)[1]["pid"] != rig.host_of(executions[1])[1]["pid"]
-        assert await rig.executor.stop(executions[1], 5.0)
-        assert await rig.executor.stop(executions[0], 0.1) is False
+        assert await rig.executor.stop(executions[1], 5.0) == "drained"
+        assert await rig.executor.stop(executions[0], 0.1) == "killed"
     seen = await rig.seen(stuck)
     assert (seen.state, exit_of(seen).signalled) == ("stopped", True)
     assert rig.alive(executions[0].name) == 0

@@ -115,7 +115,7 @@ async def test_folders_that_are_deleted_under_a_controller_are_made_anew_and_not
     await rig.reopen()
     assert (await rig.seen(spec)).uid == first.uid
     WAYS[way](rig.folder / "state")
-    assert await rig.executor.stop(await rig.seen(spec), 5.0)
+    assert await rig.executor.stop(await rig.seen(spec), 5.0) == "drained"
     assert rig.alive(first.name) == 0
     assert (await rig.seen(spec)).state == "stopped"
     again = await rig.executor.start(spec, 0)
@@ -151,7 +151,7 @@ async def test_a_process_is_found_with_other_settings_too(process_rig: ProcessRi
     await rig.open()
     assert (await rig.seen(spec)).uid == first.uid
     assert (await rig.executor.start(spec, 0)).uid == first.uid
-    assert await rig.executor.stop(await rig.seen(spec), 5.0)
+    assert await rig.executor.stop(await rig.seen(spec), 5.0) == "drained"
     left = process(int(first.uid.partition("-")[0]))
     assert left is None or left.dead
     await rig.executor.remove(await rig.seen(spec))

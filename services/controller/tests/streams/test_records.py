@@ -72,11 +72,12 @@ async def test_after_a_kill_at_any_point_exactly_one_runs(streams_rig: StreamsRi
     seen = (await rig.executor.list()).executions
     assert [e.state for e in seen] == ([state] if state else [])
     execution = await rig.executor.start(spec, 0)
-    assert [execution.uid] == [e.uid for e in seen if e.state == "running"] or not runs
+    before = [e.uid for e in seen if e.state == "running"]
+    assert before == ([execution.uid] if runs else [])
     await eventually(partial(is_ready, rig, spec))
     assert list(rig.streams()) == [execution.name]
     assert rig.alive(execution.name) == 1
-    assert await rig.executor.stop(execution, 10.0)
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     await rig.executor.remove(await rig.seen(spec))
     assert list(rig.root.iterdir()) == []
 
@@ -103,7 +104,7 @@ async def test_a_damaged_handle_loses_and_doubles_nothing(streams_rig: StreamsRi
     assert (again.state, again.revision) == ("running", 7)
     assert rig.alive(execution.name) == 1
     assert began.name == again.name
-    assert await rig.executor.stop(again, 5.0)
+    assert await rig.executor.stop(again, 5.0) == "drained"
     assert rig.alive(execution.name) == 0
 
 
@@ -218,7 +219,7 @@ async def test_a_pause_keeps_the_record_and_a_resume_fetches_nothing(streams_rig
     rig = streams_rig
     spec = rig.spec()
     first = await rig.executor.start(spec, 0)
-    assert await rig.executor.stop(first, 5.0)
+    assert await rig.executor.stop(first, 5.0) == "drained"
     stored = json.loads((rig.root / first.name / "handle.json").read_text())
     assert stored["life"]["exit"]["signalled"] is True
     await rig.reopen()
@@ -232,10 +233,10 @@ async def test_a_real_drain_takes_its_time_and_is_cut_at_the_grace(streams_rig: 
     spec = rig.spec("slow", config=config)
     execution = await rig.executor.start(spec, 0)
     await eventually(partial(is_ready, rig, spec))
-    assert await rig.executor.stop(execution, 10.0) is True
+    assert await rig.executor.stop(execution, 10.0) == "drained"
     config = config.replace(b"1s", b"60s")
     spec = rig.spec("slower", config=config)
     execution = await rig.executor.start(spec, 0)
     await eventually(partial(is_ready, rig, spec))
-    assert await rig.executor.stop(execution, 0.3) is False
+    assert await rig.executor.stop(execution, 0.3) == "killed"
     assert rig.alive(execution.name) == 0

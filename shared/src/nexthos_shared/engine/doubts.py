@@ -39,10 +39,10 @@ def doubts(config: bytes, environment: Mapping[str, str], where: Where) -> list[
     return sorted(found, key=lambda p: (p.line or 0, p.column or 0))
 
 
-def unshared(config: bytes, environment: Mapping[str, str], replicas: int) -> list[Problem]:
-    """What of it so many replicas can't share, each with the recipe. Blocks as `read_tree`."""
+def unshared(config: bytes, environment: Mapping[str, str], where: Where) -> list[Problem]:
+    """What of it its replicas can't share, each with the recipe. Blocks as `read_tree`."""
     root = read_tree(config).root or Node(1, 1)
-    found = _replicas(_Read(root, environment, Where(replicas=replicas)))
+    found = _replicas(_Read(root, environment, where))
     return [without_values(problem, environment) for problem in found]
 
 
@@ -242,8 +242,55 @@ def _replicas(read: _Read) -> Iterator[Problem]:
                 yield _at(key, words)
 
 
+# Inputs that begin at the beginning wherever they run, inputs that hear all that is said, and inputs that
+# bind an address.
+_WHOLE = frozenset(
+    (
+        "csv",
+        "file",
+        "file_tail",
+        "mongodb",
+        "parquet",
+        "sftp",
+        "sql_raw",
+        "sql_select",
+        "stdin",
+        "subprocess",
+    )
+)
+_HEARD = frozenset(
+    (
+        "fsevent",
+        "http_client",
+        "nats_kv",
+        "nats_object_store",
+        "redis_pubsub",
+        "socket",
+        "websocket",
+    )
+)
+_BOUND = frozenset(("http_server", "socket_server"))
+
+
 def _of_replicas(name: str, value: Node, read: _Read) -> str:
     many = read.where.replicas
+    if name in _WHOLE:
+        return f"each of {many} replicas reads all of it: run it once, the rest in a pipeline of its own"
+    if name in _HEARD:
+        return f"each of {many} replicas gets every message: run it once, the rest in a pipeline of its own"
+    if name == "mqtt" and _field(value, "dynamic_client_id_suffix", read) != "nanoid":
+        return (
+            f"{many} replicas with one `client_id` end each other's connection, and each gets every "
+            "message: write `dynamic_client_id_suffix: nanoid` and subscribe to `$share/NAME/TOPIC`"
+        )
+    if name in _BOUND and read.where.executor != "docker":
+        address = _field(value, "address", read)
+        if not address or address.endswith(":0"):
+            return ""
+        return (
+            f"{address} can be bound by one of {many} replicas on one machine: run it once, or with "
+            "`executor: docker`, where each has an address of its own"
+        )
     if name == "generate":
         return f"each of {many} replicas makes every message: run it once, the rest in a pipeline of its own"
     if name == "nats" and not _field(value, "queue", read):

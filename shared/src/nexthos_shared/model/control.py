@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from nexthos_shared.model.stored import Moment, Stored, always, read
+from nexthos_shared.model.stored import Moment, Stored, always, doc, read
 
 MOST_CLAIM = 4096  # bytes; ours has 300
 
@@ -17,17 +17,13 @@ MOST_CLAIM = 4096  # bytes; ours has 300
 class Claim(Stored, frozen=True, kw_only=True):
     """The lease: who acts, so that a standby can say so."""
 
-    holder: Annotated[str, Meta(description="the controller's name")]
-    host: Annotated[str, Meta(description="the machine that it runs on")]
-    since: Annotated[Moment, Meta(description="seconds since the epoch")]
-    ttl: Annotated[float, Meta(gt=0, le=1e9, description="seconds without a renewal until it ends")]
-    life: Annotated[
-        str, Meta(description="random; two processes that took the same name differ in it")
-    ]
-    process: Annotated[
-        str, Meta(description="which process it is, for others on the same system")
-    ] = always("")
-    released: Annotated[bool, Meta(description="its holder handed it over")] = always(False)
+    holder: Annotated[str, doc("the controller's name")]
+    host: Annotated[str, doc("the machine that it runs on")]
+    since: Annotated[Moment, doc("seconds since the epoch")]
+    ttl: Annotated[float, Meta(gt=0, le=1e9), doc("seconds without a renewal until it ends")]
+    life: Annotated[str, doc("random; two processes that took the same name differ in it")]
+    process: Annotated[str, doc("which process it is, for others on the same system")] = always("")
+    released: Annotated[bool, doc("its holder handed it over")] = always(False)
 
 
 def read_claim(value: bytes | None) -> Claim | None:
@@ -38,8 +34,8 @@ def read_claim(value: bytes | None) -> Claim | None:
 class Abandonment(Stored, frozen=True, kw_only=True):
     """A place that somebody declared gone; the key names it."""
 
-    by: Annotated[str, Meta(description="who said so: user@host")] = always("somebody")
-    at: Annotated[Moment | None, Meta(description="seconds since the epoch")] = None
+    by: Annotated[str, doc("who said so: user@host")] = always("somebody")
+    at: Annotated[Moment | None, doc("seconds since the epoch")] = None
 
 
 def read_abandonment(value: bytes | None) -> Abandonment:

@@ -10,10 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
 from nexthos_shared.model.status import Phase
-from nexthos_shared.model.stored import Count, Stored, always
+from nexthos_shared.model.stored import Count, Stored, always, doc
 from nexthos_shared.reasons import Reason
 
 
@@ -33,40 +31,28 @@ class EventType(StrEnum):
 class EventData(Stored, frozen=True, kw_only=True):
     """What happened, in the words of the status."""
 
-    pipeline: Annotated[str, Meta(description="its id; empty for what concerns the controller")]
-    reason: Annotated[Reason, Meta(description="one word, as in `nexthos explain`")]
-    message: Annotated[str, Meta(description="what happened, in a sentence")] = always("")
-    phase: Annotated[Phase | None, Meta(description="after it; absent when it was deleted")] = None
-    before: Annotated[
-        Phase | None, Meta(description="before it; absent when it had no status yet")
-    ] = None
-    version: Annotated[str | None, Meta(description="version that ran, or was being started")] = (
-        None
-    )
-    revision: Annotated[Count, Meta(description="revision of the entry that was observed")] = (
-        always(0)
-    )
-    restarts: Annotated[Count, Meta(description="unexpected exits of the current spec, in all")] = (
-        always(0)
-    )
-    bad: Annotated[bool, Meta(description="somebody may have to do something about it")] = always(
-        False
-    )
+    pipeline: Annotated[str, doc("its id; empty for what concerns the controller")]
+    reason: Annotated[Reason, doc("one word, as in `nexthos explain`")]
+    message: Annotated[str, doc("what happened, in a sentence")] = always("")
+    phase: Annotated[Phase | None, doc("after it; absent when it was deleted")] = None
+    before: Annotated[Phase | None, doc("before it; absent when it had no status yet")] = None
+    version: Annotated[str | None, doc("version that ran, or was being started")] = None
+    revision: Annotated[Count, doc("revision of the entry that was observed")] = always(0)
+    restarts: Annotated[Count, doc("unexpected exits of the current spec, in all")] = always(0)
+    bad: Annotated[bool, doc("somebody may have to do something about it")] = always(False)
 
 
 class Event(Stored, frozen=True, kw_only=True):
     """The CloudEvents 1.0 envelope. `id` is the same when one transition is published twice."""
 
     specversion: Literal["1.0"] = always("1.0")
-    id: Annotated[str, Meta(description="unique among the events of `source`")]
-    source: Annotated[str, Meta(description="nexthos/<namespace>/<controller>")]
-    type: Annotated[EventType, Meta(description="the kind of transition")]
-    subject: Annotated[
-        str, Meta(description="the pipeline's id; `_controller` for what concerns none")
-    ]
-    time: Annotated[str, Meta(description="RFC 3339, UTC")]
+    id: Annotated[str, doc("unique among the events of `source`")]
+    source: Annotated[str, doc("nexthos/<namespace>/<controller>")]
+    type: Annotated[EventType, doc("the kind of transition")]
+    subject: Annotated[str, doc("the pipeline's id; `_controller` for what concerns none")]
+    time: Annotated[str, doc("RFC 3339, UTC")]
     datacontenttype: Literal["application/json"] = always("application/json")
-    data: Annotated[EventData, Meta(description="what happened")]
+    data: Annotated[EventData, doc("what happened")]
 
     def __post_init__(self) -> None:
         """Raises ValueError, or OverflowError in the year 1, for a `time` that is none."""

@@ -35,6 +35,11 @@ class Stored(Struct, frozen=True, omit_defaults=True, gc=False):
     """
 
 
+def doc(text: str) -> Meta:
+    """The description of a field, as JSON Schema has it."""
+    return Meta(description=text)
+
+
 def always(value: T) -> T:
     """A default that is written, too: readers find a 0, and need not know what a missing field means."""
     default: T = msgspec.field(default_factory=lambda: copy(value))

@@ -1,7 +1,7 @@
 """One consumer's messages, and the certainty that the consumer is gone afterwards.
 
-nats-py never deletes the consumer behind a watch: after 1,000 of them the server refuses any more
-(nats-facts.md, 1). So nothing else in the house opens a consumer.
+nats-py never deletes the consumer behind a watch: after 1,000 of them the server refuses any
+more. So nothing else in the house opens a consumer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_BEHIND = 1000  # messages read on for at most, where writers are faster tha
 WAITING = 500  # messages that came and were not read yet
 AT_ONCE = 200  # messages understood before others have their turn, some 2 ms
 MISSED = 3  # heartbeats in a row
-NO_LIMIT = 0  # nats-py drops messages silently at its pending limit (scale-facts.md, 1)
+NO_LIMIT = 0  # nats-py drops messages silently at its pending limit
 
 T = TypeVar("T")
 

@@ -142,7 +142,7 @@ class Bucket:
         )
 
     def _subject(self, key: str) -> str:
-        # nats-py checks some keys and lets others time out (nats-facts.md, 18): ask before.
+        # nats-py checks some keys and lets others time out: ask before.
         tokens = key.split(".")
         if not all(tokens) or any(c in key for c in " *>\t\r\n") or len(key) > 1024:
             raise InvalidName(f"key {key[:60]!r}: not a key that NATS takes")

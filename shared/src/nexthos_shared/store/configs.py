@@ -1,7 +1,7 @@
 """The object bucket of configurations, in the standard Object Store format.
 
 Reads never use nats-py's `ObjectStore.get`: it leaves a consumer behind each time, and hangs for ever
-when the object is overwritten meanwhile (nats-facts.md, 2). Metas and chunks are direct gets.
+when the object is overwritten meanwhile. Metas and chunks are direct gets.
 """
 
 from __future__ import annotations

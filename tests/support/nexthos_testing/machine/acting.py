@@ -20,7 +20,7 @@ from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.cache.executions import list_all
 from nexthos_controller.execution import Spec
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.executors.contract import Connection, Executor, LocalContext
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.reconcile import decide
 from nexthos_controller.status.events import EventLog
@@ -70,7 +70,7 @@ class Acting:
             {"default": Path("/")}, {}, {"default": Connection("nats://fake")}
         )
         self.facts = LintedFacts(ground.configs, surroundings)
-        context = ExecutorContext(
+        context = LocalContext(
             owner=ground.owner,
             fetch=self.facts.fetch,
             engines=surroundings.engines,

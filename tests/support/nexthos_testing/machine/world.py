@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from nexthos_controller.execution import Execution, Exit, Spec
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.execution import Execution, Exit, Spec, Stopped
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.fake import FakeExecutor, FakeWorld, Thing
 from nexthos_shared.errors import ExecutorUnreachable
 from nexthos_shared.reasons import Problem, Reason
@@ -150,7 +150,7 @@ class _Things(dict[str, Thing]):
 class WatchedExecutor(FakeExecutor):
     """A view of such a world under the executor's name."""
 
-    def __init__(self, context: ExecutorContext, world: WatchedWorld) -> None:
+    def __init__(self, context: LocalContext, world: WatchedWorld) -> None:
         super().__init__(context, world)
         self.name = world.executor
         self._watched = world
@@ -169,7 +169,7 @@ class WatchedExecutor(FakeExecutor):
         if self._watched.places[0] in self._watched.faults.silent:
             raise ExecutorUnreachable(f"{self._watched.places[0]} does not answer")
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See FakeExecutor."""
         if "stop" in self._watched.faults.lie and (life := self._watched.lives.get(execution.uid)):
             life.lied_about = True

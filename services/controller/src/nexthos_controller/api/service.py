@@ -4,7 +4,7 @@ Comes in: NATS requests. Goes out: what the endpoints answer, as JSON, errors as
 `Nats-Service-Error-Code` and `Nats-Service-Error` headers with an `ErrorReply` body. Decides nothing.
 
 nats-py runs the handlers of an endpoint one after the other, cancels those in flight on stop, and
-answers an exception with its repr (nats-facts.md, 6). So each request becomes a task of ours, bounded
+answers an exception with its repr. So each request becomes a task of ours, bounded
 in number by the line of its endpoint, counted here, and waited for on shutdown.
 """
 

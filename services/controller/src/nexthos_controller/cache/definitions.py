@@ -47,7 +47,7 @@ class Desired:
     def replace(self, snapshot: Snapshot[KvEntry]) -> set[str]:
         """Take over a snapshot of all entries; returns the keys that differ.
 
-        One of the same bucket never puts an older revision back (scale-facts.md), one of a re-created
+        One of the same bucket never puts an older revision back, one of a re-created
         bucket replaces everything.
         """
         listed = {e.key: e for e in snapshot.entries}

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 
-from nexthos_controller.execution import Execution, Listing
+from nexthos_controller.execution import Execution, Listing, WorkloadState
 from nexthos_controller.executors.contract import Executor
 from nexthos_shared.errors import ExecutorUnreachable, NexthosError
 from nexthos_shared.model import Memory, Place
@@ -32,6 +33,7 @@ class Observed:
     executions: tuple[Execution, ...]
     answered: frozenset[Place]
     silent: tuple[Problem, ...]
+    workloads: tuple[WorkloadState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,22 @@ class PossiblePlaces:
 NOWHERE = PossiblePlaces()
 
 
+class _Found(NamedTuple):
+    """What one executor lists of one pipeline."""
+
+    executions: tuple[Execution, ...] = ()
+    workloads: tuple[WorkloadState, ...] = ()
+
+
+NOTHING = _Found()
+
+
 @dataclass(frozen=True, slots=True)
 class Listings:
     """What every executor listed at about the same time, by pipeline."""
 
     places: frozenset[str]  # those that answered in full
-    _listed: Mapping[str, Mapping[str, tuple[Execution, ...]] | NexthosError]
+    _listed: Mapping[str, Mapping[str, _Found] | NexthosError]
     _answered: Mapping[str, frozenset[str]]
 
     def ids(self) -> set[str]:
@@ -61,11 +73,14 @@ class Listings:
     def about(self, pipeline_id: str) -> Answers:
         """As each executor would have answered about that one."""
         return {
-            name: Listing(by_id.get(pipeline_id, ()), self._answered[name])
+            name: self._listing(by_id.get(pipeline_id, NOTHING), name)
             if isinstance(by_id, Mapping)
             else by_id
             for name, by_id in self._listed.items()
         }
+
+    def _listing(self, found: _Found, executor: str) -> Listing:
+        return Listing(found.executions, self._answered[executor], found.workloads)
 
 
 def possible_places(memory: Memory) -> PossiblePlaces:
@@ -106,7 +121,7 @@ async def observe(
 
 async def list_all(executors: Mapping[str, Executor]) -> Listings:
     """What all executors know of all pipelines, asked now."""
-    listed: dict[str, Mapping[str, tuple[Execution, ...]] | NexthosError] = {}
+    listed: dict[str, Mapping[str, _Found] | NexthosError] = {}
     answered: dict[str, frozenset[str]] = {}
     for name, executor in executors.items():
         try:
@@ -119,11 +134,15 @@ async def list_all(executors: Mapping[str, Executor]) -> Listings:
             listed[name] = answer
             continue
         answered[name] = answer.places
-        by_id: dict[str, tuple[Execution, ...]] = {}
+        by_id: dict[str, _Found] = {}
         for number, execution in enumerate(answer.executions):
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-            by_id[execution.id] = (*by_id.get(execution.id, ()), execution)
+            known = by_id.get(execution.id, NOTHING)
+            by_id[execution.id] = known._replace(executions=(*known.executions, execution))
+        for workload in answer.workloads:
+            known = by_id.get(workload.id, NOTHING)
+            by_id[workload.id] = known._replace(workloads=(*known.workloads, workload))
         listed[name] = by_id
     return Listings(frozenset().union(*answered.values()), listed, answered)
 
@@ -135,6 +154,7 @@ def observed(answers: Answers, known: PossiblePlaces, abandoned: Set[str], wante
     be is passed over: a Docker daemon that is away must not stop what runs as processes.
     """
     executions: list[Execution] = []
+    workloads: list[WorkloadState] = []
     silent: list[Problem] = []
     answered: set[Place] = set()
     for name, listing in answers.items():
@@ -143,13 +163,15 @@ def observed(answers: Answers, known: PossiblePlaces, abandoned: Set[str], wante
                 silent.append(listing.problem)
             continue
         executions.extend(listing.executions)
+        workloads.extend(listing.workloads)
         answered |= _places(name, listing.places)
     if not silent:
         lost = [p for p in known.places if p not in answered and p.place not in abandoned]
         silent.extend(_lost(place, answers.keys()) for place in lost)
     if len(executions) > 1:  # so that whoever compares is not misled by an order
         executions.sort(key=lambda e: (e.executor, e.replica, e.name))
-    return Observed(tuple(executions), frozenset(answered), tuple(silent))
+    workloads.sort(key=lambda w: (w.executor, w.place, w.kind, w.uid))
+    return Observed(tuple(executions), frozenset(answered), tuple(silent), tuple(workloads))
 
 
 async def _ask(name: str, call: Awaitable[Listing], within: float) -> Listing | NexthosError:

@@ -28,10 +28,15 @@ An execution's life
     (nothing) --prepare--> prepared --start--> running --(ends)--> stopped --start--> running ...
     remove leads from prepared or stopped to nothing. A state never goes backwards within one uid.
 
-Streams in a shared engine, containers, Kubernetes objects and NEX workloads are executions in this
-sense: `uid` is the host and the count of its lives, the container and its start, object uid, workload
-id; `prepare` is a folder, create + pull, nothing, auction; `self_managed` says that the platform does
-replicas and restarts itself.
+    One whose end was asked for and is not confirmed is `stopping`: nothing is started in its place.
+
+Streams in a shared engine, containers and NEX workloads are executions in this sense: `uid` is the host
+and the count of its lives, the container and its start, the workload's id; `prepare` is a folder, create
+and pull, an auction.
+
+Two kinds
+    ReplicaExecutor   we do the replicas: prepare, start, stop, remove (process, streams, docker, NEX)
+    WorkloadExecutor  its platform does them: apply, delete (Kubernetes); its executions are read only
 """
 
 from __future__ import annotations
@@ -43,7 +48,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nexthos_controller.execution import Execution, Listing, LogLine, Owner, Spec, Stranger
+from nexthos_controller.execution import (
+    Execution,
+    Listing,
+    LogLine,
+    Owner,
+    Spec,
+    Stopped,
+    Stranger,
+    Workload,
+    WorkloadState,
+)
 from nexthos_shared.model import Pipeline
 from nexthos_shared.process.engine_user import EngineUsers
 from nexthos_shared.reasons import Problem
@@ -57,20 +72,26 @@ class Connection:
     creds: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorContext:
     """What every executor is given once; it must not know more of the controller."""
 
     owner: Owner
     fetch: Callable[[Spec], Awaitable[bytes]]  # verified bytes of spec.digest, or
     #   ConfigMissing, ConfigChanged, ConfigUnavailable
-    engines: Mapping[str, Path]  # name -> binary on this machine
     connections: Mapping[str, Connection]  # name -> NATS; "default" is always there
-    state_dir: Path
     guard: Callable[[], None] = field(default=lambda: None)
     images: Mapping[str, str] = field(default_factory=dict)  # engine's name -> image with a runner
     options: Mapping[str, Any] = field(default_factory=dict)  # this executor's own settings
-    engine_users: EngineUsers | None = None  # who engines of this machine run as; None: who we are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalContext(ExecutorContext):
+    """What those are given besides that run engines on this machine."""
+
+    engines: Mapping[str, Path]  # name -> binary
+    state_dir: Path
+    engine_users: EngineUsers | None = None  # who engines run as; None: who we are
 
 
 class Executor(ABC):
@@ -130,6 +151,28 @@ class Executor(ABC):
         return frozenset()
 
     @abstractmethod
+    def events(self) -> AsyncIterator[str]:
+        """Ids to look at again: something started, became ready or unready, or ended.
+
+        Hints only: they may come late, twice or never, and the iterator may end; correctness never
+        rests on it.
+        """
+
+    @abstractmethod
+    def logs(
+        self, execution: Execution, *, tail: int = 100, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        """The last `tail` lines, oldest first; with `follow` also new ones, until it is stopped."""
+
+    @abstractmethod
+    async def metrics(self, execution: Execution) -> str:
+        """The engine's own metrics as Prometheus text; the last ones if it ended; "" if unknown."""
+
+
+class ReplicaExecutor(Executor):
+    """An executor of which we do the replicas: each is started, watched and started again by us."""
+
+    @abstractmethod
     async def prepare(self, spec: Spec, replica: int) -> None:
         """Do all that can fail before an old execution is stopped: fetch, pull, create, auction.
 
@@ -150,12 +193,14 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """End that life of it: SIGTERM, `grace` seconds, SIGKILL, to the whole group.
 
         After: nothing of it runs; it is kept, with its handle, bytes and log, and its exit says
-        `signalled`. Returns whether it drained (ended within the grace by itself). If another uid
-        runs under that name, or it has ended already, nothing is done and True is returned.
+        `signalled`. Returns "drained" if it ended within the grace by itself, else "killed". "asked"
+        says that no confirmation is to be had: it is `stopping` until its place answers without it.
+        If another uid runs under that name, or it has ended already, nothing is done and "drained" is
+        returned.
         Raises StillRunning if it outlived the kill. A cancelled stop leaves it running or ended,
         never half known.
         """
@@ -167,27 +212,24 @@ class Executor(ABC):
         Raises StillRunning if it runs. If another uid lives under that name, nothing is done.
         """
 
-    @abstractmethod
-    def events(self) -> AsyncIterator[str]:
-        """Ids to look at again: something started, became ready or unready, or ended.
 
-        Hints only: they may come late, twice or never, and the iterator may end; correctness never
-        rests on it.
+class WorkloadExecutor(Executor):
+    """An executor whose platform does replicas, rolling updates and restarts by itself."""
+
+    @abstractmethod
+    async def apply(self, workload: Workload) -> None:
+        """Have the platform run it so: create it, or change what is there of this pipeline and kind.
+
+        Idempotent. Returns when the platform has accepted it, not when it is ready; 0 replicas pause
+        it (a job is suspended). The bytes of `spec.digest` go with it: what runs asks nobody for them.
+        Raises NameConflict if something that is not ours has the name; ConfigMissing, ConfigChanged,
+        ConfigUnavailable from `fetch`; CannotRunHere, StartFailed.
         """
 
     @abstractmethod
-    def logs(
-        self, execution: Execution, *, tail: int = 100, follow: bool = False
-    ) -> AsyncIterator[LogLine]:
-        """The last `tail` lines, oldest first; with `follow` also new ones, until it is stopped."""
+    async def delete(self, workload: WorkloadState) -> None:
+        """Have that life of it removed, with all that belongs to it; its replicas drain first.
 
-    @abstractmethod
-    async def metrics(self, execution: Execution) -> str:
-        """The engine's own metrics as Prometheus text; the last ones if it ended; "" if unknown."""
-
-    def self_managed(self, lifecycle: str) -> bool:
-        """Whether the platform behind it does replicas, rolling updates and restarts.
-
-        True on Kubernetes: decide then sets the spec and reads counts and reasons only.
+        Returns when the platform was asked: it is `deleting` until its place answers without it. If
+        another uid lives under that name, or nothing does, nothing is done.
         """
-        return False

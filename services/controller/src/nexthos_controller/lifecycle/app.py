@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from nexthos_controller.api.standby import standing_by
 from nexthos_controller.election.lease import Lease
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.executors.contract import Executor, LocalContext
 from nexthos_controller.executors.process import ProcessExecutor
 from nexthos_controller.http import discovery
 from nexthos_controller.http.metrics import SiteMetrics
@@ -39,14 +39,14 @@ from nexthos_shared.nats.connection import ConnectOptions, connect
 from nexthos_shared.store import Store
 
 
-def _streams(context: ExecutorContext) -> Executor:
+def _streams(context: LocalContext) -> Executor:
     # imported where settings name it: 20 ms for all others
     from nexthos_controller.executors.streams import StreamsExecutor
 
     return StreamsExecutor(context)
 
 
-def _docker(context: ExecutorContext) -> Executor:
+def _docker(context: LocalContext) -> Executor:
     # docker-py takes a fifth of a second to import, which only its users should wait for
     from nexthos_controller.executors.docker import DockerExecutor
 

@@ -1,8 +1,8 @@
 """Python's cyclic garbage collector, kept from searching what stays.
 
 What a controller holds of each pipeline stays as long as the pipeline, and is no garbage. With Python's own
-thresholds a boot of 10,000 spends a tenth of its time on looking through it (scale-facts.md: and grows
-faster than their number).
+thresholds a boot of 10,000 spends a tenth of its time on looking through it, and
+that part grows faster than their number.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from nexthos_controller.cache.catalog import Surroundings
 from nexthos_controller.cache.configurations import Facts
 from nexthos_controller.cache.definitions import Desired
 from nexthos_controller.execution import Owner
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
-from nexthos_controller.executors.instrumented import Measured
+from nexthos_controller.executors.contract import Connection, Executor, LocalContext
+from nexthos_controller.executors.instrumented import measured
 from nexthos_controller.http.metrics import PipelineMetrics
 from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.loop.sources import Feeds
@@ -90,7 +90,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
     settings, store = site.settings, site.store
     surroundings = _surroundings(settings, site.options)
     facts = Facts(store.configs, surroundings)
-    context = ExecutorContext(
+    context = LocalContext(
         owner=Owner(settings.namespace, installation),
         fetch=facts.fetch,
         engines=surroundings.engines,
@@ -113,7 +113,7 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         desired=Desired(),
         statuses=statuses,
         facts=facts,
-        executors={n: Measured(e, site.instruments.call) for n, e in offered.items()},
+        executors={n: measured(e, site.instruments.call) for n, e in offered.items()},
         default_executor=settings.executor,
         now=site.now,
         instruments=site.instruments,
@@ -127,7 +127,7 @@ def _offered(settings: Settings) -> list[str]:
     return sorted({settings.executor, *settings.executors})
 
 
-def _executor(name: str, site: Site, context: ExecutorContext) -> Executor:
+def _executor(name: str, site: Site, context: LocalContext) -> Executor:
     known, settings = site.executors, site.settings
     if name not in known:
         there = f"there is no such executor (there are: {', '.join(sorted(known))})"

@@ -11,7 +11,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import structlog
 
@@ -25,12 +25,14 @@ from nexthos_controller.cache.executions import (
     observed,
     possible_places,
 )
-from nexthos_controller.executors.contract import Executor
+from nexthos_controller.executors.contract import Executor, ReplicaExecutor, WorkloadExecutor
 from nexthos_controller.loop.unchanged import Basis, Unchanged
 from nexthos_controller.loop.workqueue import WorkQueue
 from nexthos_controller.reconcile import (
+    Apply,
     ConfigFacts,
     Decision,
+    Delete,
     Lint,
     Prepare,
     Remove,
@@ -112,6 +114,9 @@ class Controller:
         self._now = now
         self._faults: dict[str, Problem] = {}
         self._unchanged = Unchanged()
+        self._platforms = frozenset(
+            name for name, e in executors.items() if isinstance(e, WorkloadExecutor)
+        )
 
     def reconnected(self) -> None:
         """The store is back after it was away."""
@@ -154,7 +159,7 @@ class Controller:
         if decision.forget:
             await self.statuses.forget(key, before)
             memory = Memory()
-        elif view.entry is None and not view.executions and not view.silent:
+        elif view.entry is None and view.is_empty and not view.silent:
             # Nothing there: no status is made for it, but one that was told is kept as it was.
             memory = view.memory
             if before is not None:
@@ -235,6 +240,8 @@ class Controller:
             memory=memory,
             now=self._now(),
             executions=seen.observed.executions,
+            workloads=seen.observed.workloads,
+            platforms=self._platforms,
             config=seen.config,
             lints=self.facts.lints(),
             checks=self._checks(entry),
@@ -276,11 +283,19 @@ class Controller:
         match step:
             case Lint(spec):
                 await self.facts.lint(spec, self.executors[spec.executor])
+            case Apply(workload):
+                spec, platform = workload.spec, self._platform(workload.spec.executor)
+                await _within(START_WITHIN, platform.apply(workload), "apply", spec.id)
+                log.info("applied", pipeline=spec.id, replicas=workload.replicas)
+            case Delete(state):
+                platform = self._platform(state.executor)
+                await _within(REMOVE_WITHIN, platform.delete(state), "delete", state.id)
+                log.info("deletion asked for", pipeline=state.id, uid=state.uid)
             case Prepare(spec, replica):
-                executor = self.executors[spec.executor]
+                executor = self._replicas(spec.executor)
                 await _within(START_WITHIN, executor.prepare(spec, replica), "prepare", spec.id)
             case Start(spec, replica):
-                executor = self.executors[spec.executor]
+                executor = self._replicas(spec.executor)
                 started = await _within(
                     START_WITHIN, executor.start(spec, replica), "start", spec.id
                 )
@@ -288,22 +303,30 @@ class Controller:
             case Stop():
                 await self._stop(step)
             case Remove(execution):
-                executor = self.executors[execution.executor]
+                executor = self._replicas(execution.executor)
                 await _within(REMOVE_WITHIN, executor.remove(execution), "remove", execution.id)
                 log.info("removed", pipeline=execution.id, execution=execution.name)
 
+    def _replicas(self, name: str) -> ReplicaExecutor:
+        return cast(ReplicaExecutor, self.executors[name])
+
+    def _platform(self, name: str) -> WorkloadExecutor:
+        return cast(WorkloadExecutor, self.executors[name])
+
     async def _stop(self, step: Stop) -> None:
         execution = step.execution
-        executor = self.executors[execution.executor]
+        executor = self._replicas(execution.executor)
         async with self.queue.aside():  # a grace must not keep others from starting
-            drained = await _within(
+            ended = await _within(
                 step.grace + END_MARGIN,
                 executor.stop(execution, step.grace),
                 "stop",
                 execution.id,
                 StillRunning,
             )
-        log.info("stopped", pipeline=execution.id, execution=execution.name, drained=drained)
+        log.info("stopped", pipeline=execution.id, execution=execution.name, ended=ended)
+        if ended == "asked":  # what is to follow waits until its place answers without it
+            raise StillRunning(f"{execution.name} was asked to end, and its end is not confirmed")
 
 
 def _memory(status: PipelineStatus | None) -> Memory:

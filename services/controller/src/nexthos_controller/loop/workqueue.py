@@ -23,10 +23,11 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from nexthos_shared.errors import NexthosError
+from nexthos_shared.errors import NexthosError, TerminalError
 
 FIRST_BACKOFF = 0.5  # seconds
 LAST_BACKOFF = 300.0  # seconds
+TERMINAL_AHEAD = 3  # failures: one that is terminal is tried again after 4 s at first
 LONGEST = 24 * 3600.0  # seconds between two looks
 
 log = structlog.get_logger(__name__)
@@ -199,11 +200,13 @@ class WorkQueue:
 
     def _failed(self, key: str, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = self._backoff(failures)
+        # The same call fails the same way until somebody changes something, which mostly comes as a hint.
+        ahead = TERMINAL_AHEAD if isinstance(error, TerminalError) else 0
+        delay = self._backoff(failures + ahead)
         self.add_after(key, delay)
         if isinstance(error, NexthosError):
             log.warning(
-                "look failed",
+                "reconcile failed",
                 pipeline=key,
                 reason=error.problem.reason,
                 error=str(error),

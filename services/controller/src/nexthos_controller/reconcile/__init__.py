@@ -9,8 +9,10 @@ here knows NATS, an executor's inside, or the time.
 from nexthos_controller.reconcile.decide import decide
 from nexthos_controller.reconcile.report import report
 from nexthos_controller.reconcile.view import (
+    Apply,
     ConfigFacts,
     Decision,
+    Delete,
     Lint,
     Prepare,
     Remove,
@@ -22,8 +24,10 @@ from nexthos_controller.reconcile.view import (
 )
 
 __all__ = [
+    "Apply",
     "ConfigFacts",
     "Decision",
+    "Delete",
     "Lint",
     "Prepare",
     "Remove",

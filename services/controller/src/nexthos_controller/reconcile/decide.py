@@ -7,15 +7,16 @@ from dataclasses import replace
 from msgspec import structs
 
 from nexthos_controller.execution import Spec
-from nexthos_controller.reconcile import update
+from nexthos_controller.reconcile import update, workloads
 from nexthos_controller.reconcile.failure import account, doubtful, tried_afresh, waits
 from nexthos_controller.reconcile.steps import is_over, sort_out, steps_towards
 from nexthos_controller.reconcile.target import aim
-from nexthos_controller.reconcile.view import Decision, Lint, Prepare, Start, Target, View
+from nexthos_controller.reconcile.view import Apply, Decision, Lint, Prepare, Start, Target, View
 from nexthos_shared.model import Accepted, Held, Memory, Place, Wanted
 from nexthos_shared.reasons import Reason
 
 WATCH_STARTING = 5.0  # seconds: hints of becoming ready may be lost, so look again meanwhile
+WATCH_ENDING = 2.0  # seconds: of an end that was asked for nobody may tell
 WATCH_SILENT = 5.0  # seconds between looks at a place that does not answer
 
 
@@ -35,17 +36,43 @@ def _decide(view: View) -> Decision:
         # Resumed with another version: the old one must not start while the new one is checked, nor
         # if that takes several attempts; so it is not remembered as published before.
         return Decision(target, view.memory, (Lint(target.to_lint),))
-    if target.mode == "run" and target.spec is not None:
+    if target.spec is not None and target.mode == "run":
+        if workloads.runs_as_workload(view, target.spec):
+            return _keep_applied(view, target, target.spec, memory)
         return _keep_running(view, target, target.spec, memory)
     steps = steps_towards(view, target, memory) + _lint_too(target)
-    return Decision(target, memory, steps, _when_silent(view))
+    return Decision(target, memory, steps, _when_waiting(view))
+
+
+def _keep_applied(view: View, target: Target, spec: Spec, memory: Memory) -> Decision:
+    """As `_keep_running`, where the platform does the replicas: it says how they are."""
+    memory = _with_traits(view, _accept(view, target, spec, memory))
+    there = workloads.mine(view, spec)
+    if there is None and spec.spec_hash not in view.lints:
+        return Decision(target, memory, (Lint(spec),))
+    if there is None and (held := _refused_by_lint(view, spec)):
+        if update.no_way_back(view, spec, memory):
+            return _hold(view, memory, held)
+        return _decide(update.rolled_back(view, held.problem, memory))
+    memory = workloads.account(view, spec, target.replicas, memory)
+    ready = workloads.is_ready(there, spec, target.replicas)
+    memory, settling = update.note_readiness(view, memory, ready=ready)
+    late = None if view.silent else update.why_workload_is_late(view, spec, there, memory)
+    if late is not None and not update.no_way_back(view, spec, memory):
+        return _decide(update.rolled_back(view, late, memory))
+    steps = steps_towards(view, target, memory) + _lint_too(target)
+    waiting = None if ready or is_over(spec, memory) else WATCH_STARTING
+    moments = (_when_waiting(view), waiting, settling)
+    look_again = min((m for m in moments if m is not None), default=None)
+    return Decision(target, memory, steps, look_again, late=late)
 
 
 def _keep_running(view: View, target: Target, spec: Spec, memory: Memory) -> Decision:
     memory = _with_traits(view, _accept(view, target, spec, memory))
-    mine = sort_out(view.executions, target).mine
+    mine = sort_out(view.own, target).mine
     memory = account(spec, target.replicas, mine, memory, view.now, known=not view.silent)
-    memory, settling = update.note_readiness(view, target.replicas, mine, memory)
+    ready = update.are_ready(target.replicas, mine)
+    memory, settling = update.note_readiness(view, memory, ready=ready)
     if doubtful(spec, mine, memory, view.fault):
         if spec.spec_hash not in view.lints:
             return Decision(target, memory, (Lint(spec),))
@@ -95,8 +122,9 @@ def _remember_places(view: View, decision: Decision) -> Memory:
     A place stays until it answers without an execution. Before a start every place that the executor
     may choose is noted: a crash right after must not let another machine start a second one.
     """
-    there = {Place(executor=e.executor, place=e.place) for e in view.executions}
+    there = {Place(executor=e.executor, place=e.place) for e in view.found}
     chosen = {s.spec.executor for s in decision.steps if isinstance(s, Prepare | Start)}
+    chosen |= {s.workload.spec.executor for s in decision.steps if isinstance(s, Apply)}
     may_be = {p for p in view.answered if p.executor in chosen}
     unheard = {
         p for p in view.memory.places if p not in view.answered and p.place not in view.abandoned
@@ -110,15 +138,19 @@ def _remember_places(view: View, decision: Decision) -> Memory:
 def _let_go(view: View, target: Target, memory: Memory) -> Decision:
     """Remove everything; forget it once every place has confirmed that nothing is left."""
     steps = steps_towards(view, target, memory)
-    gone = not steps and not view.silent
+    gone = view.is_empty and not view.silent
     if gone and not target.refused:
         memory = Memory(wanted=memory.wanted)
     deleted = view.entry is not None and view.entry.deleted
-    return Decision(target, memory, steps, _when_silent(view), forget=gone and deleted)
+    return Decision(target, memory, steps, _when_waiting(view), forget=gone and deleted)
 
 
-def _when_silent(view: View) -> float | None:
-    return WATCH_SILENT if view.silent else None
+def _when_waiting(view: View) -> float | None:
+    """Seconds until it is looked at again while a place is silent, or something was asked to end."""
+    if view.silent:
+        return WATCH_SILENT
+    ends = any(e.state == "stopping" for e in view.executions)
+    return WATCH_ENDING if ends or any(w.state == "deleting" for w in view.workloads) else None
 
 
 def _accept(view: View, target: Target, spec: Spec, memory: Memory) -> Memory:
@@ -163,11 +195,11 @@ def _hold(view: View, memory: Memory, held: Held) -> Decision:
 
 def _look_again(view: View, target: Target, spec: Spec, memory: Memory) -> float | None:
     """The nearest moment at which this pipeline may need something without a hint."""
-    if view.silent:
-        return WATCH_SILENT
+    if (waiting := _when_waiting(view)) is not None:
+        return waiting
     if is_over(spec, memory):
         return None
-    mine = {e.replica: e for e in sort_out(view.executions, target).mine}
+    mine = {e.replica: e for e in sort_out(view.own, target).mine}
     late = update.until_late(view, spec, list(mine.values()), memory)
     moments: list[float] = [] if late is None else [late]
     for replica in range(target.replicas):

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from nexthos_controller.execution import SAYS, Execution
+from nexthos_controller.execution import SAYS, Execution, Found, WorkloadState
+from nexthos_controller.reconcile import workloads
 from nexthos_controller.reconcile.drift import drifts
 from nexthos_controller.reconcile.failure import CRASH_LOOP_AFTER, waits
 from nexthos_controller.reconcile.steps import Sorted, sort_out
@@ -37,14 +38,14 @@ SYMPTOMS = {
 def report(view: View, decision: Decision, before: PipelineStatus | None) -> PipelineStatus:
     """The status to store. `updated_at` and `controller` are the writer's to fill."""
     target, memory = decision.target, decision.memory
-    sorted_out = sort_out(view.executions, target)
+    sorted_out = sort_out(view.own, target)
     current = memory.current
-    phase = _phase(view, decision, sorted_out)
     told = Told(view, decision, sorted_out, before)
+    phase = _phase(told)
     return PipelineStatus(
         observed_revision=view.entry.revision if view.entry else 0,
         phase=phase,
-        ready=sum(1 for e in sorted_out.mine if e.state == "running" and e.ready),
+        ready=told.ready,
         replicas=target.replicas,
         version=current.definition.version if current else None,
         digest=current.digest if current else None,
@@ -57,10 +58,12 @@ def report(view: View, decision: Decision, before: PipelineStatus | None) -> Pip
     )
 
 
-def _phase(view: View, decision: Decision, sorted_out: Sorted) -> Phase:
-    running = any(e.state == "running" for e in view.executions)
+def _phase(told: Told) -> Phase:
+    view, decision = told.view, told.decision
+    running = any(e.state in ("running", "stopping") for e in view.executions)
+    running = running or any(w.replicas or w.state == "deleting" for w in view.workloads)
     match decision.target.mode:
-        case "none" if view.executions or view.silent:
+        case "none" if not view.is_empty or view.silent:
             return Phase.STOPPING
         case "keep" if running:
             return Phase.STOPPING
@@ -73,19 +76,32 @@ def _phase(view: View, decision: Decision, sorted_out: Sorted) -> Phase:
         case "run" if view.silent:
             return Phase.UNKNOWN
         case _:
-            return _running_phase(decision, sorted_out)
+            return _running_phase(told)
 
 
-def _running_phase(decision: Decision, sorted_out: Sorted) -> Phase:
-    spec, memory = decision.target.spec, decision.memory
+def _running_phase(told: Told) -> Phase:
+    spec, memory = told.decision.target.spec, told.decision.memory
     if spec is not None and memory.completed == spec.spec_hash:
         return Phase.COMPLETED
     if spec is not None and memory.failed == spec.spec_hash:
         return Phase.FAILED
-    live = [e for e in sorted_out.mine if e.state == "running"]
-    if len(live) == decision.target.replicas and all(_got_ready(e, memory) for e in live):
+    if told.is_workload:
+        return _phase_of_workload(told)
+    live = told.live
+    if len(live) == told.decision.target.replicas and all(_got_ready(e, memory) for e in live):
         return Phase.RUNNING
     return Phase.CRASH_LOOP if _crash_loops(memory) else Phase.STARTING
+
+
+def _phase_of_workload(told: Told) -> Phase:
+    """What comes and goes after it was ready once is no new start, as with executions."""
+    there, slot = told.workload, told.decision.memory.slots.get(0)
+    spec = told.decision.target.spec
+    if there is None or spec is None or slot is None or there.spec_hash != spec.spec_hash:
+        return Phase.STARTING
+    if there.problem is not None and there.problem.reason is Reason.CRASH_LOOP:
+        return Phase.CRASH_LOOP
+    return Phase.RUNNING if slot.was_ready and slot.uid == there.uid else Phase.STARTING
 
 
 def _got_ready(execution: Execution, memory: Memory) -> bool:
@@ -109,9 +125,36 @@ class Told:
     before: PipelineStatus | None
 
     @property
+    def is_workload(self) -> bool:
+        """Whether a platform does the replicas of what should run."""
+        return workloads.runs_as_workload(self.view, self.decision.target.spec)
+
+    @property
+    def workload(self) -> WorkloadState | None:
+        """What its platform says of it."""
+        spec = self.decision.target.spec
+        return workloads.mine(self.view, spec) if spec is not None and self.is_workload else None
+
+    @property
     def live(self) -> list[Execution]:
         """The wanted executions that run."""
+        spec = self.decision.target.spec
+        if spec is not None and self.is_workload:
+            its = (e for e in self.view.executions if e.executor == spec.executor)
+            return [e for e in its if e.state == "running" and e.spec_hash == spec.spec_hash]
         return [e for e in self.found.mine if e.state == "running"]
+
+    @property
+    def ready(self) -> int:
+        """How many executions are ready now."""
+        if self.is_workload:
+            return self.workload.ready if self.workload is not None else 0
+        return sum(1 for e in self.live if e.ready)
+
+    @property
+    def is_updating(self) -> bool:
+        """Whether something is still there that has to give way."""
+        return bool(self.found.others) or any(w is not self.workload for w in self.view.workloads)
 
     @property
     def warnings(self) -> list[Problem]:
@@ -130,11 +173,16 @@ class Told:
     def all_ready(self) -> bool:
         """Whether every replica is ready, or was a moment ago: a short loss is not told."""
         live, replicas = self.live, self.decision.target.replicas
-        if len(live) == replicas and all(e.ready for e in live) and not self.broker_away:
+        spec = self.decision.target.spec
+        ready = len(live) == replicas and all(e.ready for e in live)
+        if spec is not None and self.is_workload:
+            ready = workloads.is_ready(self.workload, spec, replicas)
+        if ready and not self.broker_away:
             return True
         readiness = self.decision.memory.readiness
         was = self.before.condition(ConditionType.READY) if self.before else None
-        if len(live) < replicas or readiness is None or was is None or was.reason != Reason.READY:
+        short = self.ready if self.is_workload else len(live)
+        if short < replicas or readiness is None or was is None or was.reason != Reason.READY:
             return False
         return self.view.now - readiness.since < self.view.ready_debounce
 
@@ -147,11 +195,13 @@ def _conditions(told: Told, phase: Phase) -> Iterable[Condition]:
     yield from _progress(told)
     if view.silent:
         yield _condition(ConditionType.REACHABLE, "False", view.silent[0])
-    if view.entry is None and view.executions:
-        words = f"{len(view.executions)} execution(s) whose key is gone without a delete marker"
+    if view.entry is None and not view.is_empty:
+        count = len(view.executions) or len(view.workloads)
+        words = f"{count} execution(s) whose key is gone without a delete marker"
         yield _condition(ConditionType.ORPHANED, "True", Problem(Reason.ORPHANED, words))
     yield from _symptoms(told)
-    outdated = [e.outdated for e in told.live if e.outdated]
+    wanted: list[Found] = [*told.live, *view.workloads]
+    outdated = [e.outdated for e in wanted if e.outdated]
     if outdated:
         words = f"{outdated[0]}; it runs on, and `nexthos rollout` renews it"
         yield _condition(ConditionType.OUTDATED, "True", Problem(Reason.OUTDATED, words))
@@ -211,6 +261,8 @@ def _ready(told: Told, phase: Phase) -> Condition:
 
 
 def _why_not_ready(told: Told, phase: Phase) -> Problem:
+    if told.is_workload:
+        return _why_workload_is_not_ready(told, phase)
     memory = told.decision.memory
     slot = next((s for s in memory.slots.values() if s.ended and s.problem), None)
     due = slot is not None and not waits(slot, told.view.now)
@@ -229,6 +281,15 @@ def _why_not_ready(told: Told, phase: Phase) -> Problem:
             return execution.problem
     words = "inputs and outputs are not all connected yet" if live else "it is being started"
     return Problem(Reason.STARTING, words)
+
+
+def _why_workload_is_not_ready(told: Told, phase: Phase) -> Problem:
+    if told.view.fault is not None:
+        return told.view.fault
+    cause = told.workload.problem if told.workload is not None else None
+    if phase is Phase.FAILED and cause is not None:
+        return Problem(Reason.RETRIES_EXHAUSTED, f"failed, no retry is left: {cause.message}")
+    return cause or Problem(Reason.STARTING, "its platform has not got all replicas ready yet")
 
 
 def _is_telling(told: Told, execution: Execution) -> bool:
@@ -272,7 +333,7 @@ def _progress(told: Told) -> Iterable[Condition]:
         stays = no_way_back(view, target.spec, decision.memory)
         words = f"{late.message}; it stays, since {stays}"
         yield _condition(kind, "False", Problem(Reason.READY_TIMEOUT, words))
-    elif target.mode == "run" and (told.found.others or target.to_lint):
+    elif target.mode == "run" and (told.is_updating or target.to_lint):
         words = "a newer definition is being put in place"
         yield _condition(kind, "True", Problem(Reason.UPDATING, words))
 

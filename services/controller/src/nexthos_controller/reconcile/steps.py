@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nexthos_controller.execution import Execution, Spec
+from nexthos_controller.reconcile import workloads
 from nexthos_controller.reconcile.failure import waits
 from nexthos_controller.reconcile.view import Prepare, Remove, Start, Step, Stop, Target, View
 from nexthos_shared.model import Memory, Slot
@@ -51,14 +52,31 @@ def steps_towards(view: View, target: Target, memory: Memory) -> tuple[Step, ...
     """The steps to take now. While a place is silent nothing is started: it might run there."""
     match target.mode:
         case "none":
-            return tuple(_clear(view.executions))
+            return (*_clear(view.own), *workloads.cleared(view, None))
         case "keep":
-            return tuple(_stop(e) for e in view.executions if e.state == "running")
+            stops = (_stop(e) for e in view.own if e.state == "running")
+            return (*stops, *workloads.paused(view, target, target.spec))
         case "run" if target.spec is not None and not view.silent:
-            run = Run(target, target.spec, memory, view.now)
-            return tuple(_run(run, sort_out(view.executions, target)))
+            return tuple(_towards(view, target, target.spec, memory))
         case _:
             return ()
+
+
+def _towards(view: View, target: Target, spec: Spec, memory: Memory) -> Iterable[Step]:
+    """One kind is cleared before the other begins: what drains is waited for, or two would run."""
+    if workloads.runs_as_workload(view, spec):
+        if view.own:
+            yield from _clear(view.own)
+        elif cleared := workloads.cleared(view, spec):
+            yield from cleared
+        elif not workloads.is_in_the_way(view, spec):
+            yield from workloads.applied(view, target, spec, memory)
+        return
+    if cleared := workloads.cleared(view, None):
+        yield from cleared
+    elif not workloads.is_in_the_way(view, spec):
+        run = Run(target, spec, memory, view.now)
+        yield from _run(run, sort_out(view.own, target))
 
 
 def _stop(execution: Execution) -> Stop:
@@ -68,6 +86,8 @@ def _stop(execution: Execution) -> Stop:
 
 def _clear(executions: Iterable[Execution]) -> Iterable[Step]:
     for execution in executions:
+        if execution.state == "stopping":
+            continue  # it was asked to end, and its place has not answered without it
         if execution.state == "running":
             yield _stop(execution)
         yield Remove(execution)
@@ -84,7 +104,8 @@ class Run:
 
     def may_start(self, mine: Execution | None, replica: int) -> bool:
         """Whether this replica should be started at this moment."""
-        if (mine is not None and mine.state == "running") or is_over(self.spec, self.memory):
+        lives = mine is not None and mine.state in ("running", "stopping")
+        if lives or is_over(self.spec, self.memory):
             return False
         return not waits(self.memory.slots.get(replica, Slot()), self.now)
 
@@ -110,6 +131,8 @@ def _replace(
 ) -> Iterable[Step]:
     """Steps for one replica: start it, and let what it replaces go in the order of the strategy."""
     rolling = rolls(run.target, run.spec)
+    if any(e.state == "stopping" and not (rolling and _is_here(e, run)) for e in olds):
+        return  # it may run on: nothing is started beside it
     elsewhere = [e for e in olds if e.executor != run.spec.executor]
     live = [e for e in olds if e.executor == run.spec.executor and e.state == "running"]
     if run.may_start(mine, replica):
@@ -125,6 +148,10 @@ def _replace(
         yield from _clear(olds)
     elif not rolling:
         yield from (_stop(e) for e in olds if e.state == "running")
+
+
+def _is_here(execution: Execution, run: Run) -> bool:
+    return execution.executor == run.spec.executor
 
 
 def _ready_first(execution: Execution) -> tuple[bool, float]:

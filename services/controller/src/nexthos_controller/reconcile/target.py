@@ -19,7 +19,7 @@ def aim(view: View) -> Target:
         case Wanted.DRAFT:
             return Target("none")
         case Wanted.PAUSED:
-            return Target("keep", refused=entry.problem)
+            return _pause(view, entry.problem)
         case Wanted.PUBLISHED if entry.pipeline is not None:
             return _aim_at(view, entry.pipeline)
         case Wanted.PUBLISHED:
@@ -33,8 +33,20 @@ def _go_on(view: View, problem: Problem | None) -> Target:
     if view.memory.wanted is Wanted.PUBLISHED:
         return _accepted_before(view, problem)
     if view.memory.wanted is Wanted.PAUSED:
-        return Target("keep", refused=problem)
+        return _pause(view, problem)
     return Target("leave", refused=problem)
+
+
+def _pause(view: View, refused: Problem | None) -> Target:
+    """Nothing runs. A platform is told by the spec that it has, with no replicas."""
+    wanted = view.entry.pipeline if view.entry else None
+    current = view.memory.current
+    if current is None and wanted is not None:
+        current = _accepted_by_what_runs(view, wanted)
+    if current is None or not view.workloads:
+        return Target("keep", refused=refused)
+    update = current.definition.update
+    return Target("keep", _spec_of(view, current), 0, update, refused=refused)
 
 
 def _accepted_before(view: View, refused: Problem | None, to_lint: Spec | None = None) -> Target:
@@ -74,7 +86,7 @@ def _aim_at(view: View, wanted: Pipeline) -> Target:
         return Target("none", refused=refused)
     if refused is not None:
         return _accepted_before(view, refused)
-    if spec.spec_hash not in view.lints and (current is not None or view.executions):
+    if spec.spec_hash not in view.lints and (current is not None or not view.is_empty):
         return _accepted_before(view, None, to_lint=spec)
     return Target("run", spec, wanted.replicas, wanted.update)
 
@@ -88,7 +100,7 @@ def _can_not_scale(view: View, wanted: Pipeline, current: Accepted, spec: Spec) 
 
 def _accepted_by_what_runs(view: View, wanted: Pipeline) -> Accepted | None:
     """Rebuild lost memory: an execution of this very definition carries the digest it was given."""
-    for execution in view.executions:
+    for execution in view.found:
         if wanted.spec_hash(execution.digest) == execution.spec_hash:
             return Accepted(
                 revision=execution.revision,
@@ -165,7 +177,8 @@ def _object_differs(view: View, current: Accepted) -> Problem | None:
 
 
 def _where_it_runs(view: View) -> str:
-    running = [e.executor for e in view.executions if e.state == "running"]
+    running = [w.executor for w in view.workloads if w.state != "deleting"]
+    running += [e.executor for e in view.executions if e.state == "running"]
     slots = [s.executor for s in view.memory.slots.values() if s.executor]
     return next(iter([*running, *slots]), view.default_executor)
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from nexthos_controller.execution import Execution, Spec
+from nexthos_controller.execution import Execution, Spec, WorkloadState
+from nexthos_controller.reconcile import workloads
 from nexthos_controller.reconcile.view import View
 from nexthos_shared.model import Accepted, Held, Memory, Readiness, Slot, format_duration
 from nexthos_shared.model.status import CURRENT
@@ -21,12 +22,14 @@ from nexthos_shared.names import ENV_NATS_URL
 from nexthos_shared.reasons import Problem, Reason
 
 
-def note_readiness(
-    view: View, replicas: int, mine: Sequence[Execution], memory: Memory
-) -> tuple[Memory, float | None]:
+def are_ready(replicas: int, mine: Sequence[Execution]) -> bool:
+    """Whether all replicas run and are ready together."""
+    return len(mine) == replicas and all(e.state == "running" and e.ready for e in mine)
+
+
+def note_readiness(view: View, memory: Memory, *, ready: bool) -> tuple[Memory, float | None]:
     """Memory with what is ready now, and the seconds until that is old enough to count."""
     current = memory.current
-    ready = len(mine) == replicas and all(e.state == "running" and e.ready for e in mine)
     ready = ready and not broker_away(view, current)
     readiness = memory.readiness
     if readiness is None or readiness.ready != ready:
@@ -85,6 +88,11 @@ def begun(view: View, accepted: Accepted, memory: Memory) -> Memory:
 def _all_ready(view: View, accepted: Accepted) -> bool:
     if broker_away(view, accepted):
         return False
+    if any(w.spec_hash == accepted.spec_hash for w in view.workloads):
+        known = [w for w in view.workloads if w.spec_hash == accepted.spec_hash]
+        return any(
+            w.state == "available" and w.ready >= accepted.definition.replicas for w in known
+        )
     ready = {
         e.replica
         for e in view.executions
@@ -114,6 +122,19 @@ def why_late(view: View, spec: Spec, mine: Sequence[Execution], memory: Memory) 
             message = f"{words}: {cause.message}" if cause.message else words
             return Problem(cause.reason, message)
     return None
+
+
+def why_workload_is_late(
+    view: View, spec: Spec, workload: WorkloadState | None, memory: Memory
+) -> Problem | None:
+    """The same, of what a platform runs: it may have given up by itself."""
+    current, slot = memory.current, memory.slots.get(0)
+    if current is None or current.was_ready or spec.definition.lifecycle != "service":
+        return None
+    if slot is None or slot.ended or _is_beyond_judging(current):
+        return None
+    waited = view.now - max(slot.running_since, view.connected_since)
+    return workloads.why_late(workload, waited, spec.definition.update.ready_timeout)
 
 
 def _is_beyond_judging(current: Accepted) -> bool:
@@ -152,7 +173,7 @@ def no_way_back(view: View, spec: Spec, memory: Memory) -> str:
         return f"version {good.definition.version} was not ready either when the update began"
     if broker_away(view, good):
         return f"the NATS of version {good.definition.version} does not answer either"
-    kept = any(e.spec_hash == good.spec_hash for e in view.executions)
+    kept = any(e.spec_hash == good.spec_hash for e in view.found)
     if not (kept or view.good_stored):
         return f"the configuration of version {good.definition.version} is gone"
     return ""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nexthos_controller.execution import Execution, Spec
+from nexthos_controller.execution import Execution, Found, Spec, Workload, WorkloadState
 from nexthos_shared.model import Entry, Memory, Place, Traits, Update
 from nexthos_shared.reasons import Problem
 
@@ -33,6 +33,8 @@ class View:
     memory: Memory
     now: float  # seconds since the epoch
     executions: tuple[Execution, ...] = ()
+    workloads: tuple[WorkloadState, ...] = ()
+    platforms: frozenset[str] = frozenset()  # executors whose platform does the replicas itself
     config: ConfigFacts = ConfigFacts()
     lints: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     #   spec hash -> what the engine's lint says; a missing hash was not asked yet
@@ -49,6 +51,21 @@ class View:
     good_stored: bool = False  # the object of `memory.last_good` still has the pinned bytes
     ready_debounce: float = 10.0  # seconds: shorter changes of readiness are not told
     fault: Problem | None = None  # what the last attempt to act ran into
+
+    @property
+    def own(self) -> tuple[Execution, ...]:
+        """Executions that are ours to start and stop; those of a workload are its platform's."""
+        return tuple(e for e in self.executions if e.executor not in self.platforms)
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        """All that was found of it, whoever does its replicas."""
+        return (*self.executions, *self.workloads)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it was found anywhere."""
+        return not self.found
 
 
 Mode = Literal["run", "keep", "none", "leave"]
@@ -108,7 +125,21 @@ class Remove:
     execution: Execution
 
 
-Step = Lint | Prepare | Start | Stop | Remove
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """WorkloadExecutor.apply."""
+
+    workload: Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """WorkloadExecutor.delete."""
+
+    workload: WorkloadState
+
+
+Step = Lint | Prepare | Start | Stop | Remove | Apply | Delete
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from nexthos_controller.election.lease import Lease
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.executors.contract import Executor, LocalContext
 from nexthos_controller.runtime.hardening import risks_of
 from nexthos_controller.runtime.identity import About
 from nexthos_controller.runtime.replies import Replies
@@ -23,7 +23,7 @@ from nexthos_shared.nats.connection import ConnectOptions, Link
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.store import Store
 
-Factories = Mapping[str, Callable[[ExecutorContext], Executor]]
+Factories = Mapping[str, Callable[[LocalContext], Executor]]
 LAST_EVENTS = 10  # in a reply
 BEHIND = 10.0  # seconds that a watch may take to begin, or to come back
 

@@ -1,6 +1,6 @@
 """docker-py behind threads: the only place that calls it, and where its errors become ours.
 
-What is asked raises ExecutorUnreachable when the daemon does not answer; what acts raises Refused, a
+What is asked raises ExecutorUnreachable when the daemon does not answer; what acts raises DaemonRefused, a
 StartFailed, when it answers no. A call that acts and is cancelled is waited for first: what its caller
 does next must not meet it half done.
 """
@@ -35,7 +35,7 @@ _AWAY = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSE
 T = TypeVar("T")
 
 
-class Refused(StartFailed):
+class DaemonRefused(StartFailed):
     """The daemon answered no. `status` is that of its HTTP answer."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -139,7 +139,7 @@ class Daemon:
     # ---- acting
 
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
-        """Create a container, and return its id. Raises Refused; 409 if the name is taken."""
+        """Create a container, and return its id. Raises DaemonRefused; 409 if the name is taken."""
 
         def act(api: docker.APIClient) -> str:
             given = dict(config)
@@ -150,33 +150,33 @@ class Daemon:
         return await self._act(f"create {name}", act)
 
     async def start(self, container: str) -> None:
-        """Start it; nothing if it runs. Raises Gone, Refused."""
+        """Start it; nothing if it runs. Raises Gone, DaemonRefused."""
         await self._act(f"start {container[:12]}", lambda api: api.start(container))
 
     async def kill(self, container: str, signal: str) -> None:
-        """Send a signal; nothing if it does not run. Raises Gone, Refused."""
+        """Send a signal; nothing if it does not run. Raises Gone, DaemonRefused."""
         try:
             await self._act(f"signal {container[:12]}", lambda api: api.kill(container, signal))
-        except Refused as error:
+        except DaemonRefused as error:
             if error.status != 409:  # it is not running
                 raise
 
     async def unpause(self, container: str) -> None:
-        """Undo a `docker pause`. Raises Gone, Refused."""
+        """Undo a `docker pause`. Raises Gone, DaemonRefused."""
         await self._act(f"unpause {container[:12]}", lambda api: api.unpause(container))
 
     async def rename(self, container: str, name: str) -> None:
-        """Give it another name. Raises Gone, Refused."""
+        """Give it another name. Raises Gone, DaemonRefused."""
         await self._act(f"rename {container[:12]}", lambda api: api.rename(container, name))
 
     async def remove(self, container: str) -> None:
-        """Remove it with its anonymous volumes. Raises Gone; Refused, 409 if it runs or is being removed."""
+        """Remove it with its anonymous volumes. Raises Gone; DaemonRefused if it runs (409)."""
         await self._act(
             f"remove {container[:12]}", lambda api: api.remove_container(container, v=True)
         )
 
     async def put(self, container: str, folder: str, tar: bytes) -> None:
-        """Unpack a tar in a folder of it, which must lie in a volume. Raises Gone, Refused."""
+        """Unpack a tar in a folder of it, which must lie in a volume. Raises Gone, DaemonRefused."""
         await self._act(
             f"put files into {container[:12]}", lambda api: api.put_archive(container, folder, tar)
         )
@@ -209,7 +209,7 @@ class Daemon:
                 yield item
 
     async def pull(self, name: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Fetch an image; items say how far it is. Raises Refused."""
+        """Fetch an image; items say how far it is. Raises DaemonRefused."""
         repository, _, tag = name.partition("@") if "@" in name else name.rpartition(":")
         if "@" not in name and ("/" in tag or not repository):
             repository, tag = name, "latest"
@@ -243,7 +243,9 @@ class Daemon:
         except NotFound as error:
             raise Gone(f"{what}: {error.explanation}") from error
         except APIError as error:
-            raise Refused(f"docker: {what}: {_words(error)}", error.status_code or 0) from error
+            raise DaemonRefused(
+                f"docker: {what}: {_words(error)}", error.status_code or 0
+            ) from error
         except (DockerException, *_AWAY) as error:
             raise self._unreachable(what, error) from error
 

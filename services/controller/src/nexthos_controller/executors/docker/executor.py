@@ -13,12 +13,12 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stranger
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stopped, Stranger
+from nexthos_controller.executors.contract import Connection, ExecutorContext, ReplicaExecutor
 from nexthos_controller.executors.docker import ending, logs, options, variables
 from nexthos_controller.executors.docker.archive import packed, unpacked
 from nexthos_controller.executors.docker.container import ENGINE_CREDS, STORE_CREDS, Plan
-from nexthos_controller.executors.docker.daemon import Daemon, Gone, Refused
+from nexthos_controller.executors.docker.daemon import Daemon, DaemonRefused, Gone
 from nexthos_controller.executors.docker.images import Images
 from nexthos_controller.executors.docker.labels import Labels, labels_filter
 from nexthos_controller.executors.docker.life import PORT, Life
@@ -50,7 +50,7 @@ CONFIG, METRICS = f"{options.FOLDER}/config.yaml", f"{options.FOLDER}/metrics.pr
 log = structlog.get_logger(__name__)
 
 
-class DockerExecutor(Executor):
+class DockerExecutor(ReplicaExecutor):
     """Runs pipelines as containers of one Docker daemon."""
 
     name = "docker"
@@ -185,7 +185,7 @@ class DockerExecutor(Executor):
             await self.daemon.create(name, created)
         except Gone as error:
             raise StartFailed(f"docker: {error}") from error
-        except Refused as error:
+        except DaemonRefused as error:
             if error.status != 409:
                 raise
         failpoints.reach("docker.created")
@@ -195,7 +195,7 @@ class DockerExecutor(Executor):
         """What it is created with. Raises CannotRunHere: settings may allow less than they did."""
         try:
             return plan.config()
-        except options.Refused as error:
+        except options.OptionRefused as error:
             words = f"executor_options: {error}"
             raise CannotRunHere(words, field="executor_options") from error
 
@@ -303,17 +303,18 @@ class DockerExecutor(Executor):
 
     # ---- stopping and removing
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py."""
         life = await self._life_of(execution)
         if life is None or not life.running:
-            return True
+            return "drained"
         try:
-            return await ending.end(
+            drained = await ending.end(
                 self.daemon, self._stock, life.container, execution.uid, grace, self._guard
             )
+            return "drained" if drained else "killed"
         except Gone:
-            return True
+            return "drained"
         finally:
             self._hints.add(execution.id)
 
@@ -337,7 +338,7 @@ class DockerExecutor(Executor):
             with contextlib.suppress(Gone):
                 try:
                     await self.daemon.remove(life.container)
-                except Refused as error:
+                except DaemonRefused as error:
                     raise StillRunning(str(error)) from error
             await self._stock.look(life.container)
 

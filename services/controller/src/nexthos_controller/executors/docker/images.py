@@ -8,7 +8,7 @@ import time
 import structlog
 
 from nexthos_controller.executors.docker.container import Image
-from nexthos_controller.executors.docker.daemon import Daemon, Gone, Refused
+from nexthos_controller.executors.docker.daemon import Daemon, DaemonRefused, Gone
 from nexthos_shared.errors import StartFailed
 from nexthos_shared.reasons import Reason
 
@@ -75,7 +75,7 @@ class Images:
                         status=item.get("status"),
                         of=item.get("progress"),
                     )
-        except (Refused, Gone) as error:
+        except (DaemonRefused, Gone) as error:
             raise _missing(name, f"and can't be pulled: {error}") from error
         log.info("pulled an image", image=name)
 

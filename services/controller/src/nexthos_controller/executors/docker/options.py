@@ -62,29 +62,29 @@ class Volume:
         return f"{self.source}:{self.target}:{'ro' if self.read_only else 'rw'}"
 
 
-class Refused(ValueError):
+class OptionRefused(ValueError):
     """What is wrong with one entry."""
 
 
 def ports_of(definition: Pipeline, settings: DockerSettings) -> list[Port]:
-    """Raises Refused."""
+    """Raises OptionRefused."""
     texts = _texts(definition.executor_options.get("ports", []))
     ports = [_port(text, settings) for text in texts]
     for taken in ([(p.port, p.kind) for p in ports], [(p.address, p.host, p.kind) for p in ports]):
         if len(set(taken)) < len(taken):
-            raise Refused("two of them have the same port")
+            raise OptionRefused("two of them have the same port")
     return ports
 
 
 def volumes_of(definition: Pipeline, settings: DockerSettings) -> list[Volume]:
-    """Raises Refused."""
+    """Raises OptionRefused."""
     texts = _texts(definition.executor_options.get("volumes", []))
     volumes = [_volume(text, settings) for text in texts]
     targets = [PurePosixPath(v.target) for v in volumes]
     for n, target in enumerate(targets):
         # A link in the outer one would lead the inner one anywhere.
         if touches(target, targets[:n]):
-            raise Refused(
+            raise OptionRefused(
                 "two of them have the same path in the container, or one within the other"
             )
     return volumes
@@ -100,7 +100,7 @@ def problems_of(definition: Pipeline, settings: DockerSettings) -> Iterator[Prob
             continue
         try:
             (ports_of if option == "ports" else volumes_of)(definition, settings)
-        except Refused as error:
+        except OptionRefused as error:
             yield _cannot(option, str(error))
     if definition.executor_options.get("ports") and _overlaps(definition):
         words = "one container at a time can have a port of the host: one replica, and no rolling update"
@@ -119,14 +119,14 @@ def _cannot(option: str, words: str) -> Problem:
 
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise Refused("must be a list of texts")
+        raise OptionRefused("must be a list of texts")
     return value
 
 
-def _listed(text: str, what: str, setting: str, allowed: Iterable[str]) -> Refused:
+def _listed(text: str, what: str, setting: str, allowed: Iterable[str]) -> OptionRefused:
     """What is said of a value that the settings do not list."""
     there = ", ".join(allowed) or "nothing"
-    return Refused(f"{_shown(text)}: {what} is not in executors.docker.{setting} ({there})")
+    return OptionRefused(f"{_shown(text)}: {what} is not in executors.docker.{setting} ({there})")
 
 
 def _shown(text: str) -> str:
@@ -141,10 +141,10 @@ def _port(text: str, settings: DockerSettings) -> Port:
         address = str(ipaddress.ip_address((match["address"] or _EVERY).strip("[]")))
     except ValueError:
         words = f"{_shown(text)}: must be [ADDRESS:]PORT:PORT[/tcp|udp], such as 8080:8080"
-        raise Refused(words) from None
+        raise OptionRefused(words) from None
     port = Port(int(match["host"]), int(match["port"]), match["kind"] or "tcp", address)
     if not (0 < port.host < 65536 and 0 < port.port < 65536):
-        raise Refused(f"{_shown(text)}: a port is a number from 1 to 65535")
+        raise OptionRefused(f"{_shown(text)}: a port is a number from 1 to 65535")
     allowed = settings.ports
     if not allowed.takes_port(port.host):
         raise _listed(text, f"port {port.host}", "ports.ranges", allowed.ranges)
@@ -158,12 +158,12 @@ def _volume(text: str, settings: DockerSettings) -> Volume:
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
     if not source or mode not in ("", "ro", "rw"):
-        raise Refused(f"{_shown(text)}: must be SOURCE:PATH[:ro], such as data:/data")
+        raise OptionRefused(f"{_shown(text)}: must be SOURCE:PATH[:ro], such as data:/data")
     where = _target(text, target, settings)
     if source.startswith("/"):
         source = _host_path(text, source, settings, read_only=mode == "ro")
     elif not _NAME.fullmatch(source):
-        raise Refused(
+        raise OptionRefused(
             f"{_shown(text)}: {_shown(source)} is neither a volume's name nor an absolute path"
         )
     elif not settings.volumes.takes_name(source):
@@ -175,10 +175,10 @@ def _target(text: str, target: str, settings: DockerSettings) -> str:
     try:
         path = plain(target)
     except ValueError as error:
-        raise Refused(f"{_shown(text)}: {_shown(target)} {error}, in the container") from None
+        raise OptionRefused(f"{_shown(text)}: {_shown(target)} {error}, in the container") from None
     if is_reserved(path):
         words = "the runner's own, the engine's or the system's: nothing is mounted there"
-        raise Refused(f"{_shown(text)}: {_shown(target)} is {words}")
+        raise OptionRefused(f"{_shown(text)}: {_shown(target)} is {words}")
     if not settings.volumes.takes_target(path):
         raise _listed(text, f"path {_shown(target)}", "volumes.targets", settings.volumes.targets)
     return str(path)
@@ -187,7 +187,7 @@ def _target(text: str, target: str, settings: DockerSettings) -> str:
 def _host_path(text: str, source: str, settings: DockerSettings, *, read_only: bool) -> str:
     allowed = settings.volumes
     there = ", ".join((*allowed.roots, *allowed.folders)) or "none"
-    refused = Refused(f"{_shown(text)}: {_NEVER} ({there})")
+    refused = OptionRefused(f"{_shown(text)}: {_NEVER} ({there})")
     try:
         path = plain(source)
     except ValueError:
@@ -195,5 +195,5 @@ def _host_path(text: str, source: str, settings: DockerSettings, *, read_only: b
     if path.suffix.casefold() == ".sock" or not allowed.takes_host(path, read_only=True):
         raise refused
     if not allowed.takes_host(path, read_only=read_only):
-        raise Refused(f"{_shown(text)}: below executors.docker.volumes.roots only with :ro")
+        raise OptionRefused(f"{_shown(text)}: below executors.docker.volumes.roots only with :ro")
     return str(path)

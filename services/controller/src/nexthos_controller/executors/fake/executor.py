@@ -9,8 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Owner, Spec, Stranger
-from nexthos_controller.executors.contract import Connection, Executor, ExecutorContext
+from nexthos_controller.execution import (
+    Execution,
+    Exit,
+    Listing,
+    LogLine,
+    Owner,
+    Spec,
+    Stopped,
+    Stranger,
+)
+from nexthos_controller.executors.contract import Connection, LocalContext, ReplicaExecutor
 from nexthos_controller.executors.fake.world import Call, FakeWorld, Method, Thing
 from nexthos_controller.executors.shared.hints import Hints
 from nexthos_shared import names
@@ -28,12 +37,12 @@ from nexthos_shared.reasons import Problem, Reason
 FOLLOW_EVERY = 0.01  # seconds
 
 
-class FakeExecutor(Executor):
+class FakeExecutor(ReplicaExecutor):
     """One controller's view of a world."""
 
     name = "fake"
 
-    def __init__(self, context: ExecutorContext, world: FakeWorld | None = None) -> None:
+    def __init__(self, context: LocalContext, world: FakeWorld | None = None) -> None:
         self.world = world or FakeWorld()
         self._context = context
         self._guard = context.guard
@@ -208,18 +217,18 @@ class FakeExecutor(Executor):
 
     # ---- stopping and removing
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py."""
         name, faults = execution.name, self.world.faults
         if not await self._meet("stop", name, execution.id, execution.uid):
-            return True
+            return "drained"
         thing = self._like(execution)
         if thing is None or thing.execution.state != "running":
-            return True
+            return "drained"
         self._guard()
         if not (faults.stubborn or faults.immortal):
             self.world.end(thing, Exit(0, True))
-            return True
+            return "drained"
         try:
             async with asyncio.timeout(grace):
                 await thing.over.wait()
@@ -228,11 +237,11 @@ class FakeExecutor(Executor):
             if faults.immortal:
                 raise StillRunning(f"{name} outlives SIGKILL") from None
             self.world.end(thing, Exit(None, True))
-            return False
+            return "killed"
         self.world.change(
             thing, exit=replace(thing.execution.exit or Exit(0, True), signalled=True)
         )
-        return True
+        return "drained"
 
     async def remove(self, execution: Execution) -> None:
         """See base.py."""
@@ -292,9 +301,9 @@ def fake_context(
     fetch: Callable[[Spec], Awaitable[bytes]] = _no_bytes,
     guard: Callable[[], None] = lambda: None,
     state_dir: Path = Path(),
-) -> ExecutorContext:
+) -> LocalContext:
     """A context that asks nothing of the machine, for tests and benchmarks of what calls executors."""
-    return ExecutorContext(
+    return LocalContext(
         owner=owner,
         fetch=fetch,
         engines={"default": Path("/")},

@@ -9,14 +9,14 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.shared import binding
 from nexthos_shared.errors import EngineMissing
 from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Reason
 
 
-def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
+def binary_of(context: LocalContext, definition: Pipeline) -> Path:
     """The engine's binary. Raises EngineMissing if it is not there, or no program."""
     binary = context.engines.get(definition.engine)
     if binary is None:
@@ -30,7 +30,7 @@ def binary_of(context: ExecutorContext, definition: Pipeline) -> Path:
     return binary
 
 
-def made_with(context: ExecutorContext, engine: str, connection: str) -> dict[str, str]:
+def made_with(context: LocalContext, engine: str, connection: str) -> dict[str, str]:
     """What the settings make of these names today, to be compared with what they did."""
     binary = context.engines.get(engine)
     made = binding.made_with(context, engine, identity_of(binary) if binary else None, connection)

@@ -37,7 +37,6 @@ class Process:
     """A line of /proc/PID/stat."""
 
     pid: int
-    ppid: int
     session: int
     state: str
     ticks: int
@@ -62,7 +61,7 @@ def process(pid: int) -> Process | None:
         return None
     # The name stands in parentheses and may hold anything, more of them included.
     fields = line[line.rindex(b")") + 2 :].split()
-    return Process(pid, int(fields[1]), int(fields[3]), fields[0].decode(), int(fields[19]))
+    return Process(pid, int(fields[3]), fields[0].decode(), int(fields[19]))
 
 
 def _read(pid: int, what: str) -> bytes:

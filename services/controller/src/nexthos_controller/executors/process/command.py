@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from nexthos_controller.executors.contract import Connection, ExecutorContext
+from nexthos_controller.executors.contract import Connection, LocalContext
 from nexthos_controller.executors.process.handle import CONFIG, Handle, Life, metrics_of
 from nexthos_controller.executors.shared import binding
 from nexthos_shared import engine
@@ -22,7 +22,7 @@ from nexthos_shared.reasons import Problem
 WORKDIR = "workdir"
 
 
-def problems_of(context: ExecutorContext, definition: Pipeline) -> list[Problem]:
+def problems_of(context: LocalContext, definition: Pipeline) -> list[Problem]:
     """Everything in `definition` that this executor can't do."""
     problems = []
     if definition.engine not in context.engines:

@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nexthos_controller import failpoints
-from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stranger
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.execution import Execution, Listing, LogLine, Spec, Stopped, Stranger
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.local import logfile
 from nexthos_controller.executors.local.belongings import hand_over, open_up, read_theirs
 from nexthos_controller.executors.local.binaries import binary_of, made_with
@@ -53,13 +53,13 @@ MAX_METRICS = 64 * 1024 * 1024  # bytes; an engine may write there what it likes
 log = structlog.get_logger(__name__)
 
 
-class ProcessExecutor(Executor):
+class ProcessExecutor(ReplicaExecutor):
     """Runs pipelines as processes of this machine."""
 
     name = "process"
     here = True
 
-    def __init__(self, context: ExecutorContext) -> None:
+    def __init__(self, context: LocalContext) -> None:
         self._context = context
         self._guard = context.guard
         self._state_dir = context.state_dir.absolute()
@@ -300,25 +300,26 @@ class ProcessExecutor(Executor):
 
     # ---- stopping and removing
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py."""
         await self._stock.refresh(execution.id)
         record = self._stock.like(execution)
         if record is None or not record.running:
-            return True
+            return "drained"
         session, over = record.handle.session, record.over
         assert session is not None
         if record.ready is None:
             await until_engine_runs(session, over, self._stock.deaths)
         life = record.handle.life
         if over.is_set() or life is None or life.uid != execution.uid:
-            return True
+            return "drained"
         self._guard()
         # Noted before the signal: whoever judges the end must not count it as a crash. No await up to
         # the signal: a stop that is cancelled here would leave the note, and no signal sent.
         self._stock.keep(record, replace(record.handle, life=replace(life, stopping=True)))
         failpoints.reach("process.stopping")
-        return await end(session, over, self._stock.deaths, grace, self._guard)
+        drained = await end(session, over, self._stock.deaths, grace, self._guard)
+        return "drained" if drained else "killed"
 
     async def remove(self, execution: Execution) -> None:
         """See base.py."""

@@ -1,6 +1,6 @@
 """The REST API of one host, with a limit on every call.
 
-Comes in: ids and bodies of streams. Goes out: what the host says, or one of three errors: `Refused` (it
+Comes in: ids and bodies of streams. Goes out: what the host says, or one of three errors: `StreamRefused` (it
 will not have this stream), `Silent` (no answer in time), `NotOurs` (another program has the port). Must not
 know what a stream is for. Measured and read in bento v1.20.0:
 
@@ -34,7 +34,7 @@ _WANTS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNO
 _FAILURES = (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError)
 
 
-class Refused(Exception):
+class StreamRefused(Exception):
     """It will not have this stream. `broken`: parts of it may run on, which only the host's end ends."""
 
     def __init__(self, messages: list[str], *, broken: bool) -> None:
@@ -112,7 +112,7 @@ class Api:
         return body.decode("utf-8", "replace") if status == 200 else ""
 
     async def create(self, name: str, body: bytes) -> None:
-        """Raises Refused, Exists, Silent, NotOurs."""
+        """Raises StreamRefused, Exists, Silent, NotOurs."""
         path = f"/streams/{name}"
         status, said = await self._call("POST", path, body, CREATE_WITHIN)
         if status == 200:
@@ -120,7 +120,7 @@ class Api:
         text = said.decode("utf-8", "replace").strip()
         if text == "Stream already exists":
             raise Exists
-        raise Refused(_messages(text), broken=status >= 500)
+        raise StreamRefused(_messages(text), broken=status >= 500)
 
     async def delete(self, name: str, within: float | None = TIMEOUT) -> bool:
         """Drain and delete it, over a connection of its own; whether that is done.

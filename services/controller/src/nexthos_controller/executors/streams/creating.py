@@ -18,12 +18,12 @@ from pathlib import Path
 
 from nexthos_controller import failpoints
 from nexthos_controller.execution import Exit, Spec
-from nexthos_controller.executors.contract import ExecutorContext
+from nexthos_controller.executors.contract import LocalContext
 from nexthos_controller.executors.local.binaries import binary_of, identity_of, made_with
 from nexthos_controller.executors.local.folders import replace_file
 from nexthos_controller.executors.shared import binding
 from nexthos_controller.executors.shared.hints import Hints
-from nexthos_controller.executors.streams.api import Exists, NotOurs, Refused, Silent
+from nexthos_controller.executors.streams.api import Exists, NotOurs, Silent, StreamRefused
 from nexthos_controller.executors.streams.body import Body, body_of, is_cheap
 from nexthos_controller.executors.streams.endings import broken_off
 from nexthos_controller.executors.streams.handle import Handle, Life
@@ -44,7 +44,7 @@ class Creator:
 
     def __init__(
         self,
-        context: ExecutorContext,
+        context: LocalContext,
         stock: Stock,
         hosts: Hosts,
         hints: Hints,
@@ -140,7 +140,7 @@ class Creator:
             if record.handle.creating is not None:
                 words = f"host {host.handle.number} did not take it: {error}"
                 raise StartFailed(words) from error
-        except Refused as error:
+        except StreamRefused as error:
             return await self._refused(host, record, error)
         return None
 
@@ -186,9 +186,9 @@ class Creator:
             if host.over.is_set():
                 raise
             host.broken.add(name)
-            raise Refused([broken_off(host)], broken=True) from error
+            raise StreamRefused([broken_off(host)], broken=True) from error
 
-    async def _refused(self, host: Host, record: Record, error: Refused) -> Problem:
+    async def _refused(self, host: Host, record: Record, error: StreamRefused) -> Problem:
         """Why; and what was built of it before it failed is not left to run for ever where that can be.
 
         It runs on in its host, without a stream that could be deleted. So the host gets no more

@@ -10,8 +10,8 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from nexthos_controller import failpoints
-from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Spec, Stranger
-from nexthos_controller.executors.contract import Executor, ExecutorContext
+from nexthos_controller.execution import Execution, Exit, Listing, LogLine, Spec, Stopped, Stranger
+from nexthos_controller.executors.contract import LocalContext, ReplicaExecutor
 from nexthos_controller.executors.local.belongings import open_up
 from nexthos_controller.executors.local.binaries import binary_of, made_with
 from nexthos_controller.executors.local.folders import replace_file, sweep, unreachable, withdraw
@@ -44,13 +44,13 @@ from nexthos_shared.model import Pipeline
 from nexthos_shared.reasons import Problem, Reason
 
 
-class StreamsExecutor(Executor):
+class StreamsExecutor(ReplicaExecutor):
     """Runs pipelines as streams of few engines on this machine."""
 
     name = "streams"
     here = True
 
-    def __init__(self, context: ExecutorContext) -> None:
+    def __init__(self, context: LocalContext) -> None:
         self._context = context
         self._guard = context.guard
         self.settings = read_settings(context.options)
@@ -314,21 +314,22 @@ class StreamsExecutor(Executor):
 
     # ---- stopping and removing
 
-    async def stop(self, execution: Execution, grace: float) -> bool:
+    async def stop(self, execution: Execution, grace: float) -> Stopped:
         """See base.py, and `endings` for what stands for SIGTERM and SIGKILL."""
         self._stock.refresh(execution.id)
         await self._hosts.deaths.settle()
         record = self._stock.like(execution)
         if record is None or not record.running:
-            return True
+            return "drained"
         assert record.handle.life is not None
         host = self._hosts.get(record.handle.life.host)
         if host is None:
             await self._refresh_hosts()
             if not record.over.is_set():
                 raise StillRunning(f"{execution.name}: its host runs, and can't be reached")
-            return True
-        return await self._endings.stop(record, host, grace)
+            return "drained"
+        drained = await self._endings.stop(record, host, grace)
+        return "drained" if drained else "killed"
 
     async def remove(self, execution: Execution) -> None:
         """See base.py."""

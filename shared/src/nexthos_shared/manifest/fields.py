@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from nexthos_cli.manifest.documents import Document, Path
+from nexthos_shared.manifest.documents import Document, Path
 from nexthos_shared.model import Pipeline, Wanted
 from nexthos_shared.reasons import Problem, Reason
 

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from nexthos_cli.output.models import Difference
 from nexthos_shared.model import Pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One field that changes. Values of variables are left out."""
+
+    field: str
+    before: Any = None
+    after: Any = None
 
 
 def differences(old: Pipeline, new: Pipeline) -> Iterator[Difference]:

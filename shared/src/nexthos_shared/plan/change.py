@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from nexthos_cli.errors import Refused
-from nexthos_cli.manifest.fields import misfit
-from nexthos_cli.manifest.loader import Manifest
-from nexthos_cli.output.differences import described, differences
-from nexthos_cli.output.models import Difference
+from nexthos_shared.errors import Refused
+from nexthos_shared.manifest.fields import misfit
+from nexthos_shared.manifest.manifest import Manifest
 from nexthos_shared.model import MAX_DEFINITION_BYTES, Pipeline, Wanted, read_entry
+from nexthos_shared.plan.differences import Difference, described, differences
 from nexthos_shared.reasons import Problem, Reason
 from nexthos_shared.untrusted_json import read_json, read_object
 
 if TYPE_CHECKING:
-    from nexthos_shared.store import ConfigInfo, KvEntry, Store
+    from nexthos_shared.store import ConfigInfo, KvEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +56,6 @@ def entry_bytes(pipeline: Pipeline) -> bytes:
         value.pop("restart_nonce", None)
     first = {key: value.pop(key) for key in ("status", "version", "id") if key in value}
     return json.dumps(first | value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-async def plan(store: Store, manifest: Manifest) -> Change:
-    """Look at the store and decide. Raises Refused."""
-    stored = await store.pipelines.get(manifest.id)
-    version = manifest.fields.get("version")
-    info = await store.configs.info(manifest.id, str(version)) if version else None
-    change = decide(manifest, stored, info)
-    if {d.field for d in change.differences} & {"status", "version", "replicas"}:
-        history = await store.pipelines.history(manifest.id)
-        change = replace(change, notes=tuple(undone(_revisions(history), change.pipeline)))
-    return change
 
 
 def decide(manifest: Manifest, stored: KvEntry | None, info: ConfigInfo | None) -> Change:
@@ -160,7 +147,8 @@ def _by_hand(revisions: Sequence[dict[str, Any]], field: str) -> bool:
     return False
 
 
-def _revisions(history: Sequence[KvEntry]) -> list[dict[str, Any]]:
+def revisions_of(history: Sequence[KvEntry]) -> list[dict[str, Any]]:
+    """The definitions since the last deletion, oldest first, as they were written."""
     found: list[dict[str, Any]] = []
     for entry in history:
         value = read_object(entry.value)

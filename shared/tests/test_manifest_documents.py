@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexthos_cli.manifest.documents import Mark, Unreadable, read_documents
+from nexthos_shared.manifest.documents import Mark, Unreadable, read_documents
 
 
 def test_values_are_those_of_yaml_1_2_and_of_json():
