@@ -118,8 +118,10 @@ def test_changes_that_nobody_looked_at_are_told_once_they_are_old(person):
         KvEntry("gone", 5, None),
     ]
     check = survey.behind(entries, statuses, 1000.0)
-    assert check.result == "warn"
-    assert "3 pipelines (going, never, older) were not looked at, one for 5m" in check.message
+    assert check.result == "fail"
+    assert "changes of 3 pipelines (going, never, older), one for 5m" in check.message
+    early = [e for e in entries if e.key in ("new", "never")]
+    assert survey.behind(early, statuses, 930.0).result == "warn"
     seen = [e for e in entries if e.key not in ("going", "never", "older")]
     assert survey.behind(seen, statuses, 1000.0).result == "ok"
 

@@ -156,7 +156,10 @@ def test_without_anything_earlier_there_is_no_way_back(person):
     person.put("a", GOOD | {"name": "x"})
     result = person.types("rollback", "a")
     assert result.exit_code == 1
-    assert "no earlier definition that is kept differs in more than replicas" in result.stderr
+    assert (
+        "no earlier definition that is kept differs in more than replicas (`nexthos history a`"
+        in result.stderr
+    )
     assert person.types("rollback", "nowhere").exit_code == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from nexthos_cli.doctor import store_checks as survey
 from nexthos_shared.model import Condition, ConditionType, Phase, PipelineStatus, Truth
 from nexthos_shared.model.stored import encode
-from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor, Reason
+from nexthos_shared.reasons import Reason
 from nexthos_shared.store import KvEntry
 
 CONTROLLER = {
@@ -42,26 +42,6 @@ def test_doctor_warns_of_what_takes_messages_and_gives_none_on():
     )
     assert check.result == "warn"
     assert "orders" in check.message
-
-
-def test_every_reason_is_marked_as_seen_by_doctor_or_not():
-    assert set(SEEN_BY_DOCTOR) == set(Reason)
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_doctor_fails_for_each_reason_that_keeps_a_pipeline_from_its_work_and_names_it(reason):
-    """Whatever condition says it, and whatever else is well."""
-    fails = SEEN_BY_DOCTOR[reason] is Doctor.FAILS
-    bad: list[tuple[ConditionType, Truth]] = [
-        (kind, "False") for kind in (ConditionType.VALID, ConditionType.READY)
-    ]
-    bad += [(ConditionType.PROGRESSING, "False"), (ConditionType.REACHABLE, "False")]
-    bad += [(ConditionType.ERRORING, "True"), (ConditionType.NAME_CONFLICT, "True")]
-    for kind, value in bad:
-        well = stored("well", ConditionType.READY, Reason.READY)
-        check = survey.failing([well, stored("orders", kind, reason, value)])
-        assert check.result == ("fail" if fails else "ok")
-        assert (f"orders: {reason}: 60 errors" in check.message) is fails
 
 
 @pytest.mark.parametrize("reason", Reason)

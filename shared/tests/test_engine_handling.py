@@ -14,6 +14,9 @@ from nexthos_shared.engine import handled, locate_engine
 INPUT = "input: {generate: {mapping: 'root = {}', count: 1, interval: ''}}\n"
 FAILS = "mapping: 'root = this.a.uppercase()'"
 CLOSED = "http_client: {url: 'http://127.0.0.1:1/', retries: 0, retry_period: 1ms}"
+SOON = "backoff: {initial_interval: 1ms, max_interval: 1ms}"
+RETRIED = f"{{retry: {{{SOON}, output: {{{CLOSED}}}}}}}"
+RETRIED_ONCE = f"{{retry: {{max_retries: 1, {SOON}, output: {{{CLOSED}}}}}}}"
 ENOUGH = 6  # errors: what is rejected comes again for ever
 DROP = "output: {drop: {}}\n"
 
@@ -50,6 +53,14 @@ DEALT_WITH = {
     + "output: {switch: {cases: [{check: 'errored()', output: {drop: {}}}, {output: {drop: {}}}]}}\n",
     "diverted": steps(FAILS) + "output: {fallback: [{reject_errored: {drop: {}}}, {drop: {}}]}\n",
     "another output": f"output: {{fallback: [{{{CLOSED}}}, {{drop: {{}}}}]}}\n",
+    "dropped": f"output: {{drop_on: {{error: true, output: {{{CLOSED}}}}}}}\n",
+    "dropped by pattern": "output: {drop_on: {error_patterns: ['.*'], output: {%s}}}\n" % CLOSED,
+    "retried, then another output": f"output: {{fallback: [{RETRIED_ONCE}, {{drop: {{}}}}]}}\n",
+    "another output, retried": f"output: {{retry: {{output: {{fallback: [{{{CLOSED}}}, {{drop: {{}}}}]}}}}}}\n",
+    "a retry caught later": steps(
+        f"retry: {{max_retries: 1, processors: [{{{FAILS}}}]}}", "catch: [{log: {}}]"
+    )
+    + DROP,
     "of the input": INPUT.replace("}}\n", f"}}, processors: [{{{FAILS}}}]}}\n")
     + steps("catch: [{log: {}}]")
     + DROP,
@@ -63,6 +74,12 @@ NOT_DEALT_WITH = {
     "a word in a mapping": steps(FAILS, "mapping: 'root.x = this.y.catch(1)'") + DROP,
     "a closed output": f"output: {{{CLOSED}, drop_after: 1}}\n".replace(", drop_after: 1", ""),
     "the last output": f"output: {{fallback: [{{{CLOSED}}}, {{{CLOSED}}}]}}\n",
+    "retried": f"output: {RETRIED}\n",
+    "retried once": f"output: {RETRIED_ONCE}\n",
+    "retried for ever before another": f"output: {{fallback: [{RETRIED}, {{drop: {{}}}}]}}\n",
+    "retried for ever, never dropped": f"output: {{drop_on: {{error: true, output: {RETRIED}}}}}\n",
+    "dropped when slow": f"output: {{drop_on: {{back_pressure: 10s, output: {{{CLOSED}}}}}}}\n",
+    "a retry": steps(f"retry: {{max_retries: 3, processors: [{{{FAILS}}}]}}") + DROP,
     "rejected": steps(FAILS) + "output: {reject_errored: {drop: {}}}\n",
 }
 

@@ -119,11 +119,13 @@ class Problem:
 class Doctor(StrEnum):
     """What `nexthos doctor` makes of a reason."""
 
-    FAILS = "fails"  # a pipeline can't do what its entry says, and a condition says why
-    CHECKS = "checks"  # a check of the store, of the controller or of what runs is about it
-    NOTICE = "notice"  # not seen: nothing is wrong, or what is told is worth knowing and no more
-    PASSES = "passes"  # not seen: it is over by itself
-    REPLY = "reply"  # not seen: it ends a command or a request, and stands in no store
+    FAILS = (
+        "fails"  # exit 1: a pipeline can't do what its entry says, and a condition has the reason
+    )
+    CHECKS = "checks"  # a line of its own about the store, the controller or what runs
+    NOTICE = "notice"  # not shown: nothing is wrong, or it is worth knowing and no more
+    PASSES = "passes"  # not shown: it is over by itself
+    REPLY = "reply"  # not shown: it ends a command or a request, and no condition has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +458,7 @@ _DOCTOR: dict[Doctor, tuple[Reason, ...]] = {
         *(_R.RETRIES_EXHAUSTED, _R.START_FAILED, _R.IMAGE_MISSING, _R.PORT_IN_USE),
         *(_R.STILL_RUNNING, _R.READY_TIMEOUT, _R.ROLLED_BACK, _R.NAME_CONFLICT),
         *(_R.EXECUTOR_UNREACHABLE, _R.PLACE_LOST, _R.INTERNAL_ERROR, _R.TEMPORARY),
+        _R.INVALID_SETTINGS,  # of a runner, whose exit code says it
     ),
     Doctor.CHECKS: (
         *(_R.NOT_DELIVERING, _R.ORPHANED, _R.OUTDATED, _R.ENGINES_AS_ROOT),
@@ -470,7 +473,7 @@ _DOCTOR: dict[Doctor, tuple[Reason, ...]] = {
     ),
     Doctor.PASSES: (_R.STARTING, _R.UPDATING, _R.STOPPING, _R.LEASE_LOST),
     Doctor.REPLY: (
-        *(_R.STORE_CONFLICT, _R.NOT_FOUND, _R.INVALID_REQUEST, _R.INVALID_SETTINGS),
+        *(_R.STORE_CONFLICT, _R.NOT_FOUND, _R.INVALID_REQUEST),
         *(_R.ANOTHER_CONTROLLER, _R.TIMED_OUT, _R.TOO_MANY_REQUESTS, _R.REPLY_TOO_LARGE),
     ),
 }

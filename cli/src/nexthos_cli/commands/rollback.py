@@ -36,8 +36,8 @@ def rollback(
     present one; replicas and restarts don't count. It need not be the last one that became ready, to
     which the controller itself rolls back: the answer names that one too (`last_good` with -o json).
     `nexthos history ID` lists all revisions. `status` stays as it is (a paused pipeline stays paused),
-    and `restart_nonce` never goes back. It is refused if the configuration of that revision is gone or has
-    changed.
+    and `restart_nonce` never goes back. It is refused if the configuration of that revision is gone or
+    has changed.
     """
     if revision is not None and version is not None:
         raise click.UsageError("name a --revision or a --version, not both")

@@ -25,6 +25,7 @@ from nexthos_shared.names import LEASE_KEY
 from nexthos_shared.reasons import Reason
 
 if TYPE_CHECKING:
+    from nexthos_shared.model import ControllerReply
     from nexthos_shared.nats.connection import Link
     from nexthos_shared.store import Store
 
@@ -252,21 +253,23 @@ async def controller(app: App, link: Link) -> Check:
         return fail("controller", str(error), remedy)
     except NexthosError as error:
         return fail("controller", str(error), f"nexthos explain {error.problem.reason}")
+    return judged(reply)
+
+
+def judged(reply: ControllerReply) -> Check:
+    """A controller's answer: a failure if it can't act on what is stored, or can't write statuses."""
     words = f"{reply.controller}, version {reply.version}, {reply.pipelines} pipelines"
     away = [e.name for e in reply.executors if not e.reachable]
-    if refused := [p.message for p in reply.problems if p.reason is Reason.STORE_REFUSED]:
-        return fail(
-            "controller", f"{words}; {'; '.join(refused)}", "give the command that it names"
-        )
-    if not reply.ready or away or reply.problems:
-        why = f"executors not reachable: {', '.join(away)}" if away else ""
-        why = "; ".join([why] * bool(why) + [p.message for p in reply.problems]) or "not ready"
-        return warn("controller", f"{words}; {why}", "see `nexthos status`")
-    if reply.risks:
-        told = "; ".join(risk.message for risk in reply.risks)
-        remedy = "; ".join(f"nexthos explain {risk.reason}" for risk in reply.risks)
-        return warn("controller", f"{words}; {told}", remedy)
-    return ok("controller", words)
+    problems = [*reply.problems, *reply.risks]
+    told = [f"executors not reachable: {', '.join(away)}"] * bool(away)
+    told += [problem.message for problem in problems]
+    if not told and reply.ready:
+        return ok("controller", words)
+    reasons = dict.fromkeys(problem.reason for problem in problems)
+    remedy = "; ".join(f"nexthos explain {reason}" for reason in reasons) or "see `nexthos status`"
+    can_act = reply.ready and Reason.STORE_REFUSED not in reasons
+    judge = warn if can_act else fail
+    return judge("controller", "; ".join([words, *(told or ["not ready"])]), remedy)
 
 
 async def _stands_by(app: App, link: Link) -> bool:

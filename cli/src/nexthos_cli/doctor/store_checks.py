@@ -17,7 +17,7 @@ from nexthos_cli.output.render import age
 from nexthos_cli.pipelines.orphans import orphaned
 from nexthos_cli.pipelines.places import Abandoned, all_abandoned, places_of, residents
 from nexthos_cli.pipelines.rollout import outdated
-from nexthos_shared.model import ConditionType, PipelineStatus
+from nexthos_shared.model import Condition, ConditionType, PipelineStatus
 from nexthos_shared.model.control import Claim, read_claim
 from nexthos_shared.model.entries import read_status
 from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from nexthos_shared.store import KvEntry, Store
 
 MOST_TOLD = 5  # pipelines that a line names with their words
-STALE = 10.0  # seconds after which a change that nobody looked at is worth a word
+STALE = 10.0  # seconds after which it is worth a warning that no controller acted on a change
+TOO_LONG = 60.0  # seconds after which that is a failure
+_HARMLESS = {Doctor.NOTICE, Doctor.PASSES}
+# Each of these has a line of its own.
+_ELSEWHERE = {
+    ConditionType.ORPHANED,
+    ConditionType.OUTDATED,
+    ConditionType.NOT_DELIVERING,
+    ConditionType.WARNING,
+}
 
 
 async def survey(store: Store) -> list[Check]:
@@ -77,7 +86,7 @@ def orphans(statuses: Iterable[KvEntry]) -> Check:
 
 
 def behind(entries: Iterable[KvEntry], statuses: Iterable[KvEntry], now: float) -> Check:
-    """Changes that nobody looked at for some time."""
+    """Changes that no controller acted on for some time."""
     reported = {s.key: s for s in statuses}
     unseen = {
         e.key: now - e.created
@@ -85,11 +94,13 @@ def behind(entries: Iterable[KvEntry], statuses: Iterable[KvEntry], now: float) 
         if now - e.created > STALE and not _was_seen(e, reported.get(e.key))
     }
     if unseen:
-        longest = age(max(unseen.values()))
-        words = f"changes of {_named(sorted(unseen))} were not looked at, one for {longest}"
-        remedy = "if a controller runs (below), `nexthos reconcile ID` tells what keeps it"
-        return warn("behind", words, remedy)
-    return ok("behind", "every change was looked at")
+        longest = max(unseen.values())
+        words = (
+            f"no controller acted on changes of {_named(sorted(unseen))}, one for {age(longest)}"
+        )
+        remedy = "if a controller runs (below), `nexthos reconcile ID` shows what blocks it"
+        return (fail if longest > TOO_LONG else warn)("behind", words, remedy)
+    return ok("behind", "a controller acted on every change")
 
 
 def _was_seen(entry: KvEntry, reported: KvEntry | None) -> bool:
@@ -138,12 +149,18 @@ def failing(statuses: Iterable[KvEntry]) -> Check:
     for stored in statuses:
         status = read_status(stored)
         for condition in status.conditions if status else ():
-            if condition.is_bad and SEEN_BY_DOCTOR[condition.reason] is Doctor.FAILS:
+            if _fails(condition):
                 words = f"{stored.key}: {condition.reason}: {condition.message}"
                 found.setdefault(stored.key, words.removesuffix(": "))
     if not found:
         return ok("pipelines", "none says that it can't do what its entry says")
     return fail("pipelines", _told(found), "`nexthos status ID` and `nexthos logs ID` tell more")
+
+
+def _fails(condition: Condition) -> bool:
+    """Also with a reason that a check is about: a runner that NATS refuses says NotPermitted."""
+    harmless = SEEN_BY_DOCTOR[condition.reason] in _HARMLESS or condition.type in _ELSEWHERE
+    return condition.is_bad and not harmless
 
 
 def undelivered(statuses: Iterable[KvEntry]) -> Check:

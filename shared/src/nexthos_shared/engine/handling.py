@@ -2,7 +2,8 @@
 
 Comes in: a configuration's bytes. Goes out: the paths of those components, as the engine's log names them.
 An error is dealt with where a later step catches it or asks for it, where the output asks for it, and where
-another output stands ready. That a message is rejected is not dealing with it: it comes again.
+another output stands ready. That a message is rejected is not dealing with it: it comes again; and so does
+one that a `retry` without an end sends, whatever stands behind it.
 """
 
 from __future__ import annotations
@@ -75,10 +76,11 @@ class _Found:
                 self.steps(below, body, later)
             elif key == "fallback" and isinstance(body, list):
                 for n, output in enumerate(body):
-                    self.note(f"{below}.{n}", n + 1 < len(body))
+                    self.note(f"{below}.{n}", n + 1 < len(body) and not _retries_for_ever(output))
                     self.inside(f"{below}.{n}", output, later)
             elif key == "drop_on":
-                self.note(below, True)
+                self.note(below, _drops(body) and not _retries_for_ever(body))
+                self.inside(below, body, later)
             elif key in _UNNAMED or (key == "switch" and isinstance(body, list)):
                 for part in body.values() if isinstance(body, dict) else body or ():
                     self.inside(below, part, later)
@@ -99,6 +101,22 @@ def _handles(step: Any) -> bool:
             for key, body in step.items()
         )
     return isinstance(step, list) and any(_handles(part) for part in step)
+
+
+def _drops(body: Any) -> bool:
+    """Whether a `drop_on` drops messages that fail, and not only those that wait too long."""
+    return isinstance(body, dict) and bool(body.get("error") or body.get("error_patterns"))
+
+
+def _retries_for_ever(output: Any) -> bool:
+    """Whether an error inside never gets out, because a `retry` without an end is around it."""
+    body = output.get("retry") if isinstance(output, dict) else None
+    if isinstance(body, dict):
+        backoff = body.get("backoff")
+        longest = backoff.get("max_elapsed_time") if isinstance(backoff, dict) else None
+        if not body.get("max_retries") and longest in (None, "", "0", "0s"):
+            return True
+    return any(_retries_for_ever(part) for part in _parts(output))
 
 
 def _asks(output: Any) -> Iterator[bool]:
