@@ -54,9 +54,13 @@ DEALT_WITH = {
     "diverted": steps(FAILS) + "output: {fallback: [{reject_errored: {drop: {}}}, {drop: {}}]}\n",
     "another output": f"output: {{fallback: [{{{CLOSED}}}, {{drop: {{}}}}]}}\n",
     "dropped": f"output: {{drop_on: {{error: true, output: {{{CLOSED}}}}}}}\n",
-    "dropped by pattern": "output: {drop_on: {error_patterns: ['.*'], output: {%s}}}\n" % CLOSED,
+    "dropped by pattern": (
+        f"output: {{drop_on: {{error_patterns: ['.*'], output: {{{CLOSED}}}}}}}\n"
+    ),
     "retried, then another output": f"output: {{fallback: [{RETRIED_ONCE}, {{drop: {{}}}}]}}\n",
-    "another output, retried": f"output: {{retry: {{output: {{fallback: [{{{CLOSED}}}, {{drop: {{}}}}]}}}}}}\n",
+    "another output, retried": (
+        f"output: {{retry: {{output: {{fallback: [{{{CLOSED}}}, {{drop: {{}}}}]}}}}}}\n"
+    ),
     "a retry caught later": steps(
         f"retry: {{max_retries: 1, processors: [{{{FAILS}}}]}}", "catch: [{log: {}}]"
     )
