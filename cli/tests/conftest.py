@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import jsonschema
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
 from nexthos_cli.main import cli as command
@@ -33,6 +34,14 @@ input:
 output:
   drop: {}
 """
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Commands that run in this process say what is logged, for all tests that follow in it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @dataclass

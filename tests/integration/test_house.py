@@ -18,6 +18,14 @@ WRONG = {
         "import nexthos_shared.store.bucket",
         "What all share: the store on NATS, engines and models, names and reasons",
     ),
+    "shared/src/nexthos_shared/plan/change.py": (
+        "import nexthos_shared.store.bucket",
+        "Manifests and plans are pure: no store, no engine, no process, no terminal",
+    ),
+    "shared/src/nexthos_shared/manifest/documents.py": (
+        "import pathlib",
+        "Manifests and plans are pure: no store, no engine, no process, no terminal",
+    ),
     "services/controller/src/nexthos_controller/reconcile/steps.py": (
         "import nexthos_controller.executors.process.executor",
         "Deciding is pure: values only, no I/O, no store, no loop",

@@ -36,9 +36,10 @@ def abandon(app: App, place: str, undo: bool, force: bool, yes: bool) -> None:
 
 async def _abandon(app: App, place: str, *, force: bool, yes: bool) -> None:
     async with app.store() as store:
-        from nexthos_cli.pipelines.places import control_key, declaration, read_abandoned, residents
+        from nexthos_cli.pipelines.places import declaration, read_abandoned, residents
+        from nexthos_shared.model.control import abandoned_key
 
-        stored = await store.control.get(control_key(place))
+        stored = await store.control.get(abandoned_key(place))
         by_place = residents(await store.statuses.snapshot())
         there = by_place.get(place, [])
         if read_abandoned(stored):
@@ -50,19 +51,20 @@ async def _abandon(app: App, place: str, *, force: bool, yes: bool) -> None:
         if not yes:
             confirm(f"declare place {place} gone for good?")
         revision = stored.revision if stored else 0
-        await store.control.update(control_key(place), declaration(), revision)
+        await store.control.update(abandoned_key(place), declaration(), revision)
     _tell(app, place, "abandoned", there)
 
 
 async def _undo(app: App, place: str) -> None:
     async with app.store() as store:
-        from nexthos_cli.pipelines.places import control_key, read_abandoned, residents
+        from nexthos_cli.pipelines.places import read_abandoned, residents
         from nexthos_shared.errors import NotFound
+        from nexthos_shared.model.control import abandoned_key
 
-        found = read_abandoned(await store.control.get(control_key(place)))
+        found = read_abandoned(await store.control.get(abandoned_key(place)))
         if found is None:
             raise NotFound(f"place {place!r} is not declared gone: there is nothing to undo")
-        await store.control.delete(control_key(place), found.revision)
+        await store.control.delete(abandoned_key(place), found.revision)
         there = residents(await store.statuses.snapshot()).get(place, [])
     _tell(app, place, "undone", there)
 

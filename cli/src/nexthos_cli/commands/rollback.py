@@ -60,8 +60,7 @@ async def _rollback(
         revisions = await kept(store, check_id(key))
         way = way_back(key, revisions, revision, version)
         status = read_status(await store.statuses.get(key))
-        good = status.memory.good if status else None
-        last_good = good.revision if good else 0
+        last_good = status.good_revision if status else 0
         await check_config(store, key, way.back_to, status)
         written = 0 if dry_run else await _write(store, key, way)
         _tell(app, key, way, written, last_good)

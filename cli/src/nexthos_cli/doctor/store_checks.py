@@ -15,10 +15,10 @@ from nexthos_cli.doctor.results import fail, ok, warn
 from nexthos_cli.output.models import Check
 from nexthos_cli.output.render import age
 from nexthos_cli.pipelines.orphans import orphaned
-from nexthos_cli.pipelines.places import Abandoned, all_abandoned, places_of, residents
+from nexthos_cli.pipelines.places import Abandoned, all_abandoned, residents
 from nexthos_cli.pipelines.rollout import outdated
-from nexthos_shared.model import Condition, ConditionType, PipelineStatus
-from nexthos_shared.model.control import Claim, read_claim
+from nexthos_shared.model import Condition, ConditionType
+from nexthos_shared.model.control import read_holder
 from nexthos_shared.model.entries import read_status
 from nexthos_shared.reasons import SEEN_BY_DOCTOR, Doctor
 
@@ -60,7 +60,7 @@ async def survey(store: Store) -> list[Check]:
 def revisions(statuses: Iterable[KvEntry], last: int) -> Check:
     """Whether statuses speak of revisions that the bucket of definitions has not reached."""
     read = {s.key: read_status(s) for s in statuses}
-    ahead = [key for key, status in read.items() if status and _newest(status) > last]
+    ahead = [key for key, status in read.items() if status and status.newest_revision > last]
     if not ahead:
         return ok("revisions", "definitions are as new as the statuses that speak of them")
     words = (
@@ -69,11 +69,6 @@ def revisions(statuses: Iterable[KvEntry], last: int) -> Check:
     )
     remedy = "what is stored acts normally, what is absent is orphaned and runs on; apply what is missing"
     return warn("revisions", words, remedy)
-
-
-def _newest(status: PipelineStatus) -> int:
-    current = status.memory.current
-    return max(status.observed_revision, current.revision if current else 0)
 
 
 def orphans(statuses: Iterable[KvEntry]) -> Check:
@@ -121,7 +116,7 @@ def places(statuses: Sequence[KvEntry], abandoned: Sequence[Abandoned]) -> Check
         condition = status.condition(ConditionType.REACHABLE) if status else None
         if status is None or condition is None or condition.status != "False":
             continue
-        for place in sorted(places_of(status) - gone.keys()) or ["?"]:
+        for place in sorted(status.possible_places - gone.keys()) or ["?"]:
             lost.setdefault(place, []).append(stored.key)
     told = [
         f"{one.place} is declared gone (by {one.by}, {age(max(time.time() - one.at, 0))} ago)"
@@ -185,7 +180,7 @@ def _told(found: Mapping[str, str]) -> str:
 
 def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:
     """Who holds the lease; None where nobody does and no controller answers either."""
-    claim = _claim(lease)
+    claim = read_holder(lease.value) if lease is not None else None
     if claim is None:
         if not acts:
             return None
@@ -203,13 +198,7 @@ def leader(lease: KvEntry | None, now: float, *, acts: bool) -> Check | None:
 
 def is_held(lease: KvEntry | None) -> bool:
     """Whether somebody has the lease, as far as is stored."""
-    return _claim(lease) is not None
-
-
-def _claim(lease: KvEntry | None) -> Claim | None:
-    """The lease, if somebody has it; a value that was put by hand says nothing."""
-    claim = read_claim(lease.value) if lease is not None else None
-    return claim if claim is not None and not claim.released else None
+    return lease is not None and read_holder(lease.value) is not None
 
 
 def _named(keys: Sequence[str]) -> str:

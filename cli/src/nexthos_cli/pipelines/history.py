@@ -185,8 +185,7 @@ async def check_config(
     if info is None:
         words = f"put it again under that name, or choose another (`nexthos history {key}`)"
         raise ConfigMissing(f"pipeline {key!r}: the configuration {name} of {of} is gone: {words}")
-    accepted = (status.memory.current, status.memory.good) if status else ()
-    ran = {a.digest for a in accepted if a is not None and a.definition.version == old.version}
+    ran = status.accepted_digests(old.version) if status else set()
     pinned = {old.digest} if old.digest else ran
     if pinned and info.digest not in pinned:
         words = f"is now {info.digest}, and {of} ran as {', '.join(sorted(pinned))}"

@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nexthos_shared.model import ConditionType, Phase, PipelineStatus
-from nexthos_shared.model.control import Abandonment, read_abandonment
+from nexthos_shared.model import ConditionType, Phase
+from nexthos_shared.model.control import Abandonment, abandoned_place, read_abandonment
 from nexthos_shared.model.entries import read_status
 from nexthos_shared.model.stored import encode
-from nexthos_shared.names import ABANDONED
 
 if TYPE_CHECKING:
     from nexthos_shared.store import KvEntry, Store
@@ -44,14 +43,6 @@ class Abandoned:
     revision: int
 
 
-def places_of(status: PipelineStatus) -> set[str]:
-    """Where executions of a pipeline are, or may be."""
-    seen = {e.place for e in status.executions}
-    remembered = {p.place for p in status.memory.places}
-    slots = {slot.place for slot in status.memory.slots.values()}
-    return {place for place in seen | remembered | slots if place}
-
-
 def residents(statuses: Iterable[KvEntry]) -> dict[str, list[Resident]]:
     """The pipelines by place, both sorted."""
     found: dict[str, list[Resident]] = {}
@@ -60,15 +51,10 @@ def residents(statuses: Iterable[KvEntry]) -> dict[str, list[Resident]]:
             continue
         reachable = status.condition(ConditionType.REACHABLE)
         silent = reachable is not None and reachable.status == "False"
-        for place in places_of(status):
+        for place in status.possible_places:
             there = tuple(e.name for e in status.executions if e.place == place)
             found.setdefault(place, []).append(Resident(stored.key, status.phase, there, silent))
     return dict(sorted(found.items()))
-
-
-def control_key(place: str) -> str:
-    """The key of the control bucket that says that a place is gone."""
-    return f"{ABANDONED}{place}"
 
 
 def declaration() -> bytes:
@@ -84,11 +70,12 @@ def _user() -> str:
 
 def read_abandoned(stored: KvEntry | None) -> Abandoned | None:
     """What an entry of the control bucket declares; None if it declares nothing, or nothing any more."""
-    if stored is None or stored.value is None or not stored.key.startswith(ABANDONED):
+    place = abandoned_place(stored.key) if stored is not None else None
+    if stored is None or stored.value is None or place is None:
         return None
     said = read_abandonment(stored.value)
     return Abandoned(
-        place=stored.key.removeprefix(ABANDONED),
+        place=place,
         by=said.by,
         at=stored.created if said.at is None else said.at,
         revision=stored.revision,

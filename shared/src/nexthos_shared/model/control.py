@@ -1,17 +1,25 @@
-"""What the control bucket holds beside the installation's id: the lease, and places declared gone.
+"""What the control bucket holds: the installation's id, the lease, and places declared gone.
 
-One model for both sides: the controller writes and reads the lease, the CLI reads it and declares places.
+One model for both sides: the controller writes the id and the lease, the CLI reads them and declares places.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import Meta
 
 from nexthos_shared.model.stored import Moment, Stored, always, doc, read
+from nexthos_shared.names import ABANDONED
 
 MOST_CLAIM = 4096  # bytes; ours has 300
+_INSTALLATION = re.compile(rb"[0-9a-f]{12}")
+
+
+def read_installation(value: bytes | None) -> str | None:
+    """The installation's id, if it has the form of one: it becomes a part of paths and names."""
+    return value.decode() if value is not None and _INSTALLATION.fullmatch(value) else None
 
 
 class Claim(Stored, frozen=True, kw_only=True):
@@ -31,11 +39,27 @@ def read_claim(value: bytes | None) -> Claim | None:
     return read(Claim, value, most=MOST_CLAIM)
 
 
+def read_holder(value: bytes | None) -> Claim | None:
+    """The same, if somebody has it: one that was released is nobody's."""
+    claim = read_claim(value)
+    return None if claim is None or claim.released else claim
+
+
 class Abandonment(Stored, frozen=True, kw_only=True):
     """A place that somebody declared gone; the key names it."""
 
     by: Annotated[str, doc("who said so: user@host")] = always("somebody")
     at: Annotated[Moment | None, doc("seconds since the epoch")] = None
+
+
+def abandoned_key(place: str) -> str:
+    """The key that declares `place` gone."""
+    return f"{ABANDONED}{place}"
+
+
+def abandoned_place(key: str) -> str | None:
+    """The place that `key` declares gone, if that is what it does."""
+    return key.removeprefix(ABANDONED) if key.startswith(ABANDONED) else None
 
 
 def read_abandonment(value: bytes | None) -> Abandonment:

@@ -245,6 +245,30 @@ class PipelineStatus(Stored, frozen=True, kw_only=True):
         return next((c for c in self.conditions if c.type is kind), None)
 
     @property
+    def possible_places(self) -> set[str]:
+        """Where executions of it are, or may be."""
+        seen = {execution.place for execution in self.executions}
+        remembered = {place.place for place in self.memory.places}
+        slots = {slot.place for slot in self.memory.slots.values()}
+        return {place for place in seen | remembered | slots if place}
+
+    @property
+    def newest_revision(self) -> int:
+        """The newest revision of the entry that was looked at, or that runs."""
+        current = self.memory.current
+        return max(self.observed_revision, current.revision if current else 0)
+
+    @property
+    def good_revision(self) -> int:
+        """Revision of the last definition that became ready; 0: none did."""
+        return self.memory.good.revision if self.memory.good is not None else 0
+
+    def accepted_digests(self, version: str) -> set[str]:
+        """The bytes that were accepted as that version, as far as they are remembered: sha256:<hex>."""
+        accepted = (self.memory.current, self.memory.good)
+        return {a.digest for a in accepted if a is not None and a.definition.version == version}
+
+    @property
     def complaint(self) -> Condition | None:
         """The condition that a one-line summary should name, or None if all is well."""
         bad = [c for c in self.conditions if c.is_bad]

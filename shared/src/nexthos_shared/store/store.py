@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from nexthos_shared.errors import (
     StoreMissing,
     StoreUnavailable,
 )
+from nexthos_shared.model.control import read_installation
 from nexthos_shared.names import INSTALLATION_KEY, Names
 from nexthos_shared.nats.asking import asked
 from nexthos_shared.nats.connection import Link
@@ -37,7 +37,6 @@ log = structlog.get_logger(__name__)
 STREAM_EXISTS = 10058
 INSTALLATION = "nexthos.installation"  # in the metadata of each bucket
 REPLACED = "nexthos.installation-replaced"  # beside it: which one it was before somebody chose this
-_INSTALLATION = re.compile(rb"[0-9a-f]{12}")
 SETTLE, SETTLE_CHECKS = 0.1, 10  # seconds and times to wait for another process that creates now
 SLOW = 5.0  # seconds: what makes or changes a stream may take that long, and is not hurried
 ANSWERS_WITHIN = 2.0  # seconds, a bucket that was just made
@@ -265,7 +264,7 @@ class Store:
         stored = await self._installation_key()
         if stored is None:
             return None
-        found, noted = _installation_of(stored), await self._agreed(known)
+        found, noted = read_installation(stored), await self._agreed(known)
         if found is None or noted not in (None, found):
             raise self._differs(stored, noted)
         return found
@@ -289,7 +288,7 @@ class Store:
         it has entries: what runs for these would be seen no more, and started a second time.
         """
         noted, key = await self._noted(), await self._installation_key()
-        now = noted.installation if noted else _installation_of(key or b"")
+        now = noted.installation if noted else read_installation(key)
         if now not in (None, installation) and key is not None:
             entries = [e for e in await self.pipelines.snapshot() if e.value is not None]
             if entries:
@@ -332,7 +331,7 @@ class Store:
         absent = self.control.name in missing
         stored = None if absent else await self._installation_key()
         noted = await self._noted()
-        found = noted.installation if noted else _installation_of(stored or b"")
+        found = noted.installation if noted else read_installation(stored)
         return found or known or _random()
 
     async def _installation_key(self) -> bytes | None:
@@ -358,8 +357,8 @@ class Store:
             except StoreMissing:
                 continue
             metadata = stored.get("metadata") or {}
-            if (found := _installation_of(metadata.get(INSTALLATION, "").encode())) is not None:
-                return _Note(found, _installation_of(metadata.get(REPLACED, "").encode()))
+            if (found := read_installation(metadata.get(INSTALLATION, "").encode())) is not None:
+                return _Note(found, read_installation(metadata.get(REPLACED, "").encode()))
         return None
 
 
@@ -369,11 +368,6 @@ class _Note:
 
     installation: str
     replaced: str | None
-
-
-def _installation_of(written: bytes) -> str | None:
-    """The id, if it has the form of one: it becomes a part of paths and names."""
-    return written.decode() if _INSTALLATION.fullmatch(written) else None
 
 
 def _random() -> str:

@@ -35,7 +35,7 @@ from msgspec import structs
 from nexthos_controller.election.process import is_dead, this_process
 from nexthos_shared.backoff import jittered
 from nexthos_shared.errors import LeaseLost, NexthosError, StoreConflict
-from nexthos_shared.model.control import Claim, read_claim
+from nexthos_shared.model.control import Claim, read_claim, read_holder
 from nexthos_shared.model.stored import encode
 from nexthos_shared.names import LEASE_KEY
 from nexthos_shared.store import Bucket, KvEntry
@@ -131,8 +131,8 @@ class Lease:
 
     async def holder(self) -> Claim | None:
         """Who has the lease, as far as the store knows; None if nobody. Raises StoreUnavailable."""
-        claim = _claim_of(await self._bucket.get(LEASE_KEY))
-        return None if claim is None or claim.released else claim
+        entry = await self._bucket.get(LEASE_KEY)
+        return read_holder(entry.value) if entry is not None else None
 
     async def acquire(self) -> int:
         """Wait until this holder has the lease, however long, and whatever the store says meanwhile.

@@ -21,7 +21,8 @@ from nexthos_controller.loop.reconciler import Controller
 from nexthos_controller.telemetry.instruments import Instruments
 from nexthos_shared.backoff import jittered
 from nexthos_shared.errors import NexthosError
-from nexthos_shared.names import ABANDONED, INSTALLATION_KEY
+from nexthos_shared.model.control import abandoned_key, abandoned_place
+from nexthos_shared.names import INSTALLATION_KEY
 from nexthos_shared.nats.connection import Link
 from nexthos_shared.nats.skips import Behind
 from nexthos_shared.store import Store
@@ -144,11 +145,14 @@ class Sources:
     async def _abandoned(self) -> None:
         """Places that somebody declared gone; whose word is taken back when the place answers."""
         control, known = self._store.control, dict[str, bool]()
-        async for item in watch(control, self._link, pattern=f"{ABANDONED}>", resync=self._resync):
+        async for item in watch(
+            control, self._link, pattern=abandoned_key(">"), resync=self._resync
+        ):
             if isinstance(item, Snapshot):
                 known.clear()
             for entry in item.entries if isinstance(item, Snapshot) else (item.entry,):
-                known[entry.key.removeprefix(ABANDONED)] = entry.value is not None
+                if (place := abandoned_place(entry.key)) is not None:
+                    known[place] = entry.value is not None
             now = frozenset(place for place, is_gone in known.items() if is_gone)
             if now != self._controller.abandoned:
                 log.warning("places declared gone", places=sorted(now))
@@ -196,7 +200,7 @@ class Sources:
         for place in self._controller.abandoned & set(places):
             log.warning("a place that was declared gone answers", place=place)
             with suppress(NexthosError):
-                await self._store.control.delete(f"{ABANDONED}{place}")
+                await self._store.control.delete(abandoned_key(place))
 
     async def _objects(self) -> None:
         facts = self._controller.facts
