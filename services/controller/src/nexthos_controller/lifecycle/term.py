@@ -108,7 +108,8 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         site.lease.guard,
         site.instruments,
     )
-    offered = {name: _executor(name, site, context) for name in _offered(settings)}
+    used = sorted({settings.executor, *settings.executors})  # what settings say anything about
+    offered = {name: _executor(name, site, context) for name in used}
     return Controller(
         desired=Desired(),
         statuses=statuses,
@@ -120,11 +121,6 @@ def _controller(site: Site, installation: str, state_dir: Path, events: EventLog
         ready_debounce=settings.ready_debounce,
         bound=settings.workers,
     )
-
-
-def _offered(settings: Settings) -> list[str]:
-    """The default executor, and those that the settings say anything about."""
-    return sorted({settings.executor, *settings.executors})
 
 
 def _executor(name: str, site: Site, context: LocalContext) -> Executor:
