@@ -13,7 +13,6 @@ from nexthos_cli.command.options import output, verb
 
 if TYPE_CHECKING:
     from nexthos_cli.output.models import PipelineLine
-    from nexthos_shared.store import KvEntry, Store
 
 PHASES = (
     "Draft",
@@ -62,25 +61,16 @@ async def _ls(app: App, labels: dict[str, str], phases: tuple[str, ...]) -> None
         from nexthos_cli.output.models import LsOutput
         from nexthos_cli.output.render import line_header, line_row, structured, table
 
-        found = await _both(store)
+        found = await asyncio.gather(store.pipelines.snapshot(), store.statuses.snapshot())
         lines = [ln for ln in all_lines(*found, time.time()) if matches(ln, labels, phases)]
     if not structured(app, LsOutput(pipelines=lines)):
         wide = app.format == "wide"
         if lines:
             table(line_header(wide), [line_row(ln, wide) for ln in lines])
         else:
-            app.note(_nothing(app, bool(labels or phases)))
+            none = f"no pipelines in namespace {app.namespace}: put some with `nexthos apply FILE`"
+            app.note("no pipeline matches" if labels or phases else none)
     _remark(app, lines)
-
-
-async def _both(store: Store) -> tuple[list[KvEntry], list[KvEntry]]:
-    return await asyncio.gather(store.pipelines.snapshot(), store.statuses.snapshot())
-
-
-def _nothing(app: App, selected: bool) -> str:
-    if selected:
-        return "no pipeline matches"
-    return f"no pipelines in namespace {app.namespace}: put some with `nexthos apply FILE`"
 
 
 def _remark(app: App, lines: list[PipelineLine]) -> None:

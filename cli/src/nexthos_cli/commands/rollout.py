@@ -70,7 +70,8 @@ async def _rollout(app: App, selection: Selection, pace: tuple[int, int], dry_ru
         found = await _outdated(app, store, selection)
         under_way = Rollout(app, store, *pace)
         if dry_run:
-            _show(app, found)
+            for key, why in found.items():
+                app.say(f"pipeline/{key} would be renewed: {why} (dry run)")
             renewed = [Renewed(id=k, result="skipped", message=w) for k, w in found.items()]
         else:
             await _run(app, under_way, found, ask=selection.everything and not selection.yes)
@@ -101,8 +102,3 @@ async def _run(app: App, under_way: Rollout, found: Mapping[str, str], *, ask: b
         pace = f"{under_way.max_parallel} at a time"
         confirm(f"renew {len(found)} pipelines ({shown}{more}), {pace}?")
     await under_way.run(found)
-
-
-def _show(app: App, found: Mapping[str, str]) -> None:
-    for key, why in found.items():
-        app.say(f"pipeline/{key} would be renewed: {why} (dry run)")

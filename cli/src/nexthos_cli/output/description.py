@@ -121,11 +121,12 @@ def show_controller(reply: ControllerReply) -> None:
     """Print what the controller says of itself."""
     phases = ", ".join(f"{count} {phase}" for phase, count in sorted(reply.phases.items()))
     started = age(max(time.time() - reply.started_at, 0))
+    installation = f" (installation {reply.installation})" if reply.installation else ""
     _pairs(
         [
             ("Controller", f"{reply.controller}, version {reply.version}, up {started}"),
             ("Role", _role(reply)),
-            ("Namespace", f"{reply.namespace}{_installation(reply)}"),
+            ("Namespace", f"{reply.namespace}{installation}"),
             ("Ready", "yes" if reply.ready else "no"),
             *(("Problem", f"{p.message} ({p.reason})") for p in reply.problems),
             ("Store", reply.store),
@@ -158,10 +159,6 @@ def _role(reply: ControllerReply) -> str:
     if leader is None:
         return "standby; no leader at the moment"
     return f"stands by; {leader.controller} on {leader.host} acts"
-
-
-def _installation(reply: ControllerReply) -> str:
-    return f" (installation {reply.installation})" if reply.installation else ""
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from nexthos_cli.output.models import PipelineLine
-from nexthos_shared.model import Entry, Pipeline, PipelineStatus, read_entry
+from nexthos_shared.model import Entry, PipelineStatus, read_entry
 from nexthos_shared.model.entries import read_status
 from nexthos_shared.reasons import Problem, Reason
 
@@ -45,7 +45,9 @@ def line(key: str, stored: KvEntry | None, reported: KvEntry | None, now: float)
         wanted_version=pipeline.version if pipeline else None,
         restarts=status.restarts if status else 0,
         age=max(now - stored.created, 0.0) if stored else 0.0,
-        executor=_executor(pipeline, executions[0].executor if executions else None),
+        executor=executions[0].executor
+        if executions
+        else (pipeline.executor if pipeline else None),
         places=sorted({e.place for e in executions}),
         reason=problem.reason if problem else None,
         message=" ".join(problem.message.split()) if problem else "",
@@ -55,10 +57,6 @@ def line(key: str, stored: KvEntry | None, reported: KvEntry | None, now: float)
         revision=stored.revision if stored else 0,
         observed_revision=status.observed_revision if status else None,
     )
-
-
-def _executor(pipeline: Pipeline | None, running: str | None) -> str | None:
-    return running or (pipeline.executor if pipeline else None)
 
 
 def _problem(

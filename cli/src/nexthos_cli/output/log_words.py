@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 COLOURS = {"fatal": "red", "error": "red", "warn": "yellow", "warning": "yellow"}
 # What the overlay puts into each line is known to a reader who asked for the lines of one pipeline.
@@ -44,17 +43,17 @@ def read_log(text: str) -> LogWords | None:
         return None
     if not isinstance(entry, dict) or "msg" not in entry:
         return None
-    details = (f"{key}={_short(entry[key])}" for key in entry.keys() - _TOLD)
+    details = (
+        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in entry.items()
+        if key not in _TOLD
+    )
     return LogWords(
         level=str(entry.get("level", "info")).lower(),
         message=str(entry["msg"]),
         where=str(entry.get("path") or entry.get("label") or ""),
         details=" ".join(sorted(details)),
     )
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def clock(seconds: float | None) -> str:

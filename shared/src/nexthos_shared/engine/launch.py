@@ -67,7 +67,9 @@ def overlay(
     """
     overrides = [f"http.address={address}", *_authentication(password), *_FIXED]
     overrides += [f"logger.static_fields.{name}={value}" for name, value in labels.items()]
-    overrides.append(f"shutdown_timeout={_milliseconds(stop_timeout - KILL_MARGIN)}")
+    # 0 would end it before its first message is through
+    drain = max(round((stop_timeout - KILL_MARGIN) * 1000), 100)
+    overrides.append(f"shutdown_timeout={drain}ms")
     if metrics:
         overrides.append("metrics.prometheus.add_process_metrics=true")
     if metrics and metrics_file is not None:
@@ -87,12 +89,6 @@ def _authentication(password: str) -> list[str]:
         "http.basic_auth.algorithm=sha256",
         f"http.basic_auth.password_hash={hashed}",
     ]
-
-
-def _milliseconds(seconds: float) -> str:
-    return (
-        f"{max(round(seconds * 1000), 100)}ms"  # 0 would end it before its first message is through
-    )
 
 
 def _check(override: str) -> None:

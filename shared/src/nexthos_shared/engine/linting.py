@@ -28,6 +28,7 @@ MAX_PROBLEMS = 50
 EMPTY = defects.EMPTY
 WORKDIR = "executor_options.workdir"
 MAX_EMPTY = 64  # bytes that may stand in what holds nothing: `--- null`, `{}`
+MERGE = "field << not recognised"  # told by `defects`, with what to write
 _ANY_DISTRIBUTION = EngineProfile(
     "bento"
 )  # `lint FILE` is the same for all: asking would cost 30 ms
@@ -52,7 +53,8 @@ async def lint(
     engine that does not answer in time gives NotLinted.
     """
     seen = await refused(config, env, file=file)
-    if seen and (_unacceptable(config) or _is_nothing(seen)):
+    is_nothing = seen and seen[0].message in (defects.EMPTY, defects.NO_MAPPING)
+    if is_nothing or (seen and _unacceptable(config)):
         return seen
     with tempfile.TemporaryDirectory(prefix="nexthos-lint-") as folder:
         path = Path(folder) / "config.yaml"
@@ -78,7 +80,7 @@ async def lint(
             raise not_started(binary, error) from error
         found = [_without_folder(p, folder) for p in _problems(done, path)]
     placed = [_placed(problem, config) for problem in _without_echoes(found, config)]
-    told = [replace(without_values(p, env), file=file) for p in placed if not _is_merge(p)]
+    told = [replace(without_values(p, env), file=file) for p in placed if p.message != MERGE]
     return [*seen, *told][:MAX_PROBLEMS]
 
 
@@ -89,14 +91,6 @@ async def refused(config: bytes, env: Mapping[str, str], *, file: str) -> list[P
     # In a thread: 128 KiB of YAML take most of a second to parse.
     found = await asyncio.to_thread(defects.refused, config, env)
     return [replace(without_values(p, env), file=file) for p in found]
-
-
-def _is_nothing(problems: list[Problem]) -> bool:
-    return problems[0].message in (defects.EMPTY, defects.NO_MAPPING)
-
-
-def _is_merge(problem: Problem) -> bool:
-    return problem.message == "field << not recognised"  # told by `defects`, with what to write
 
 
 def _without_folder(problem: Problem, folder: str) -> Problem:

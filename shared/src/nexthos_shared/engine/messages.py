@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from nexthos_shared import names
@@ -116,7 +115,7 @@ def _error_in(line: str) -> Problem | None:
         return read_message(line.removeprefix(_READ_ERROR), default=Reason.LINT_FAILED)[0]
     if line.startswith(("panic: ", "fatal error: ")):
         return Problem(Reason.EXITED, line[:MAX_MESSAGE])
-    entry = _json_entry(line)
+    entry = read_object(line.encode(errors="replace")) if line.startswith("{") else None
     if entry is None or str(entry.get("level")).lower() not in ("error", "fatal", "panic"):
         return None
     if "lint" in entry:
@@ -125,12 +124,6 @@ def _error_in(line: str) -> Problem | None:
     if message.startswith(_ECHOES):
         return None
     return read_message(message, default=Reason.EXITED)[0]
-
-
-def _json_entry(line: str) -> dict[str, Any] | None:
-    if not line.startswith("{"):
-        return None
-    return read_object(line.encode(errors="replace"))
 
 
 # ---- values of variables

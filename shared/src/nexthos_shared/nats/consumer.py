@@ -76,7 +76,8 @@ class Feed:
                 yield message
                 continue
             silent += QUIET
-            if await self._all_sent(count):
+            # What was stored can expire or be purged before it is sent.
+            if await self.sent() == count and self.messages.empty():
                 break
             if silent >= STORED_WITHIN:
                 raise StoreUnavailable(f"only {count} of {self.initial} stored messages came")
@@ -99,10 +100,6 @@ class Feed:
                 return await self.messages.get()
         except TimeoutError:
             return None
-
-    async def _all_sent(self, received: int) -> bool:
-        """Whether the server has no more: what was stored can expire or be purged before it is sent."""
-        return await self.sent() == received and self.messages.empty()
 
     async def silence(self) -> None:
         """Return when the consumer gives no sign of life any more: its server has ended, or froze.

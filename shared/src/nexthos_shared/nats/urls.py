@@ -30,16 +30,12 @@ def _host(url: str) -> str:
     return host if colon and port.isdigit() else authority
 
 
-def _is_port(authority: str) -> bool:
-    """Whether what follows the colon, if there is one, can be a port."""
-    _, colon, port = authority.rpartition(":")
-    return not colon or port.isdigit() or authority.endswith((":", "]"))
-
-
 def _without_credentials(url: str) -> str:
     # By hand: a URL may lack its scheme (`user:secret@host`), and then urlsplit finds no user in it.
     scheme, separator, rest = url.strip().rpartition("://")
     authority, slash, path = rest.partition("/")
-    if "@" not in authority and not _is_port(authority):  # a password with / or a comma in it
+    _, colon, port = authority.rpartition(":")
+    is_port = not colon or port.isdigit() or authority.endswith((":", "]"))
+    if "@" not in authority and not is_port:  # a password with / or a comma in it
         return f"{scheme}{separator}***"
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

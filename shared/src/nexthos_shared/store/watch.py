@@ -172,7 +172,9 @@ async def _watch(
                 changed = known is not None and not now.continues(known)
                 known = now
                 async with source.feed(terms.pattern, values=terms.values) as feed:
-                    tally = Tally[Any](source.subjects if terms.pattern == ">" else _not_known)
+                    # How many subjects a part of a bucket holds is not told.
+                    whole = terms.pattern == ">"
+                    tally = Tally[Any](source.subjects if whole else lambda _: None)
                     found = await feed.last_of_each(read, tally.note)
                     fails("")
                     whole_to = known.last if len(found) == known.subjects else 0
@@ -317,10 +319,6 @@ async def _until(watch: _Open, reconnects: int, known: Identity) -> None:
             log.debug("watch", bucket=watch.source.name, error=str(error))
             if loop.time() >= deadline:
                 return
-
-
-def _not_known(_: object) -> None:
-    """How many subjects a part of a bucket holds is not told."""
 
 
 async def _pause(link: Link, reconnects: int, seconds: float) -> bool:

@@ -9,7 +9,9 @@ from nexthos_shared.model import Entry, ListReply, ListRequest, PipelineStatus, 
 
 def page_of(summaries: Iterable[Summary], request: ListRequest) -> ListReply:
     """The page of `request`, in order of id; `summaries` are sorted."""
-    found = [s for s in summaries if _matches(s, request)]
+    wanted, labels = request.phase, request.labels.items()
+    of_phase = (s for s in summaries if wanted is None or s.phase is wanted)
+    found = [s for s in of_phase if labels <= s.labels.items()]
     page = [s for s in found if request.cursor is None or s.id > request.cursor]
     more = len(page) > request.limit
     page = page[: request.limit]
@@ -38,9 +40,3 @@ def summary(key: str, entry: Entry | None, status: PipelineStatus | None) -> Sum
         revision=entry.revision if entry else 0,
         updated_at=status.updated_at if status else 0.0,
     )
-
-
-def _matches(line: Summary, request: ListRequest) -> bool:
-    if request.phase is not None and line.phase is not request.phase:
-        return False
-    return all(line.labels.get(k) == v for k, v in request.labels.items())

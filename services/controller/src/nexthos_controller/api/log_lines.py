@@ -82,7 +82,9 @@ class Waiting:
     async def put(self, line: bytes) -> None:
         """Add one; if there is no room for a moment, the oldest half is dropped for it."""
         if self.size + len(line) > self._limit and not await self._room(len(line)):
-            self._drop(self._limit // 2)
+            while self._lines and self.size > self._limit // 2:
+                self.size -= len(self._lines.popleft())
+                self._dropped += 1
         self._lines.append(line)
         self.size += len(line)
         self._filled.set()
@@ -99,11 +101,6 @@ class Waiting:
         except TimeoutError:
             return False
         return True
-
-    def _drop(self, limit: int) -> None:
-        while self._lines and self.size > limit:
-            self.size -= len(self._lines.popleft())
-            self._dropped += 1
 
     def close(self) -> None:
         """No more lines come."""

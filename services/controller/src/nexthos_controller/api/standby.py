@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from msgspec import structs
 
@@ -93,7 +92,8 @@ class StandbyAnswers:
         """A page of summaries in order of id."""
         entries, statuses = await self._everything()
         keys = sorted({k for k, e in entries.items() if e.value is not None} | statuses.keys())
-        lines = (summary(key, _entry_of(entries.get(key)), statuses.get(key)) for key in keys)
+        read = {k: read_entry(e.key, e.revision, e.value) for k, e in entries.items()}
+        lines = (summary(key, read.get(key), statuses.get(key)) for key in keys)
         return structs.replace(page_of(lines, request), as_of=time.time())
 
     async def _everything(self) -> tuple[dict[str, KvEntry], dict[str, PipelineStatus]]:
@@ -122,7 +122,3 @@ class StandbyAnswers:
             queued=0,
             as_of=time.time(),
         )
-
-
-def _entry_of(entry: KvEntry | None) -> Any:
-    return read_entry(entry.key, entry.revision, entry.value) if entry else None

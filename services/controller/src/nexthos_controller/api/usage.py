@@ -57,12 +57,11 @@ class UsagePages:
             keys = sorted({existing(self._controller, value) for value in request.ids})
         else:
             keys = all_keys(self._controller)
-        return [key for key in keys if self._has(key, request.labels)] if request.labels else keys
-
-    def _has(self, key: str, labels: dict[str, str]) -> bool:
-        entry = self._controller.desired.entry(key)
-        own = entry.pipeline.labels if entry and entry.pipeline else {}
-        return all(own.get(name) == value for name, value in labels.items())
+        if not request.labels:
+            return keys
+        entries = ((key, self._controller.desired.entry(key)) for key in keys)
+        own = {key: e.pipeline.labels for key, e in entries if e is not None and e.pipeline}
+        return [key for key, labels in own.items() if request.labels.items() <= labels.items()]
 
     def _fitting(self, keys: Sequence[str]) -> list[str]:
         """As many of the first as a page may hold, at least one."""

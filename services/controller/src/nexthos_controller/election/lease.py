@@ -127,7 +127,7 @@ class Lease:
         """Raise LeaseLost unless the lease is held at this instant. Cheap: call it before each effect."""
         if not self.held:
             why = self._why if self._tenure is None else "it was not renewed in time"
-            raise LeaseLost(f"{self._name} is not ours: {why}")
+            raise LeaseLost(f"{self._bucket.name}/{LEASE_KEY} is not ours: {why}")
 
     async def holder(self) -> Claim | None:
         """Who has the lease, as far as the store knows; None if nobody. Raises StoreUnavailable."""
@@ -231,10 +231,6 @@ class Lease:
         else:
             why = f"it did not renew the lease for {max(self._ttl, min(last.ttl, MOST_TTL)):g}s"
         return Takeover(last.holder, last.host, why, handed=False)
-
-    @property
-    def _name(self) -> str:
-        return f"{self._bucket.name}/{LEASE_KEY}"
 
     def _left(self, tenure: _Tenure) -> float:
         return tenure.sent + self._ttl * HOLDS - self._clock()

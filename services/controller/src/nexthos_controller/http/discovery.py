@@ -69,7 +69,9 @@ def _failed(status: int, words: str) -> Answer:
 def targets(controller: Controller, namespace: str, address: str) -> Iterator[dict[str, Any]]:
     """A target group for each replica that should run and has metrics, reached at `address`."""
     for key, status in controller.statuses.each(PipelineStatus):
-        if status.phase.is_at_rest or _has_none(status):
+        warning = status.condition(ConditionType.WARNING)
+        has_none = warning is not None and warning.reason is Reason.METRICS_NOT_SCRAPED
+        if status.phase.is_at_rest or has_none:
             continue
         about = _about(controller, key, status)
         for replica in range(status.replicas):
@@ -81,11 +83,6 @@ def targets(controller: Controller, namespace: str, address: str) -> Iterator[di
                 "replica": str(replica),
             }
             yield {"targets": [address], "labels": labels | about}
-
-
-def _has_none(status: PipelineStatus) -> bool:
-    warning = status.condition(ConditionType.WARNING)
-    return warning is not None and warning.reason is Reason.METRICS_NOT_SCRAPED
 
 
 def _about(controller: Controller, key: str, status: PipelineStatus) -> dict[str, str]:

@@ -112,7 +112,8 @@ def _controller(
         context.lease.guard,
         context.instruments,
     )
-    offered = {name: _executor(name, context, local) for name in _offered(settings)}
+    used = sorted({settings.executor, *settings.executors})  # what settings say anything about
+    offered = {name: _executor(name, context, local) for name in used}
     return Controller(
         desired=Desired(),
         statuses=statuses,
@@ -124,11 +125,6 @@ def _controller(
         ready_debounce=settings.ready_debounce,
         bound=settings.workers,
     )
-
-
-def _offered(settings: Settings) -> list[str]:
-    """The default executor, and those that the settings say anything about."""
-    return sorted({settings.executor, *settings.executors})
 
 
 def _executor(name: str, context: ControllerContext, local: LocalContext) -> Executor:
