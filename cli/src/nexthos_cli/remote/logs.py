@@ -23,7 +23,8 @@ from nexthos_shared.errors import NexthosError, NotPermitted, StoreUnavailable
 from nexthos_shared.model import LOGS_END_HEADER, LOGS_HEARTBEAT, LogsLine, LogsReply, LogsRequest
 from nexthos_shared.model.stored import decode
 from nexthos_shared.names import Names
-from nexthos_shared.nats.connection import ACKNOWLEDGEMENTS, Link
+from nexthos_shared.nats.client import ACKNOWLEDGEMENTS
+from nexthos_shared.nats.connection import Link
 from nexthos_shared.nats.inboxes import is_inbox
 from nexthos_shared.reasons import Problem, Reason
 
