@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 from nexthos_controller.execution import (
     Execution,
@@ -127,5 +127,4 @@ def measured(executor: Executor, call: Call) -> Executor:
     """`executor`, measured, and of the same kind."""
     if isinstance(executor, ReplicaExecutor):
         return MeasuredReplicas(executor, call)
-    assert isinstance(executor, WorkloadExecutor)
-    return MeasuredWorkloads(executor, call)
+    return MeasuredWorkloads(cast(WorkloadExecutor, executor), call)
