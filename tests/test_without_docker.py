@@ -34,7 +34,7 @@ def test_what_is_skipped_says_in_one_line_how_to_have_it_run(tmp_path: Path) -> 
     done = outcome_of(tmp_path, "services/controller/tests/docker/test_images.py")
     assert done.returncode == 0, done.stdout
     [line] = [line for line in done.stdout.splitlines() if "skipped: " in line]
-    assert line.startswith("3 skipped: no Docker daemon answers: start one (scripts/docker-daemon")
+    assert line.startswith("5 skipped: no Docker daemon answers: start one (scripts/docker-daemon")
     assert "warning" not in done.stdout
 
 
@@ -42,7 +42,7 @@ def test_what_needs_docker_is_picked_by_its_mark_and_what_lacks_it_fails(tmp_pat
     picked = outcome_of(
         tmp_path, "-m", "not docker", "services/controller/tests/docker/test_images.py"
     )
-    assert "3 deselected" in picked.stdout
+    assert "5 deselected" in picked.stdout
     (tmp_path / "test_needy.py").write_text(NEEDY)
     config = ("-c", str(ROOT / "pyproject.toml"), "-p", "nexthos_testing.fixtures")
     needy = outcome_of(tmp_path, *config, str(tmp_path / "test_needy.py"))

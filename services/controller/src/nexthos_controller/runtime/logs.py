@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import textwrap
 from typing import TextIO
@@ -18,7 +19,7 @@ def configure_logs(format: str, level: str) -> None:
     console = format == "console" or (not format and sys.stderr.isatty())
     renderer: structlog.typing.Processor
     renderer = (
-        console_renderer(colors=sys.stderr.isatty())
+        console_renderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
         if console
         else structlog.processors.JSONRenderer()
     )
