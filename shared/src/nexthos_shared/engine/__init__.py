@@ -5,12 +5,16 @@ configuration contains, problems with line and column, readiness. Must not know 
 where anything is stored. The measured facts behind it stand in the modules, next to what rests on them.
 
     profile     which distribution a binary is, its version, its command lines
-    given       the flags and the environment that an execution gets
-    shape       what a configuration contains that matters here
+    launch      the flags and the environment that an execution gets
+    inspect     what a configuration contains that matters here
     tree        the same with lines and columns
     defects     what lint lets pass and the run fails on
     doubts      what runs and will hardly do what it was written for
     linting     the engine's own check, in a child that can't hang or leak
+    handling    whose errors a configuration deals with itself
+    schedule    cron expressions and time zones
+    child       a process of the engine that ends in time
+    symptoms    what goes wrong while it runs, as its log tells it
     messages    the engine's words, read as problems
     readiness   HTTP: is the process behind that port ours, and is it connected?
 """

@@ -2,7 +2,7 @@
 
 A connection brings one request and is a task on the loop, so a loop that hangs is not alive. What is
 spoken is the little that probes and Prometheus need: aiohttp takes 0.15 s of CPU to load at each start of
-a controller, and 10 MB, for a handful of GETs a minute. How many may be connected is in doorway.py.
+a controller, and 10 MB, for a handful of GETs a minute. How many may be connected is in listener.py.
 """
 
 from __future__ import annotations

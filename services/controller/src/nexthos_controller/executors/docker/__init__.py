@@ -15,10 +15,13 @@ so a controller that knows nothing finds everything: there is no handle of ours 
     labels      what a container says of itself
     container   what a container is created with
     life        one life of it, read from the daemon's answer
+    ending      SIGTERM, the grace, SIGKILL
     exits       how a life ended
+    logs        its lines, as the daemon has them
     stock       what is known of all of them, kept equal to what the daemon says
     watch       the daemon's events, over its restarts
     daemon      docker-py in threads, its errors translated; nothing else calls it
+    unix_socket a connection to the daemon that leaves no socket open
     archive     the few files that go in and out
     images      having an image, with a pull where it is missing
 """

@@ -3,7 +3,7 @@
 Comes in: a life that is over. Goes out: an `Exit`. Pure, so it is right whoever looks, and whenever.
 
     OOMKilled              the kernel took it for want of memory
-    64..78                 the runner could not begin: exits.py of what all share says why
+    64..78                 the runner could not begin: exit_codes.py of nexthos_shared says why
     126, 127               the container's init could not begin the runner
     143                    the runner of a job, or the runner itself, was asked to end
     137                    killed

@@ -11,5 +11,6 @@ not know what runs in them, nor the executors that use it.
     belongings  what of a folder is the user's that engines run as
     logfile     reading it backwards, following it, keeping it small
     binaries    the engine that a name stands for, and how one is told from another
+    unread      the lines of a log that nobody has read yet
     place       the name of this machine
 """

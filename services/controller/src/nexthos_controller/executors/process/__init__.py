@@ -12,11 +12,13 @@ a small /bin/sh that records how the engine ended, and the engine.
     executor    the contract, in terms of the rest
     record      one execution as it is known here at this moment
     handle      what is stored of it
+    stock       all records, kept equal to their folders
+    command     what a definition asks for, and the argv and environment of its engine
     adopt       after a restart: handles, and what runs, brought together
     shim        argv of a session
     exits       how a life ended, from what it left behind
 
-Sessions, folders and logs themselves are `executors.machine`.
+Sessions, folders and logs themselves are `executors.local`.
 """
 
 from nexthos_controller.executors.process.executor import ProcessExecutor

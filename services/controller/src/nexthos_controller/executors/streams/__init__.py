@@ -14,7 +14,6 @@ to have died (pidfd, boot id), and so is known of all its streams that they ende
     body        from a configuration to a stream: what is dropped, what is refused
     shares      what an engine has once for all its streams: refused, or told apart
     refusals    what is known of bytes alone, for whoever asks
-    variables   the engine's substitution, done here with each stream's own environment
     api         the REST API of one host
     host        one host as it is stored, and what it is started with
     hosts       all of them: found, started, watched, filled, emptied
@@ -31,7 +30,8 @@ to have died (pidfd, boot id), and so is known of all its streams that they ende
     lines       the lines of one stream, from its host's log
     metrics     the metrics of one stream, from its host's
 
-Sessions, folders and logs themselves are `executors.machine`.
+Sessions, folders and logs themselves are `executors.local`; the engine's
+substitution is `executors.shared.variables`.
 """
 
 from nexthos_controller.executors.streams.executor import StreamsExecutor
