@@ -140,7 +140,8 @@ async def test_a_call_cancelled_at_any_await_is_healed_by_the_next(rig: Rig, met
             await call
         execution = await rig.executor.start(spec, 0)
         assert rig.alive(execution.name) == 1
-        assert await rig.executor.stop(execution, 5.0) == "drained"
+        # Either will do: PID 1 of a container ignores SIGTERM until the runner takes it, a moment later.
+        assert await rig.executor.stop(execution, 5.0) in ("drained", "killed")
         await rig.executor.remove(await rig.seen(spec))
         assert rig.traces(execution.name) == []
 
